@@ -1,0 +1,1 @@
+"""The runnable services: `python -m services.<name>`."""

@@ -1,0 +1,48 @@
+"""The command line: every command, its options, its exit code."""
+
+import sys
+
+import typer
+
+import touchstone
+from lob.errors import Fault
+from touchstone.cli import checks, config, demo, kill, replay, rollout, status, up
+from touchstone.cli.console import complain, exit_code_of
+
+app = typer.Typer(
+    name="touchstone",
+    help="Market-by-order simulator, safe L3 rollout, perps gateway and paper exchange.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("up")(up.up)
+app.command("down")(up.down)
+app.command("demo")(demo.demo)
+app.command("status")(status.status)
+app.command(
+    "test",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(checks.run_checks)
+app.command("replay")(replay.replay)
+app.command("simulate")(replay.simulate)
+app.add_typer(rollout.app, name="rollout")
+app.add_typer(config.app, name="config")
+app.command("kill")(kill.kill)
+app.command("reduce-only")(kill.reduce_only)
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    sys.stdout.write(f"{touchstone.__version__}\n")
+
+
+def main() -> None:
+    """Run the command line; a fault is one line on stderr and a stable exit code."""
+    try:
+        app()
+    except Fault as fault:
+        complain(str(fault))
+        sys.exit(exit_code_of(fault))

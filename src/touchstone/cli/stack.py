@@ -1,0 +1,324 @@
+"""The whole stack as child processes: start in order, watch, stop in reverse order.
+
+Nothing is restarted here: a service that dies is reported, and the others show that they keep
+their promises without it. Under Docker the restart policy brings it back.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Self
+
+import httpx
+
+from lob.errors import Conflict, Unavailable
+from touchstone.cli.ports import LOOPBACK, Ports
+
+START_TIMEOUT_SECONDS = 30.0
+STOP_TIMEOUT_SECONDS = 10.0
+PROBE_TIMEOUT_SECONDS = 2.0
+
+# What the rest still does while one part is away: printed with the report of its death.
+PROMISES = {
+    "redis": "the router answers with L2, the gateway refuses new risk",
+    "simulator": "the router answers with L2",
+    "paper_exchange": "the gateway refuses orders until the venue is back",
+    "router": "the gateway and the simulator go on",
+    "order_gateway": "the router and the simulator go on; resting orders stay at the venue",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One process of the stack: how to start it and where it tells its health."""
+
+    name: str
+    command: tuple[str, ...]
+    address: str
+    health_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a part says of itself."""
+
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A started part."""
+
+    part: Part
+    process: asyncio.subprocess.Process
+    log: Path
+
+
+Report = Callable[[str, str], None]
+
+
+@dataclass
+class Stack:
+    """Processes of one stack below one data folder.
+
+    Use as `async with Stack(...) as stack`: on leaving, whatever was started is stopped.
+    """
+
+    ports: Ports
+    data_dir: Path
+    report: Report
+    extra_environment: Mapping[str, str] = field(default_factory=dict)
+    redis_url: str | None = None
+    running: dict[str, Running] = field(default_factory=dict)
+    _lock: IO[str] | None = None
+
+    async def __aenter__(self) -> Self:
+        self.ports.refuse_shared()
+        (self.data_dir / "logs").mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            self.ports.refuse_taken(but=frozenset({"redis"} if self.redis_url else ()))
+            for stage in self._stages():
+                await self._start_stage(stage)
+            self._write_run_file()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop every part, last started first: SIGTERM, and SIGKILL after 10 s."""
+        for running in reversed(self.running.values()):
+            if running.process.returncode is not None:
+                continue
+            self.report(running.part.name, "stopping")
+            await _terminate(running.process)
+        self.running.clear()
+        run_file(self.data_dir).unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def ended(self) -> dict[str, str]:
+        """Return how each part that has ended while the stack is up did so, by name."""
+        return {
+            name: how_it_ended(running.process.returncode)
+            for name, running in self.running.items()
+            if running.process.returncode is not None
+        }
+
+    def log(self, name: str) -> Path:
+        """Return the log file of a part."""
+        return self.running[name].log
+
+    async def health(self) -> dict[str, Health]:
+        """Ask every part for its health, side by side."""
+        async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_SECONDS) as client:
+            parts = [running.part for running in self.running.values()]
+            found = await asyncio.gather(*(probe(client, part, self.ports) for part in parts))
+        return {part.name: health for part, health in zip(parts, found, strict=True)}
+
+    def _stages(self) -> Sequence[Sequence[Part]]:
+        redis = () if self.redis_url else (redis_part(self.ports, self.data_dir),)
+        return (
+            redis,
+            (service_part("simulator", self.ports), service_part("paper_exchange", self.ports)),
+            (service_part("router", self.ports), service_part("order_gateway", self.ports)),
+        )
+
+    async def _start_stage(self, parts: Sequence[Part]) -> None:
+        for part in parts:
+            self.report(part.name, "starting")
+            self.running[part.name] = await self._spawn(part)
+        await asyncio.gather(*(self._wait_until_healthy(self.running[p.name]) for p in parts))
+
+    async def _spawn(self, part: Part) -> Running:
+        log = self.data_dir / "logs" / f"{part.name}.log"
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *part.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._environment(),
+                # Ctrl-C is for the supervisor, which stops the parts in order.
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        return Running(part, process, log)
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            **self.ports.environment(),
+            "TOUCHSTONE_REDIS_URL": self.redis_url or f"redis://{LOOPBACK}:{self.ports.redis}/0",
+            "TOUCHSTONE_DATA_DIR": str(self.data_dir),
+            "TOUCHSTONE_ROUTER_SIMULATOR_ADDRESS": f"{LOOPBACK}:{self.ports.simulator}",
+            "TOUCHSTONE_GATEWAY_VENUE_URL": f"http://{LOOPBACK}:{self.ports.paper_exchange}",
+            "TOUCHSTONE_GATEWAY_VENUE_WS_URL": f"ws://{LOOPBACK}:{self.ports.paper_exchange}",
+            **self.extra_environment,
+        }
+
+    async def _wait_until_healthy(self, running: Running) -> None:
+        part, started = running.part, time.monotonic()
+        async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_SECONDS) as client:
+            while True:
+                code = running.process.returncode
+                if code is not None:
+                    raise Unavailable(f"{part.name} did not start: {last_line(running.log)}")
+                health = await probe(client, part, self.ports)
+                seconds = time.monotonic() - started
+                if health.ok:
+                    self.report(part.name, f"{health.detail} after {seconds:.1f} s")
+                    return
+                if seconds > START_TIMEOUT_SECONDS:
+                    raise Unavailable(
+                        f"{part.name} is not healthy after {START_TIMEOUT_SECONDS:.0f} s: "
+                        f"{health.detail}; its log: {running.log}",
+                    )
+                await asyncio.sleep(0.05)
+
+    def _take_lock(self) -> None:
+        # Open until the stack stops: the kernel frees the lock however this process ends.
+        self._lock = (self.data_dir / "stack.lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            self._lock = None
+            raise Conflict(
+                f"a stack already runs below {self.data_dir}; see `./touchstone status`",
+            ) from None
+
+    def _write_run_file(self) -> None:
+        document = {
+            "supervisor_pid": os.getpid(),
+            "ports": self.ports.environment(),
+            "redis_url": self.redis_url or f"redis://{LOOPBACK}:{self.ports.redis}/0",
+            "parts": {
+                name: {"pid": running.process.pid, "address": running.part.address}
+                for name, running in self.running.items()
+            },
+        }
+        target = run_file(self.data_dir)
+        temporary = target.with_suffix(".tmp")
+        temporary.write_text(json.dumps(document, indent=2) + "\n")
+        temporary.replace(target)
+
+
+def run_file(data_dir: Path) -> Path:
+    """Return the file that says which stack runs below `data_dir`."""
+    return data_dir / "stack.json"
+
+
+def service_part(name: str, ports: Ports) -> Part:
+    """Return the part for one of our services."""
+    address = f"{LOOPBACK}:{getattr(ports, name)}"
+    health_port = ports.simulator_metrics if name == "simulator" else getattr(ports, name)
+    return Part(
+        name=name,
+        command=(sys.executable, "-m", f"services.{name}"),
+        address=address if name == "simulator" else f"http://{address}",
+        health_url=f"http://{LOOPBACK}:{health_port}/readyz",
+    )
+
+
+def redis_part(ports: Ports, data_dir: Path) -> Part:
+    """Return the part for the embedded Redis-compatible server.
+
+    Raises:
+        Unavailable: neither a server on PATH nor the packaged one exists.
+    """
+    from touchstone.kit.redis_server import server_command  # noqa: PLC0415 - only where embedded
+
+    folder = data_dir / "redis"
+    folder.mkdir(parents=True, exist_ok=True)
+    return Part(
+        name="redis",
+        command=tuple(server_command(port=ports.redis, data_dir=folder)),
+        address=f"redis://{LOOPBACK}:{ports.redis}",
+        health_url=None,
+    )
+
+
+async def probe(client: httpx.AsyncClient, part: Part, ports: Ports) -> Health:
+    """Return what the part says of itself now."""
+    if part.health_url is None:
+        return await _probe_redis(ports.redis)
+    try:
+        response = await client.get(part.health_url)
+        body = response.json()
+    except (httpx.HTTPError, ValueError) as error:
+        return Health(ok=False, detail=f"no answer ({type(error).__name__})")
+    status = str(body.get("status", response.status_code))
+    poor = [
+        f"{name}: {check['detail']}"
+        for name, check in body.get("checks", {}).items()
+        if not check["ok"]
+    ]
+    detail = f"{status} ({'; '.join(poor)})" if poor else status
+    return Health(ok=response.is_success, detail=detail)
+
+
+async def _probe_redis(port: int) -> Health:
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            writer.write(b"PING\r\n")
+            answer = await reader.readline()
+            writer.close()
+    except (OSError, TimeoutError) as error:
+        return Health(ok=False, detail=f"no answer ({type(error).__name__})")
+    if answer.strip() != b"+PONG":
+        return Health(ok=False, detail=answer.decode(errors="replace").strip())
+    return Health(ok=True, detail="ready")
+
+
+def how_it_ended(code: int) -> str:
+    """Return a process's return code in words."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log that is no JSON: what the service said when it gave up."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    plain = [line for line in lines if not line.startswith("{")]
+    return (plain or lines or [f"nothing in {log}"])[-1]
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this child with SIGTERM when the supervisor is gone (Linux only)."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+async def _terminate(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,192 @@
+"""`touchstone up` and `touchstone down`: the whole stack on embedded defaults."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from lob.errors import Unavailable
+from touchstone.cli.console import EXIT_OK, complain, err, out, print_json
+from touchstone.cli.ports import Ports
+from touchstone.cli.stack import PROMISES, Health, Stack, run_file
+
+DEFAULT_DATA_DIR = ".touchstone"
+DOWN_TIMEOUT_SECONDS = 30.0
+HEALTH_INTERVAL_SECONDS = 2.0
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where state and logs are (TOUCHSTONE_DATA_DIR)."),
+]
+
+
+def data_dir_or_default(data_dir: Path | None) -> Path:
+    """Return the data folder: the option, else the environment, else .touchstone."""
+    return (data_dir or Path(os.environ.get("TOUCHSTONE_DATA_DIR", DEFAULT_DATA_DIR))).absolute()
+
+
+def run_until_signalled(main: Coroutine[Any, Any, int]) -> int:
+    """Run `main`; SIGINT or SIGTERM cancels it once, so that it can close what it opened.
+
+    Returns:
+        What `main` returned, or 0 where a signal ended it.
+    """
+
+    async def run() -> int:
+        task = asyncio.ensure_future(main)
+        loop = asyncio.get_running_loop()
+        asked = False
+
+        def cancel_once() -> None:
+            nonlocal asked
+            if not asked:  # a second Ctrl-C must not interrupt the stopping itself
+                asked = True
+                task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, cancel_once)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return EXIT_OK
+
+    return asyncio.run(run())
+
+
+def up(
+    data_dir: DataDirOption = None,
+    stop_after: Annotated[
+        float | None,
+        typer.Option("--stop-after", min=0, help="Stop by itself after so many seconds."),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Start every service on loopback and watch them until Ctrl-C.
+
+    Redis is an embedded server unless TOUCHSTONE_REDIS_URL names one. A part that dies is
+    reported, not restarted. Exit code 0 after a clean stop, 1 when something did not start,
+    2 for a wrong setting.
+    """
+    folder = data_dir_or_default(data_dir)
+    raise typer.Exit(run_until_signalled(_up(folder, stop_after, json_output)))
+
+
+async def _up(data_dir: Path, stop_after: float | None, json_output: bool) -> int:
+    stack = Stack(
+        Ports.from_environment(),
+        data_dir,
+        report=lambda name, what: err.print(f"  {name:<16} {what}", markup=False, soft_wrap=True),
+        redis_url=os.environ.get("TOUCHSTONE_REDIS_URL"),
+    )
+    err.print("starting; Ctrl-C stops everything")
+    async with stack:
+        await _announce(stack, json_output)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(stop_after):
+                await _watch(stack, json_output)
+    return EXIT_OK
+
+
+async def _announce(stack: Stack, json_output: bool) -> None:
+    health = await stack.health()
+    if json_output:
+        print_json(
+            {"event": "up", "data_dir": str(stack.data_dir), "parts": _as_json(stack, health)}
+        )
+        return
+    table = Table(title="Touchstone is up", title_justify="left")
+    for column in ("part", "address", "health", "pid", "log"):
+        table.add_column(column, overflow="fold")
+    for name, running in stack.running.items():
+        table.add_row(
+            name,
+            running.part.address,
+            health[name].detail,
+            str(running.process.pid),
+            str(running.log),
+        )
+    out.print(table)
+    router = stack.running["router"].part.address
+    gateway = stack.running["order_gateway"].part.address
+    out.print(f"try:  curl {router}/v1/rollout", soft_wrap=True)
+    out.print(f"      curl {gateway}/v1/kill-switch", soft_wrap=True)
+    out.print(f"      curl -X POST {gateway}/reduce-only", soft_wrap=True)
+
+
+def _as_json(stack: Stack, health: dict[str, Health]) -> dict[str, dict[str, object]]:
+    return {
+        name: {
+            "address": running.part.address,
+            "pid": running.process.pid,
+            "ok": health[name].ok,
+            "detail": health[name].detail,
+            "log": str(running.log),
+        }
+        for name, running in stack.running.items()
+    }
+
+
+async def _watch(stack: Stack, json_output: bool) -> None:
+    """Report each part that dies and each change of health, until cancelled."""
+    dead: set[str] = set()
+    last: dict[str, Health] = {}
+    while True:
+        for name, how in stack.ended().items():
+            if name not in dead:
+                dead.add(name)
+                text = f"{name} {how}; meanwhile {PROMISES[name]}. Its log: {stack.log(name)}"
+                complain(text)
+                if json_output:
+                    print_json({"event": "died", "part": name, "how": how})
+        now = await stack.health()
+        for name, health in now.items():
+            if name not in dead and name in last and last[name].detail != health.detail:
+                complain(f"{name} is now {health.detail}")
+                if json_output:
+                    print_json({"event": "health", "part": name, "detail": health.detail})
+        last = now
+        await asyncio.sleep(HEALTH_INTERVAL_SECONDS)
+
+
+def down(data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
+    """Stop the stack that `touchstone up` started below the data folder.
+
+    Exit code 0 when nothing runs any more (also when nothing ran), 1 when it would not stop.
+    """
+    folder = data_dir_or_default(data_dir)
+    pid = supervisor_pid(folder)
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM)
+        _wait_until_gone(folder, pid)
+    what = "nothing was running" if pid is None else f"stopped (supervisor {pid})"
+    if json_output:
+        print_json({"stopped": pid is not None, "supervisor_pid": pid})
+    else:
+        out.print(f"{what} below {folder}", soft_wrap=True)
+
+
+def supervisor_pid(data_dir: Path) -> int | None:
+    """Return the pid of the live supervisor below `data_dir`, if there is one."""
+    try:
+        pid = int(json.loads(run_file(data_dir).read_text())["supervisor_pid"])
+        os.kill(pid, 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return pid
+
+
+def _wait_until_gone(data_dir: Path, pid: int) -> None:
+    deadline = time.monotonic() + DOWN_TIMEOUT_SECONDS
+    while supervisor_pid(data_dir) is not None:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"supervisor {pid} has not stopped in {DOWN_TIMEOUT_SECONDS:.0f} s")
+        time.sleep(0.1)

@@ -1,0 +1,1 @@
+"""Adapters the services share: settings, control store, event store, metrics, health, lifecycle."""

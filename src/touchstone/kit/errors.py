@@ -1,0 +1,53 @@
+"""One table from a fault to what each protocol calls it.
+
+HTTP status, gRPC status name and metric result all come from `OUTCOMES`; a test proves that every
+fault class has a row.
+"""
+
+from dataclasses import dataclass
+
+from lob import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a fault is called on each protocol."""
+
+    http_status: int
+    grpc_status: str
+    metric_result: str
+
+
+OUTCOMES: dict[type[errors.Fault], Outcome] = {
+    errors.Fault: Outcome(500, "INTERNAL", "error"),
+    errors.InvalidInput: Outcome(400, "INVALID_ARGUMENT", "invalid"),
+    errors.ConfigError: Outcome(400, "INVALID_ARGUMENT", "invalid"),
+    errors.NotFound: Outcome(404, "NOT_FOUND", "not_found"),
+    errors.Conflict: Outcome(409, "ABORTED", "conflict"),
+    errors.Unauthenticated: Outcome(401, "UNAUTHENTICATED", "denied"),
+    errors.PermissionDenied: Outcome(403, "PERMISSION_DENIED", "denied"),
+    errors.Overloaded: Outcome(429, "RESOURCE_EXHAUSTED", "overloaded"),
+    errors.Unavailable: Outcome(503, "UNAVAILABLE", "unavailable"),
+    errors.DeadlineExceeded: Outcome(504, "DEADLINE_EXCEEDED", "deadline"),
+    errors.NotSupported: Outcome(501, "UNIMPLEMENTED", "not_supported"),
+    errors.InvariantViolation: Outcome(500, "INTERNAL", "error"),
+}
+
+
+def outcome_of(fault: errors.Fault) -> Outcome:
+    """Return the row of the fault's own class, or of its nearest listed ancestor."""
+    for cls in type(fault).__mro__:
+        if cls in OUTCOMES:
+            return OUTCOMES[cls]
+    return OUTCOMES[errors.Fault]
+
+
+def describe(fault: errors.Fault) -> dict[str, object]:
+    """Return the JSON body every HTTP service answers a fault with."""
+    return {
+        "error": {
+            "code": fault.code,
+            "message": str(fault),
+            "retryable": fault.retryable,
+        },
+    }

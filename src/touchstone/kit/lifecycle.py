@@ -1,0 +1,131 @@
+"""Start, serve and stop a service: one clear line for what goes wrong, an exit code to match."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from lob.errors import ConfigError, Fault, Unavailable
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def run_service(name: str, main: Callable[[], Awaitable[None]]) -> int:
+    """Run `main` to its end and return the exit code.
+
+    A fault becomes one line on stderr: 2 for a wrong configuration, 1 for anything else. An
+    exception that is no fault is a defect, and keeps its traceback.
+    """
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_await(main))
+    except Fault as fault:
+        sys.stderr.write(f"{name}: {fault}\n")
+        return EXIT_USAGE if isinstance(fault, ConfigError) else EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_OK
+    return EXIT_OK
+
+
+async def _await(main: Callable[[], Awaitable[None]]) -> None:
+    await main()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening-ready TCP socket on `host:port`.
+
+    Raises:
+        Unavailable: the port is in use or the address is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise Unavailable(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return sock
+
+
+async def serve_web(
+    app: Any,
+    host: str,
+    port: int,
+    *,
+    on_started: Callable[[int], None] | None = None,
+    **uvicorn_options: Any,
+) -> None:
+    """Serve an ASGI app until SIGTERM or SIGINT, then finish open requests (at most 5 s).
+
+    The port is bound before anything else, so that a port in use is one clear line.
+
+    Args:
+        app: ASGI application.
+        host: address to bind; loopback unless configured otherwise.
+        port: TCP port; 0 takes a free one.
+        on_started: called with the bound port when the server accepts connections.
+        uvicorn_options: passed on, e.g. certificate files.
+    """
+    with bind(host, port) as sock:
+        options: dict[str, Any] = {
+            "loop": "none",
+            "http": "httptools",
+            "log_config": None,
+            "access_log": False,
+            "timeout_graceful_shutdown": 5,
+            "server_header": False,
+        }
+        config = uvicorn.Config(app, **(options | uvicorn_options))
+        server = _Server(config, sock.getsockname()[1], on_started)
+        await server.serve(sockets=[sock])
+        if not server.started:
+            raise Unavailable("start-up failed; see the log above")
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that tells its port and freezes the heap once it accepts."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        port: int,
+        on_started: Callable[[int], None] | None,
+    ) -> None:
+        super().__init__(config)
+        self._port = port
+        self._on_started = on_started
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT and then return, where uvicorn would raise the signal again.
+
+        A drained service exits with 0, and what surrounds the server still has to be closed.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.started:
+            return
+        # Start-up objects live as long as the process: keeping the collector off them cuts p99.
+        gc.collect()
+        gc.freeze()
+        if self._on_started is not None:
+            self._on_started(self._port)

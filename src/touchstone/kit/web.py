@@ -1,0 +1,78 @@
+"""The base every HTTP service starts from: health, readiness, metrics, and faults as JSON."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+import touchstone
+from lob.errors import Fault, InvalidInput
+from touchstone.kit.errors import describe, outcome_of
+from touchstone.kit.health import Readiness, is_ready
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
+
+
+def create_web_app(
+    name: str,
+    readiness: Readiness,
+    registry: CollectorRegistry,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """Return a FastAPI app with `/healthz`, `/readyz`, `/metrics` and the fault table installed.
+
+    `/healthz` says that the process answers; `/readyz` is 200 when every required check passes
+    and 503 with the same body when one does not.
+    """
+    app = FastAPI(title=f"touchstone {name}", version=touchstone.__version__, lifespan=lifespan)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok", "service": name, "version": touchstone.__version__}
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        results = await readiness.run()
+        ready = is_ready(results)
+        degraded = not all(result.ok for result in results.values())
+        body = {
+            "status": ("degraded" if degraded else "ready") if ready else "not ready",
+            "checks": {
+                check: {"ok": result.ok, "required": result.required, "detail": result.detail}
+                for check, result in results.items()
+            },
+        }
+        return JSONResponse(body, status_code=200 if ready else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    install_fault_handlers(app)
+    return app
+
+
+def install_fault_handlers(app: FastAPI) -> None:
+    """Answer faults and validation errors as `{"error": {code, message, retryable}}`."""
+
+    @app.exception_handler(Fault)
+    async def on_fault(_request: Request, fault: Fault) -> JSONResponse:
+        return JSONResponse(describe(fault), status_code=outcome_of(fault).http_status)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse(describe(InvalidInput(first_problem(error))), status_code=400)
+
+
+def first_problem(error: RequestValidationError) -> str:
+    """Return the first validation problem as `field: value: what is allowed`."""
+    problem = error.errors()[0]
+    parts = [str(part) for part in problem["loc"] if part != "body"]
+    where = ".".join(parts) or "body"
+    value = repr(problem.get("input"))
+    shown = value if len(value) <= 80 else f"{value[:77]}..."  # noqa: PLR2004 - one line of text
+    return f"{where}: {shown}: {problem['msg']}"

@@ -1,0 +1,53 @@
+"""Settings refuse what they do not know, in one line that helps."""
+
+import pytest
+from pydantic import Field
+
+from lob.errors import ConfigError
+from touchstone.kit.settings import ServiceSettings, load, service_config
+
+
+class RouterLike(ServiceSettings):
+    """Settings with the router's prefix."""
+
+    model_config = service_config("TOUCHSTONE_ROUTER_")
+    port: int = Field(default=8000, ge=0, le=65535)
+
+
+def test_defaults_listen_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any environment a service is reachable from this machine only."""
+    monkeypatch.delenv("TOUCHSTONE_ROUTER_PORT", raising=False)
+    settings = load(RouterLike)
+    assert ("127.0.0.1", 8000) == (settings.host, settings.port)
+
+
+def test_environment_overrides_own_and_shared_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prefixed name and a shared one are both read."""
+    monkeypatch.setenv("TOUCHSTONE_ROUTER_PORT", "8123")
+    monkeypatch.setenv("TOUCHSTONE_REDIS_URL", "redis://127.0.0.1:7000/0")
+    settings = load(RouterLike)
+    assert (8123, "redis://127.0.0.1:7000/0") == (settings.port, settings.redis_url)
+
+
+def test_a_misspelt_name_is_refused_with_the_nearest_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typo must not leave a limit at its default unseen."""
+    monkeypatch.setenv("TOUCHSTONE_ROUTER_PROT", "8123")
+    with pytest.raises(ConfigError, match=r"TOUCHSTONE_ROUTER_PROT.*did you mean.*ROUTER_PORT"):
+        load(RouterLike)
+
+
+def test_names_of_other_services_are_theirs_to_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One environment serves all services."""
+    monkeypatch.setenv("TOUCHSTONE_GATEWAY_PORT", "9999")
+    assert load(RouterLike).port == 8000
+
+
+def test_a_wrong_value_names_variable_value_and_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line tells what to change."""
+    monkeypatch.setenv("TOUCHSTONE_ROUTER_PORT", "eighty")
+    with pytest.raises(ConfigError) as caught:
+        load(RouterLike)
+    text = str(caught.value)
+    assert "TOUCHSTONE_ROUTER_PORT" in text
+    assert "'eighty'" in text
+    assert "\n" not in text
