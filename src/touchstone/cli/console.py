@@ -3,8 +3,9 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 
 from lob.errors import ConfigError, Fault, InvalidInput
@@ -12,6 +13,8 @@ from lob.errors import ConfigError, Fault, InvalidInput
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

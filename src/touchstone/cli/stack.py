@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import IO, Self
 
 import httpx
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from lob.errors import Conflict, Unavailable
+from lob.errors import ConfigError, Conflict, Unavailable
 from touchstone.cli.ports import LOOPBACK, Ports
 
 START_TIMEOUT_SECONDS = 30.0
@@ -89,6 +91,8 @@ class Stack:
         self._take_lock()
         try:
             self.ports.refuse_taken(but=frozenset({"redis"} if self.redis_url else ()))
+            if self.redis_url:
+                await require_redis(self.redis_url)
             for stage in self._stages():
                 await self._start_stage(stage)
             self._write_run_file()
@@ -155,6 +159,8 @@ class Stack:
                 stdout=output,
                 stderr=output,
                 env=self._environment(),
+                # Settings name files such as configs/execution_l3.yaml from the project's root.
+                cwd=os.environ.get("TOUCHSTONE_HOME"),
                 # Ctrl-C is for the supervisor, which stops the parts in order.
                 start_new_session=True,
                 preexec_fn=die_with_parent,
@@ -286,6 +292,24 @@ async def _probe_redis(port: int) -> Health:
     if answer.strip() != b"+PONG":
         return Health(ok=False, detail=answer.decode(errors="replace").strip())
     return Health(ok=True, detail="ready")
+
+
+async def require_redis(url: str) -> None:
+    """Raise Unavailable unless a server answers at `url`, ConfigError where that is no address."""
+    try:
+        client = Redis.from_url(url, socket_timeout=PROBE_TIMEOUT_SECONDS)
+    except ValueError as error:
+        raise ConfigError(f"environment TOUCHSTONE_REDIS_URL: {url!r}: {error}") from None
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+            await client.ping()
+    except (RedisError, OSError, TimeoutError) as error:
+        raise Unavailable(
+            f"no Redis answers at {url} ({error or type(error).__name__}); start it, or unset "
+            "TOUCHSTONE_REDIS_URL for the embedded one",
+        ) from None
+    finally:
+        await client.aclose()
 
 
 def how_it_ended(code: int) -> str:

@@ -9,7 +9,7 @@ import httpx
 import typer
 from rich.table import Table
 
-from touchstone.cli.console import EXIT_FAILED, EXIT_OK, out, print_json
+from touchstone.cli.console import EXIT_FAILED, EXIT_OK, JsonOption, out, print_json
 from touchstone.cli.ports import LOOPBACK, PORT_NAMES, Ports
 from touchstone.cli.stack import (
     PROBE_TIMEOUT_SECONDS,
@@ -19,7 +19,7 @@ from touchstone.cli.stack import (
     run_file,
     service_part,
 )
-from touchstone.cli.up import DataDirOption, JsonOption, data_dir_or_default
+from touchstone.cli.up import DataDirOption, data_dir_or_default
 
 SERVICES = ("simulator", "paper_exchange", "router", "order_gateway")
 

@@ -14,7 +14,8 @@ import typer
 from rich.table import Table
 
 from lob.errors import Unavailable
-from touchstone.cli.console import EXIT_OK, complain, err, out, print_json
+from touchstone.cli.config import require_right
+from touchstone.cli.console import EXIT_OK, JsonOption, complain, err, out, print_json
 from touchstone.cli.ports import Ports
 from touchstone.cli.stack import PROMISES, Health, Stack, run_file
 
@@ -22,7 +23,6 @@ DEFAULT_DATA_DIR = ".touchstone"
 DOWN_TIMEOUT_SECONDS = 30.0
 HEALTH_INTERVAL_SECONDS = 2.0
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DataDirOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Where state and logs are (TOUCHSTONE_DATA_DIR)."),
@@ -81,6 +81,7 @@ def up(
 
 
 async def _up(data_dir: Path, stop_after: float | None, json_output: bool) -> int:
+    require_right()
     stack = Stack(
         Ports.from_environment(),
         data_dir,
@@ -104,17 +105,12 @@ async def _announce(stack: Stack, json_output: bool) -> None:
         )
         return
     table = Table(title="Touchstone is up", title_justify="left")
-    for column in ("part", "address", "health", "pid", "log"):
-        table.add_column(column, overflow="fold")
+    for column in ("part", "address", "health", "pid"):
+        table.add_column(column, no_wrap=column != "health")
     for name, running in stack.running.items():
-        table.add_row(
-            name,
-            running.part.address,
-            health[name].detail,
-            str(running.process.pid),
-            str(running.log),
-        )
+        table.add_row(name, running.part.address, health[name].detail, str(running.process.pid))
     out.print(table)
+    out.print(f"logs: {stack.data_dir}/logs", soft_wrap=True)
     router = stack.running["router"].part.address
     gateway = stack.running["order_gateway"].part.address
     out.print(f"try:  curl {router}/v1/rollout", soft_wrap=True)

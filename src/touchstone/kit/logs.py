@@ -53,4 +53,5 @@ def configure_logging(service: str, level: str) -> None:
         logging.getLogger(name).setLevel(l3_level)
     # An access line per request costs more than the request.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("httpx").setLevel(logging.WARNING)

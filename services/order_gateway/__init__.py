@@ -1,0 +1,1 @@
+"""The perps order gateway: REST in front of a venue, with journal, checks and kill switch."""

@@ -1,0 +1,83 @@
+"""Who may change anything: loopback callers that are no web page, and holders of the token."""
+
+import hmac
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lob.errors import Fault, InvalidInput, PermissionDenied
+from touchstone.kit.errors import describe, outcome_of
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+LOOPBACK_CLIENTS: Final = frozenset({"127.0.0.1", "::1"})
+LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+BODY_BYTES_MAX: Final = 65_536
+
+
+class MutationGuard:
+    """Refuse mutating requests that are not from loopback or do not carry the token.
+
+    A loopback caller without the token must also name us by a loopback host (a web page elsewhere
+    may resolve its own name to 127.0.0.1) and must not be a web page of another origin.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, token: str | None, allowed_hosts: Collection[str] = ()
+    ) -> None:
+        self._app = app
+        self._token = token
+        self._hosts = LOOPBACK_NAMES | set(allowed_hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 403."""
+        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
+            problem = self._problem(scope)
+            if problem is not None:
+                response = JSONResponse(
+                    describe(problem), status_code=outcome_of(problem).http_status
+                )
+                await response(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _problem(self, scope: Scope) -> Fault | None:
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
+            return InvalidInput(f"content-length: {length}; allowed: 0..{BODY_BYTES_MAX}")
+        if self._has_token(headers):
+            return None
+        client = scope.get("client")
+        if client is None or client[0] not in LOOPBACK_CLIENTS:
+            return PermissionDenied(
+                "requests that change anything need a bearer token unless they come from loopback "
+                "(TOUCHSTONE_GATEWAY_API_TOKEN)",
+            )
+        return self._foreign_page(headers)
+
+    def _foreign_page(self, headers: Headers) -> Fault | None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not _is_named(f"//{host}", self._hosts):
+            return PermissionDenied(f"Host: {host!r}; allowed: {', '.join(sorted(self._hosts))}")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return PermissionDenied(f"Origin: {origin!r}: not from another site")
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return PermissionDenied("Sec-Fetch-Site: not from another site")
+        return None
+
+    def _has_token(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if self._token is None or scheme.lower() != "bearer":
+            return False
+        return hmac.compare_digest(given.strip().encode(), self._token.encode())
+
+
+def _is_named(url: str, names: Collection[str]) -> bool:
+    try:
+        return urlsplit(url).hostname in names
+    except ValueError:
+        return False

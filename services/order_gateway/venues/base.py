@@ -1,0 +1,111 @@
+"""What the engine needs of a venue, in its own words; adapters translate.
+
+Three things can become of a submit, and telling them apart is the adapter's main duty: it was
+answered, it certainly never left (`NotSent`), or nobody knows (`OutcomeUnknown`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from lob.errors import DeadlineExceeded, Unavailable
+from lob.types import Side
+from touchstone.kit.event_store import Fill
+from touchstone.perps.checks import Refusal
+from touchstone.perps.orders import Intent, VenueStatus
+from touchstone.perps.products import ProductRules
+
+SendGate = Callable[[], Refusal | None]
+"""The last gate: called as near to the socket as possible, must not await."""
+
+
+class NotSent(Unavailable):
+    """Say that the request certainly did not reach the venue."""
+
+
+class OutcomeUnknown(DeadlineExceeded):
+    """Say that the request left and nobody knows what became of it."""
+
+
+class GateClosed(Unavailable):
+    """Say that the last gate refused, with the request not yet written."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The venue took the order, or had taken it before under the same client id."""
+
+    venue_order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The venue turned the order down; `rate_limited` when it did not even look."""
+
+    reason: str
+    rate_limited: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VenueReport:
+    """What the venue says of one order; quantities in coins.
+
+    `quantity` and `limit_price` are None where the channel does not tell them.
+    """
+
+    venue_order_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    status: VenueStatus
+    filled_quantity: Decimal
+    quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VenuePosition:
+    """A position as the venue has it: signed coins."""
+
+    quantity: Decimal
+    entry_price: Decimal | None
+
+
+class Venue(Protocol):
+    """Orders, fills and positions at one venue. Every call is bounded in time."""
+
+    async def rules(self) -> Mapping[str, ProductRules]:
+        """Return the rules of every configured symbol."""
+        ...
+
+    async def submit(
+        self, intent: Intent, rules: ProductRules, gate: SendGate
+    ) -> Accepted | Rejected:
+        """Send an order; raises `NotSent`, `OutcomeUnknown` or `GateClosed`."""
+        ...
+
+    async def cancel(self, venue_order_id: str) -> str:
+        """Ask for a cancel; return '' when it was taken, else the venue's reason."""
+        ...
+
+    async def order(self, venue_order_id: str) -> VenueReport | None:
+        """Return one order, None when the venue says that it does not exist."""
+        ...
+
+    async def orders(self, symbol: str, *, working_only: bool) -> list[VenueReport]:
+        """Return a symbol's orders, newest first (a bounded number where not only working)."""
+        ...
+
+    async def fills(self, venue_order_id: str, client_order_id: str) -> list[Fill]:
+        """Return every fill of an order, oldest first."""
+        ...
+
+    async def positions(self) -> Mapping[str, VenuePosition]:
+        """Return the open positions by symbol; a symbol that is absent is flat."""
+        ...

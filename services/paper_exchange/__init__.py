@@ -1,0 +1,1 @@
+"""The paper exchange: Coinbase's REST and WebSocket protocol in front of `touchstone.exchange`."""

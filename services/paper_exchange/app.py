@@ -1,0 +1,26 @@
+"""The ASGI app: Coinbase's paths, the feed at `/`, administration, health and metrics."""
+
+from fastapi import FastAPI
+
+from services.paper_exchange.gate import QuotaHeaders, install_answers
+from services.paper_exchange.routes_accounts import account_router
+from services.paper_exchange.routes_admin import admin_router
+from services.paper_exchange.routes_feed import feed_router
+from services.paper_exchange.routes_markets import market_router
+from services.paper_exchange.routes_orders import order_router
+from services.paper_exchange.wiring import Components
+from touchstone.kit.web import create_web_app
+
+
+def create_app(components: Components) -> FastAPI:
+    """Return the app over composed components."""
+    app = create_web_app("paper_exchange", components.readiness, components.registry)
+    install_answers(app)
+    app.add_middleware(QuotaHeaders)
+    venue, gate = components.venue, components.gate
+    app.include_router(market_router(venue, gate))
+    app.include_router(order_router(venue, gate, components.metrics))
+    app.include_router(account_router(venue, gate))
+    app.include_router(admin_router(venue, components.feed))
+    app.include_router(feed_router(components.feed, components.settings.first_subscribe_seconds))
+    return app

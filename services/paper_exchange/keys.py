@@ -1,0 +1,133 @@
+"""API key files in the form Coinbase's portal gives them out, and the public keys they hold.
+
+A file is JSON: `name` (the key id of every JWT) and `privateKey` (PEM EC P-256, PEM Ed25519, or
+base64 Ed25519), or `publicKey` (PEM) where the private half lives elsewhere. Two optional fields
+are ours: `account`, the paper account the key trades for (default `default`), and `permissions`, a
+list of `view` and `trade` (default both).
+"""
+
+import base64
+import binascii
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from lob.errors import ConfigError
+
+KEY_FILE: Final = "cdp_api_key.json"
+PERMISSIONS: Final = frozenset({"view", "trade"})
+_FIELDS: Final = frozenset(
+    {"name", "id", "privateKey", "publicKey", "principal", "account", "permissions"}
+)
+_RAW_KEY_LENGTHS: Final = (32, 64)
+
+PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """One key: what signs with it, for which paper account, and what it may do."""
+
+    name: str
+    public_key: PublicKey
+    algorithm: str
+    account: str
+    permissions: frozenset[str]
+
+
+def ensure_key_file(folder: Path) -> Path:
+    """Return the folder's own key file; make an ES256 pair at the first start (mode 0600)."""
+    path = folder / KEY_FILE
+    if path.exists():
+        return path
+    private_key = ec.generate_private_key(ec.SECP256R1())
+    pem = private_key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    ).decode()
+    document = {"name": f"organizations/paper/apiKeys/{uuid.uuid4()}", "privateKey": pem}
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(document, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write the API key file {path}: {error.strerror}") from None
+    return path
+
+
+def load_keys(folder: Path) -> dict[str, ApiKey]:
+    """Return every key of the folder by name.
+
+    Raises:
+        ConfigError: a file is not readable, not a key, or names a key twice.
+    """
+    keys: dict[str, ApiKey] = {}
+    for path in sorted(folder.glob("*.json")):
+        key = _load(path)
+        if key.name in keys:
+            raise ConfigError(f"{path}: name: {key.name!r} is in another file, too")
+        keys[key.name] = key
+    return keys
+
+
+def _load(path: Path) -> ApiKey:
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not a readable JSON key file: {error}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: not a JSON object")
+    unknown = sorted(set(document) - _FIELDS)
+    if unknown:
+        raise ConfigError(f"{path}: {unknown[0]}: no such field; allowed: {sorted(_FIELDS)}")
+    name = document.get("name") or document.get("id")
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"{path}: name: {name!r}; allowed: a non-empty text")
+    permissions = document.get("permissions", sorted(PERMISSIONS))
+    if not isinstance(permissions, list) or not set(permissions) <= PERMISSIONS:
+        raise ConfigError(f"{path}: permissions: {permissions!r}; allowed: {sorted(PERMISSIONS)}")
+    account = document.get("account", "default")
+    if not isinstance(account, str) or not account:
+        raise ConfigError(f"{path}: account: {account!r}; allowed: a non-empty text")
+    public_key, algorithm = _public_key(path, document)
+    return ApiKey(name, public_key, algorithm, account, frozenset(permissions))
+
+
+def _public_key(path: Path, document: dict[str, Any]) -> tuple[PublicKey, str]:
+    try:
+        key = _parse(document)
+    except (ValueError, TypeError, UnsupportedAlgorithm, binascii.Error) as error:
+        raise ConfigError(f"{path}: not a usable key: {error}") from None
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return key, "EdDSA"
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+        return key, "ES256"
+    raise ConfigError(f"{path}: {type(key).__name__}; allowed: EC P-256 or Ed25519")
+
+
+def _parse(document: dict[str, Any]) -> object:
+    text = document.get("privateKey")
+    if text is None:
+        return serialization.load_pem_public_key(str(document.get("publicKey")).encode())
+    if not isinstance(text, str):
+        raise TypeError("privateKey: allowed: a text")
+    if text.lstrip().startswith("-----BEGIN"):
+        private_key = serialization.load_pem_private_key(text.encode(), password=None)
+        return private_key.public_key()
+    raw = base64.b64decode("".join(text.split()), validate=True)
+    if len(raw) not in _RAW_KEY_LENGTHS:
+        raise ValueError(f"privateKey: {len(raw)} bytes; allowed: 32 or 64")
+    return ed25519.Ed25519PrivateKey.from_private_bytes(raw[:32]).public_key()

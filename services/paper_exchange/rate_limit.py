@@ -1,0 +1,68 @@
+"""Token buckets, one per key or address, and the response headers that tell their state."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+_BUCKETS_MAX: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a caller may still do: requests a second, left now, seconds until the bucket is full."""
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset_seconds: int
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers, in lower case because Coinbase's SDK looks them up that way."""
+        return [
+            (b"x-ratelimit-limit", str(self.limit).encode()),
+            (b"x-ratelimit-remaining", str(self.remaining).encode()),
+            (b"x-ratelimit-reset", str(self.reset_seconds).encode()),
+        ]
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    filled_at: float
+
+
+class RateLimiter:
+    """Let `per_second` requests through for each name, with bursts of as many at once.
+
+    `monotonic` gives seconds. The least recently seen of more than 10,000 names is forgotten.
+    """
+
+    def __init__(self, per_second: float, monotonic: Callable[[], float]) -> None:
+        self._per_second = per_second
+        self._capacity = max(1.0, per_second)
+        self._monotonic = monotonic
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def take(self, name: str) -> Quota:
+        """Take one token and say what is left. O(1)."""
+        now = self._monotonic()
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = _Bucket(self._capacity, now)
+            if len(self._buckets) > _BUCKETS_MAX:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(name)
+        refill = (now - bucket.filled_at) * self._per_second
+        bucket.tokens = min(self._capacity, bucket.tokens + refill)
+        bucket.filled_at = now
+        allowed = bucket.tokens >= 1
+        if allowed:
+            bucket.tokens -= 1
+        return Quota(
+            allowed=allowed,
+            limit=int(self._capacity),
+            remaining=int(bucket.tokens),
+            reset_seconds=math.ceil((self._capacity - bucket.tokens) / self._per_second),
+        )

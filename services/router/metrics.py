@@ -1,0 +1,194 @@
+"""What the router counts. `symbol` is no label: every family here stays small."""
+
+import functools
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from execution_providers import Fill, FillStatus
+from lob import errors
+from services.router.rollout_control import RolloutControl
+from touchstone.kit.errors import OUTCOMES
+from touchstone.rollout.assignment import Rule, assign
+from touchstone.rollout.state import LIVE_PHASES, Phase
+
+# live: the answer. fallback: L2 in place of an L3 that failed. shadow: off the path.
+SERIES: Final = (("L2", "live"), ("L2", "fallback"), ("L3", "live"), ("L3", "shadow"))
+OUTCOME_NAMES: Final = (*(status.lower() for status in FillStatus), "invalid", "error")
+FAULT_CODES: Final = tuple(sorted({cls.code for cls in OUTCOMES}))
+DROP_REASONS: Final = ("queue_full", "not_in_shadow")
+
+# Edges on every threshold of the rules, signed: the first is negative, so the library exports no
+# sum, and the moments have families of their own.
+SLIPPAGE_BUCKETS: Final = (
+    *(-50.0, -20.0, -10.0, -5.0, -2.0, -1.0, -0.5, 0.0),
+    *(0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0),
+)
+LATENCY_BUCKETS: Final = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
+
+
+class ExecutionMetrics:
+    """Count executions by provider and mode; every child exists from the start, at zero."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ["provider", "mode"]
+        orders = Counter(
+            "exec_orders", "Executions by outcome", [*labels, "outcome"], registry=registry
+        )
+        slippage = Histogram(
+            "exec_slippage_bps",
+            "Signed slippage against the mid at the decision; positive is a cost",
+            labels,
+            buckets=SLIPPAGE_BUCKETS,
+            registry=registry,
+        )
+        squares = Counter(
+            "exec_slippage_bps_square",
+            "Sum of squared slippage, for the RMSE",
+            labels,
+            registry=registry,
+        )
+        sums = Gauge(
+            "exec_slippage_bps_signed_sum",
+            "Sum of signed slippage since the start, which may fall",
+            labels,
+            registry=registry,
+        )
+        latency = Histogram(
+            "exec_latency_seconds",
+            "Time to compute an execution on this host (not the simulated market's latency)",
+            labels,
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        notional = Counter(
+            "exec_notional",
+            "Filled value in quote currency: the realised share beside the configured one",
+            labels,
+            registry=registry,
+        )
+        fallbacks = Counter(
+            "exec_fallbacks", "L2 answers in place of a failed L3", ["code"], registry=registry
+        )
+        rules = Counter(
+            "exec_decisions", "Decisions by the rule that made them", ["rule"], registry=registry
+        )
+        self._orders = {
+            (*series, name): orders.labels(*series, name)
+            for series in SERIES
+            for name in OUTCOME_NAMES
+        }
+        self._slippage = {series: slippage.labels(*series) for series in SERIES}
+        self._squares = {series: squares.labels(*series) for series in SERIES}
+        self._sums = {series: sums.labels(*series) for series in SERIES}
+        self._latency = {series: latency.labels(*series) for series in SERIES}
+        self._notional = {series: notional.labels(*series) for series in SERIES}
+        self._fallbacks = {code: fallbacks.labels(code) for code in FAULT_CODES}
+        self._rules = {rule: rules.labels(rule.value) for rule in Rule}
+
+    def on_fill(self, provider: str, mode: str, fill: Fill, seconds: float) -> None:
+        """Count an execution that gave a fill."""
+        series = (provider, mode)
+        self._orders[provider, mode, fill.status.lower()].inc()
+        self._latency[series].observe(seconds)
+        if fill.average_price is not None:
+            self._notional[series].inc(float(fill.average_price * fill.filled_quantity))
+        if fill.slippage_bps is not None:
+            bps = float(fill.slippage_bps)
+            self._slippage[series].observe(bps)
+            self._squares[series].inc(bps * bps)
+            self._sums[series].inc(bps)
+
+    def on_fault(self, provider: str, mode: str, fault: errors.Fault, seconds: float) -> None:
+        """Count an execution that failed: `invalid` when the request was wrong, else `error`."""
+        name = "invalid" if isinstance(fault, errors.InvalidInput) else "error"
+        self._orders[provider, mode, name].inc()
+        self._latency[provider, mode].observe(seconds)
+
+    def on_fallback(self, fault: errors.Fault) -> None:
+        """Count an L2 answer in place of an L3 that failed."""
+        self._fallbacks[known_code(fault)].inc()
+
+    def on_rule(self, rule: Rule) -> None:
+        """Count a decision by its rule."""
+        self._rules[rule].inc()
+
+
+class ShadowMetrics:
+    """Count what shadow comparison does; every child exists from the start, at zero."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.pairs = Counter("shadow_pairs", "Pairs compared", registry=registry)
+        dropped = Counter(
+            "shadow_dropped", "Orders not mirrored, by reason", ["reason"], registry=registry
+        )
+        failed = Counter(
+            "shadow_errors", "Candidate failures, by code", ["code"], registry=registry
+        )
+        self.difference = Histogram(
+            "shadow_slippage_difference_bps",
+            "Candidate minus control slippage of a pair",
+            buckets=SLIPPAGE_BUCKETS,
+            registry=registry,
+        )
+        self.difference_square = Counter(
+            "shadow_slippage_difference_bps_square",
+            "Sum of squared differences, for the RMSE",
+            registry=registry,
+        )
+        self.depth = Gauge(
+            "shadow_queue_depth", "Orders waiting for their mirror", registry=registry
+        )
+        self.dropped = {reason: dropped.labels(reason) for reason in DROP_REASONS}
+        self.errors = {code: failed.labels(code) for code in FAULT_CODES}
+
+
+def export_control(registry: CollectorRegistry, control: RolloutControl) -> None:
+    """Export the control state as this process applies it, read at each scrape."""
+    reader = control.reader
+
+    def basis_points() -> float:
+        document = control.routing().document
+        return 0 if document is None or document.phase not in LIVE_PHASES else document.basis_points
+
+    gauges = {
+        "rollout_generation": (
+            "Generation of the rollout state applied here; 0 before the first",
+            lambda: control.routing().generation,
+        ),
+        "rollout_basis_points": ("Share of symbols on L3 now, in 1/10,000", basis_points),
+        "control_state_age_seconds": (
+            "Age of the rollout state, from before its last read was sent",
+            lambda: reader.view().age_seconds,
+        ),
+        "l3_enabled": (
+            "Whether L3 may answer anything at all (1 yes, 0 no)",
+            lambda: l3_may(control),
+        ),
+    }
+    for name, (text, read) in gauges.items():
+        Gauge(name, text, registry=registry).set_function(read)
+    phases = Gauge("rollout_phase", "1 for the present phase", ["phase"], registry=registry)
+    for phase in Phase:
+        phases.labels(phase.value).set_function(functools.partial(_is_in, control, phase))
+
+
+def _is_in(control: RolloutControl, phase: Phase) -> bool:
+    document = control.routing().document
+    return document is not None and document.phase is phase
+
+
+def l3_may(control: RolloutControl) -> bool:
+    """Return whether some order could be answered by L3 now: no rule up to SHADOW forbids it."""
+    config = control.routing()
+    if config.document is None:
+        return False
+    rule = assign("any", "", config, control.now()).rule
+    return rule in {Rule.DENY_LIST, Rule.ALLOW_LIST, Rule.PERCENTAGE, Rule.DEFAULT}
+
+
+def known_code(fault: errors.Fault) -> str:
+    """Return the fault's code where it is in the table, else INTERNAL: labels stay few."""
+    return fault.code if fault.code in FAULT_CODES else errors.Fault.code

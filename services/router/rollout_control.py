@@ -1,0 +1,298 @@
+"""The rollout state as this process applies it: what is permitted now, and how that changes."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from lob.errors import Conflict, Fault, InvalidInput
+from services.router.flags import Flags
+from services.router.watermark import Latch, Watermark, load_watermark, save_watermark
+from touchstone.kit.control import (
+    ROLLOUT_SCOPE,
+    ControlReader,
+    ControlRecord,
+    ControlStore,
+    ControlView,
+    ViewStatus,
+)
+from touchstone.rollout.assignment import RoutingConfig
+from touchstone.rollout.state import (
+    REARM_PHASES,
+    Phase,
+    RolloutDocument,
+    change,
+)
+
+UPKEEP_SECONDS: Final = 0.25
+_log = structlog.get_logger("touchstone.router")
+
+
+class StaleGeneration(Conflict):
+    """Say that the state has another generation than the caller expected."""
+
+    code = "PRECONDITION_FAILED"
+
+    def __init__(self, expected: int, present: int) -> None:
+        super().__init__(f"If-Match: generation {expected}; the present generation is {present}")
+        self.present = present
+
+
+class RolloutControl:
+    """Join control state, flags and this process's own latch into one routing configuration.
+
+    A rollback takes effect here first and is persisted after; what could not be persisted stays
+    latched and is tried again until Redis has it.
+    """
+
+    def __init__(
+        self,
+        store: ControlStore,
+        flags: Flags,
+        watermark_path: Path,
+        stale_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._watermark_path = watermark_path
+        self._saved = load_watermark(watermark_path)
+        self._latch: Latch | None = self._saved.latch
+        self._stale_seconds = stale_seconds
+        self._monotonic = monotonic
+        self._document: tuple[ControlRecord, RolloutDocument | None] | None = None
+        self.flags = flags
+        self.reader = ControlReader(
+            store, ROLLOUT_SCOPE, floor_generation=self._saved.generation, monotonic=monotonic
+        )
+        self.reader.subscribe(self._on_view)
+
+    @property
+    def latch(self) -> Latch | None:
+        """Return this process's own rollback, while the state in Redis does not yet say so."""
+        return self._latch
+
+    def now(self) -> float:
+        """Return the time on the clock of `RoutingConfig.expires_at`."""
+        return self._monotonic()
+
+    def routing(self) -> RoutingConfig:
+        """Return what is permitted now; never waits."""
+        view = self.reader.view()
+        document = self._parse(view.record) if view.known and view.record is not None else None
+        return RoutingConfig(
+            document=document,
+            generation=0 if view.record is None else view.record.generation,
+            expires_at=self._monotonic() - view.age_seconds + self._stale_seconds,
+            latched=self._latch is not None,
+            environment_allows=self.flags.environment_allows,
+            master_flag=self.flags.master_flag,
+        )
+
+    async def check(self) -> str:
+        """Return a readiness detail; raise where L2 answers because of the control state."""
+        view = self.reader.view()
+        config = self.routing()
+        if self._latch is not None:
+            raise Conflict(f"rolled back here: {self._latch.reason}")
+        if config.document is None:
+            raise Conflict(
+                f"control state unknown, L2 answers: {view.why or 'unreadable document'}"
+            )
+        if self.now() >= config.expires_at:
+            raise Conflict(f"control state is {view.age_seconds:.0f} s old, L2 answers: {view.why}")
+        if view.why:
+            raise Conflict(f"control state is {view.age_seconds:.1f} s old: {view.why}")
+        return f"phase {config.document.phase}, generation {config.generation}"
+
+    async def present(self) -> ControlRecord | None:
+        """Return the record in Redis; what was last known when Redis does not answer."""
+        try:
+            return await self._store.read(ROLLOUT_SCOPE)
+        except Fault:
+            return self.reader.view().record
+
+    async def put(
+        self, changes: Mapping[str, Any], *, expected: int, actor: str, reason: str
+    ) -> ControlRecord:
+        """Write the present document with `changes`.
+
+        Raises:
+            StaleGeneration: the present generation is not `expected`.
+            Conflict: the table of phases does not allow it; the text names what it does.
+            InvalidInput: the document would be wrong.
+        """
+        record = await self._expect(expected)
+        if self._latch is not None:
+            raise Conflict("rolled back in this router; allowed: POST /v1/rollout/rearm")
+        if expected < self.reader.seen_generation:
+            raise Conflict(
+                f"generation {expected} is below {self.reader.seen_generation}, which was seen "
+                "(data lost or restored); allowed: POST /v1/rollout/rearm"
+            )
+        after = change(self._require_document(record), changes)
+        return await self._write(after, expected, actor, reason)
+
+    async def rearm(self, phase: str, *, expected: int, actor: str, reason: str) -> ControlRecord:
+        """Leave a rollback, or a state that was lost, for OFF or SHADOW.
+
+        Raises:
+            StaleGeneration: the present generation is not `expected`.
+            Conflict: there is nothing to re-arm.
+            InvalidInput: another phase was asked for.
+        """
+        if phase not in REARM_PHASES:
+            raise InvalidInput(f"phase: {phase!r}; allowed: {', '.join(REARM_PHASES)}")
+        record = await self._expect(expected)
+        present = None if record is None else self._parse(record)
+        lost = expected < self.reader.seen_generation or (record is not None and present is None)
+        rolled_back = present is not None and present.phase is Phase.ROLLED_BACK
+        if not (lost or rolled_back or self._latch):
+            held = "none" if present is None else present.phase
+            raise Conflict(f"nothing to re-arm: phase {held}; allowed: PUT /v1/rollout")
+        after = replace(self._last_document(record), phase=Phase(phase))
+        written = await self._write(after, expected, actor, reason)
+        self._latch = None
+        await self._save()
+        return written
+
+    async def rollback(self, *, actor: str, reason: str) -> ControlRecord | None:
+        """Roll back: here at once, then for everybody; None when that could not be persisted."""
+        self._latch = Latch(reason, actor)
+        _log.warning("emergency_rollback", actor=actor, reason=reason)
+        record = await self._persist_latch()
+        await self._save()
+        return record
+
+    async def start(self) -> None:
+        """Look once, and write the first record where there is none, before the first request.
+
+        A Redis that is away costs no more than its time-out.
+        """
+        await self.reader.refresh()
+        await self._initialise_once()
+
+    async def keep_up(self) -> None:
+        """Do what has to be tried again until it succeeds; runs until cancelled."""
+        while True:
+            try:
+                await self._initialise_once()
+                if self._latch is not None and self._latch.generation is None:
+                    await self._persist_latch()
+                await self._save()
+            except Exception:  # noqa: BLE001 - logged with its trace, and tried again
+                _log.exception("upkeep_failed")
+            await asyncio.sleep(UPKEEP_SECONDS)
+
+    async def _initialise_once(self) -> None:
+        """Write the first record where Redis is empty and this process never saw one.
+
+        A record that vanishes later is not made again: that takes a re-arm by a person.
+        """
+        view = self.reader.view()
+        if view.status is not ViewStatus.MISSING or view.record is not None:
+            return
+        document = self.flags.first_document
+        if self._saved.rolled_back or self._latch is not None:
+            document = replace(document, phase=Phase.ROLLED_BACK)
+        with contextlib.suppress(Fault):
+            await self._store.initialise(
+                ROLLOUT_SCOPE,
+                state=document.phase,
+                document=document.to_json(),
+                actor="router",
+                reason="first boot: from the configuration file, at most SHADOW",
+                floor_generation=self.reader.seen_generation,
+            )
+            await self.reader.refresh()
+
+    async def _persist_latch(self) -> ControlRecord | None:
+        latch = self._latch
+        if latch is None:
+            return None
+        document = replace(self._last_document(await self.present()), phase=Phase.ROLLED_BACK)
+        try:
+            record = await self._write(document, None, latch.actor, latch.reason)
+        except Fault as fault:
+            _log.warning("rollback_not_persisted", error=str(fault))
+            return None
+        # Read back: the latch goes only when the state itself is seen to say so.
+        if self._latch is latch:
+            self._latch = replace(latch, generation=record.generation)
+            self._on_view(self.reader.view())
+        return record
+
+    async def _expect(self, expected: int) -> ControlRecord | None:
+        record = await self._store.read(ROLLOUT_SCOPE)
+        present = 0 if record is None else record.generation
+        if present != expected:
+            raise StaleGeneration(expected, present)
+        return record
+
+    async def _write(
+        self, document: RolloutDocument, expected: int | None, actor: str, reason: str
+    ) -> ControlRecord:
+        try:
+            record = await self._store.write(
+                ROLLOUT_SCOPE,
+                state=document.phase,
+                document=document.to_json(),
+                actor=actor,
+                reason=reason,
+                expected_generation=expected,
+                floor_generation=self.reader.seen_generation,
+            )
+        except Conflict:
+            present = await self._store.read(ROLLOUT_SCOPE)
+            raise StaleGeneration(expected or 0, present.generation if present else 0) from None
+        # This process applies its own write before it answers.
+        await self.reader.refresh()
+        return record
+
+    def _on_view(self, view: ControlView) -> None:
+        latch = self._latch
+        if latch is None or latch.generation is None or view.record is None or not view.known:
+            return
+        if view.record.generation >= latch.generation:
+            self._latch = None
+
+    def _parse(self, record: ControlRecord) -> RolloutDocument | None:
+        """Return the record's document, parsed once; None when it is not a right one."""
+        if self._document is not None and self._document[0] is record:
+            return self._document[1]
+        document: RolloutDocument | None = None
+        try:
+            document = RolloutDocument.from_json(record.document)
+            if document.phase != record.state:
+                document = None
+        except (InvalidInput, TypeError) as error:
+            _log.warning("rollout_document_wrong", error=str(error))
+        self._document = (record, document)
+        return document
+
+    def _require_document(self, record: ControlRecord | None) -> RolloutDocument:
+        if record is None:
+            return replace(self.flags.first_document, phase=Phase.OFF)
+        document = self._parse(record)
+        if document is None:
+            raise Conflict("the document in Redis is damaged; allowed: POST /v1/rollout/rearm")
+        return document
+
+    def _last_document(self, record: ControlRecord | None) -> RolloutDocument:
+        for candidate in (record, self.reader.view().record):
+            document = None if candidate is None else self._parse(candidate)
+            if document is not None:
+                return document
+        return self.flags.first_document
+
+    async def _save(self) -> None:
+        record = self.reader.view().record
+        rolled_back = self._saved.rolled_back if record is None else record.state == "ROLLED_BACK"
+        current = Watermark(self.reader.seen_generation, rolled_back, self._latch)
+        if current != self._saved:
+            self._saved = current
+            await asyncio.to_thread(save_watermark, self._watermark_path, current)

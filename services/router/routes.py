@@ -1,0 +1,134 @@
+"""Executions, assignments and the shadow comparison over HTTP."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from execution_providers import Fill
+from lob.errors import Fault, InvalidInput
+from services.router.body import read_json, require_object
+from services.router.engine import Answer
+from services.router.wiring import Components
+from touchstone.kit.codec import execution_request_from_json, fill_to_json
+from touchstone.kit.errors import describe
+from touchstone.rollout.assignment import LAYER
+from touchstone.rollout.shadow import ShadowPair, summarise
+from touchstone.rollout.state import normalise
+
+# After this many orders of a batch, other requests get their turn.
+BATCH_STRIDE = 16
+BATCH_WIDTH = 16
+
+Account = Annotated[str, Query(max_length=128, description="who asks; for the account lists")]
+
+
+def execution_routes(components: Components) -> APIRouter:
+    """Return the routes that execute and assign."""
+    routes = APIRouter()
+    router, settings = components.router, components.settings
+
+    @routes.post("/v1/executions")
+    async def execute(request: Request, account: Account = "") -> JSONResponse:
+        """Execute one request and answer with the decision and the fill."""
+        wanted = execution_request_from_json(await read_json(request))
+        return JSONResponse(answer_to_json(await router.execute(wanted, account)))
+
+    @routes.post("/v1/executions/batch")
+    async def execute_batch(request: Request, account: Account = "") -> JSONResponse:
+        """Execute `{"requests": [...]}`; each result is an answer or an error, in order."""
+        body = require_object(await read_json(request), ("requests",))
+        requests = body.get("requests")
+        if not isinstance(requests, list) or not 1 <= len(requests) <= settings.batch_size_max:
+            raise InvalidInput(f"requests: allowed: a list of 1..{settings.batch_size_max}")
+        width = asyncio.Semaphore(BATCH_WIDTH)
+
+        async def one(index: int, raw: object) -> dict[str, Any]:
+            async with width:
+                if index % BATCH_STRIDE == BATCH_STRIDE - 1:
+                    await asyncio.sleep(0)
+                try:
+                    wanted = execution_request_from_json(raw)
+                    return answer_to_json(await router.execute(wanted, account))
+                except Fault as fault:
+                    return describe(fault)
+
+        results = await asyncio.gather(*(one(i, raw) for i, raw in enumerate(requests)))
+        return JSONResponse({"results": results})
+
+    @routes.get("/v1/assignments/{symbol}")
+    async def assignment(symbol: str, account: Account = "") -> dict[str, Any]:
+        """Say who would answer for a symbol now, and why."""
+        found = router.assign(symbol, account)
+        return {
+            "symbol": normalise(symbol),
+            "account": normalise(account),
+            "arm": found.arm.value,
+            "rule": found.rule.value,
+            "bucket": found.bucket,
+            "generation": found.generation,
+            "layer": LAYER,
+        }
+
+    return routes
+
+
+def shadow_routes(components: Components) -> APIRouter:
+    """Return the routes that show the comparison of L3 with L2."""
+    routes = APIRouter()
+    shadow = components.shadow
+
+    @routes.get("/v1/shadow/summary")
+    async def summary() -> dict[str, Any]:
+        """Summarise the pairs kept: bias, limits of agreement, RMSE, fill and error rates."""
+        pairs = shadow.store.pairs(shadow.now())
+        # Thousands of pairs take longer than an order may wait for its answer.
+        found = await asyncio.to_thread(summarise, pairs)
+        return {
+            "queue_depth": shadow.depth,
+            "mirrored": shadow.mirrored,
+            "dropped": shadow.dropped,
+            "overall": asdict(found.overall),
+            "by_symbol": {name: asdict(group) for name, group in found.by_symbol.items()},
+            "by_side": {name: asdict(group) for name, group in found.by_side.items()},
+            "worst": [pair_to_json(pair) for pair in found.worst],
+        }
+
+    @routes.get("/v1/shadow/pairs")
+    async def pairs(limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> dict[str, Any]:
+        """Return the newest pairs, newest first."""
+        kept = shadow.store.pairs(shadow.now())
+        return {"pairs": [pair_to_json(pair) for pair in reversed(kept[-limit:])]}
+
+    return routes
+
+
+def answer_to_json(answer: Answer) -> dict[str, Any]:
+    """Return an answer as JSON values."""
+    return {"decision": answer.decision.to_json(), "fill": fill_to_json(answer.fill)}
+
+
+def pair_to_json(pair: ShadowPair) -> dict[str, Any]:
+    """Return a pair as JSON values, with both fills whole."""
+    return {
+        "decision_id": pair.decision_id,
+        "generation": pair.generation,
+        "at": pair.at,
+        "symbol": pair.symbol,
+        "side": pair.side,
+        "quantity": str(pair.quantity),
+        "inputs_digest": pair.inputs_digest,
+        "seed": pair.seed,
+        "difference_bps": pair.difference_bps,
+        "error": pair.error,
+        "control": fill_to_json(pair.control),
+        "candidate": _fill_or_none(pair.candidate),
+        "control_seconds": pair.control_seconds,
+        "candidate_seconds": pair.candidate_seconds,
+    }
+
+
+def _fill_or_none(fill: Fill | None) -> dict[str, Any] | None:
+    return None if fill is None else fill_to_json(fill)

@@ -1,0 +1,194 @@
+"""The rollout state over HTTP: read it, change it under its generation, roll back, re-arm."""
+
+import math
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import JSONResponse
+
+from lob.errors import InvalidInput, NotSupported
+from services.router.body import (
+    DEFAULT_REASON,
+    read_json,
+    refuse_other_origins,
+    require_object,
+    take_text,
+)
+from services.router.metrics import l3_may
+from services.router.rollout_control import RolloutControl, StaleGeneration
+from services.router.wiring import Components
+from touchstone.kit.control import ROLLOUT_SCOPE, ControlRecord
+from touchstone.rollout.state import (
+    Phase,
+    basis_points_from_fraction,
+    fraction_from_basis_points,
+)
+
+_LISTS = ("canary_symbols", "canary_accounts", "deny_symbols", "deny_accounts")
+_PUT_KEYS = ("phase", "basis_points", "percentage", "salt", *_LISTS, "reason", "actor")
+_MODES = ("emergency", "graceful")
+_DEFAULT_ACTOR = "api"
+
+IfMatch = Annotated[str | None, Header(alias="If-Match")]
+
+
+def rollout_routes(components: Components) -> APIRouter:
+    """Return the routes of the rollout state."""
+    routes = APIRouter(prefix="/v1/rollout", dependencies=[Depends(refuse_other_origins)])
+    _add_state_routes(routes, components)
+    _add_rollback_routes(routes, components.control)
+    return routes
+
+
+def _add_state_routes(routes: APIRouter, components: Components) -> None:
+    control = components.control
+
+    @routes.get("")
+    async def show() -> JSONResponse:
+        """Return the state, how it is known, and its generation as ETag."""
+        return _state_response(control, await control.present())
+
+    @routes.put("")
+    async def change(request: Request, if_match: IfMatch = None) -> JSONResponse:
+        """Change the keys given, under the generation in If-Match; others keep their values."""
+        if if_match is None:
+            return precondition_required()
+        expected = parse_generation(if_match)
+        changes = require_object(await read_json(request), _PUT_KEYS)
+        reason = take_text(changes, "reason", DEFAULT_REASON)
+        actor = take_text(changes, "actor", _DEFAULT_ACTOR)
+        if "percentage" in changes:
+            if "basis_points" in changes:
+                raise InvalidInput("percentage, basis_points: both given; allowed: one of them")
+            changes["basis_points"] = basis_points_from_fraction(changes.pop("percentage"))
+        if not changes:
+            raise InvalidInput(f"body: nothing to change; allowed: {', '.join(_PUT_KEYS)}")
+        record = await control.put(changes, expected=expected, actor=actor, reason=reason)
+        return _state_response(control, record)
+
+    @routes.get("/audit")
+    async def audit(limit: Annotated[int, Query(ge=1, le=1_000)] = 100) -> dict[str, Any]:
+        """Return the newest changes, newest first."""
+        entries = await components.store.audit(ROLLOUT_SCOPE, limit)
+        return {
+            "entries": [{"id": entry.entry_id, **record_to_json(entry.record)} for entry in entries]
+        }
+
+
+def _add_rollback_routes(routes: APIRouter, control: RolloutControl) -> None:
+    @routes.post("/rollback")
+    async def rollback(request: Request) -> JSONResponse:
+        """Roll back: here first, then for everybody; 202 where only the first is done."""
+        body = require_object(await read_json(request), ("mode", "reason", "actor"))
+        mode = take_text(body, "mode", "emergency")
+        if mode not in _MODES:
+            raise InvalidInput(f"mode: {mode!r}; allowed: {', '.join(_MODES)}")
+        if mode == "graceful":
+            raise NotSupported("mode: graceful rollback is not implemented; allowed: emergency")
+        reason = take_text(body, "reason")
+        actor = take_text(body, "actor", _DEFAULT_ACTOR)
+        record = await control.rollback(actor=actor, reason=reason)
+        confirmed = record is not None and _confirmed(control, record)
+        answer = {
+            "rolled_back": True,
+            "persisted": record is not None,
+            "confirmed": confirmed,
+            "generation": None if record is None else record.generation,
+        }
+        return JSONResponse(answer, status_code=200 if record is not None else 202)
+
+    @routes.post("/rearm")
+    async def rearm(request: Request, if_match: IfMatch = None) -> JSONResponse:
+        """Leave a rollback for SHADOW or OFF: needs a reason and the present generation."""
+        body = require_object(
+            await read_json(request), ("phase", "reason", "actor", "expected_generation")
+        )
+        named = body.pop("expected_generation", None)
+        if if_match is None and named is None:
+            return precondition_required()
+        expected = parse_generation(if_match if if_match is not None else str(named))
+        if named is not None and (type(named) is not int or named != expected):
+            raise InvalidInput(f"expected_generation: {named!r}; allowed: what If-Match says")
+        phase = take_text(body, "phase", Phase.SHADOW)
+        reason = take_text(body, "reason")
+        actor = take_text(body, "actor", _DEFAULT_ACTOR)
+        record = await control.rearm(phase, expected=expected, actor=actor, reason=reason)
+        return _state_response(control, record)
+
+
+def parse_generation(if_match: str) -> int:
+    """Return the generation that an If-Match header names; `"7"` and `7` are both right."""
+    text = if_match.strip().strip('"')
+    if not text.isascii() or not text.isdecimal() or len(text) > 16:  # noqa: PLR2004 - 2^53
+        raise InvalidInput(f"If-Match: {if_match!r}; allowed: one generation, as in the ETag")
+    return int(text)
+
+
+def precondition_required() -> JSONResponse:
+    """Answer a change that does not say which generation it is based on."""
+    message = "If-Match: missing; allowed: the generation that GET /v1/rollout gives as ETag"
+    error = {"code": "PRECONDITION_REQUIRED", "message": message, "retryable": False}
+    return JSONResponse({"error": error}, status_code=428)
+
+
+def precondition_failed(fault: StaleGeneration) -> JSONResponse:
+    """Answer a change that is based on another generation than the present one."""
+    error = {
+        "code": fault.code,
+        "message": str(fault),
+        "retryable": False,
+        "generation": fault.present,
+    }
+    return JSONResponse({"error": error}, status_code=412, headers=_etag(fault.present))
+
+
+def record_to_json(record: ControlRecord) -> dict[str, Any]:
+    """Return a record as JSON values."""
+    return {
+        "generation": record.generation,
+        "phase": record.state,
+        "document": dict(record.document),
+        "actor": record.actor,
+        "reason": record.reason,
+        "updated_at": record.updated_at,
+    }
+
+
+def _state_response(control: RolloutControl, record: ControlRecord | None) -> JSONResponse:
+    view = control.reader.view()
+    config = control.routing()
+    generation = 0 if record is None else record.generation
+    body: dict[str, Any] = {"generation": generation, "phase": None, "document": None}
+    if record is not None:
+        body |= record_to_json(record)
+        points = record.document.get("basis_points")
+        if isinstance(points, int):
+            body |= {
+                "basis_points": points,
+                "percentage": float(fraction_from_basis_points(points)),
+            }
+    body["control"] = {
+        "known": view.known,
+        "status": view.status.value,
+        "age_seconds": view.age_seconds if math.isfinite(view.age_seconds) else None,
+        "applied_generation": config.generation,
+        "seen_generation": control.reader.seen_generation,
+        "rolled_back_here": config.latched,
+        "why": view.why,
+    }
+    body["flags"] = {
+        "environment_allows": control.flags.environment_allows,
+        "off_because": list(control.flags.off_because),
+    }
+    body["l3_may_answer"] = l3_may(control)
+    return JSONResponse(body, headers=_etag(generation))
+
+
+def _confirmed(control: RolloutControl, record: ControlRecord) -> bool:
+    """Return whether reading back shows the rollback, or something written after it."""
+    view = control.reader.view()
+    return view.known and view.record is not None and view.record.generation >= record.generation
+
+
+def _etag(generation: int) -> dict[str, str]:
+    return {"ETag": f'"{generation}"'}

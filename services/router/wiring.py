@@ -1,0 +1,117 @@
+"""Put the router together, and take it apart again."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from services.router.engine import Router
+from services.router.flags import load_flags
+from services.router.metrics import ExecutionMetrics, ShadowMetrics, export_control
+from services.router.providers import BoundedL3, InProcessL2, Provider
+from services.router.rollout_control import RolloutControl
+from services.router.settings import RouterSettings
+from services.router.shadow import ShadowRunner
+from touchstone.kit.control import ControlStore
+from touchstone.kit.health import Readiness
+from touchstone.kit.metrics import create_registry
+from touchstone.kit.simulator_client import SimulatorClient
+from touchstone.rollout.shadow import ShadowStore
+from touchstone.rollout.state import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """Everything the router's app is made of."""
+
+    settings: RouterSettings
+    router: Router
+    control: RolloutControl
+    store: ControlStore
+    shadow: ShadowRunner
+    readiness: Readiness
+    registry: CollectorRegistry
+
+
+@contextlib.asynccontextmanager
+async def wire(settings: RouterSettings, l3: Provider | None = None) -> AsyncIterator[Components]:
+    """Connect the router's parts for the length of an `async with` block.
+
+    Neither Redis nor the simulator has to be there: without them L2 answers.
+
+    Args:
+        settings: what to connect to.
+        l3: takes the simulator's place; for tests.
+
+    Raises:
+        ConfigError: a configuration file is wrong.
+    """
+    flags = load_flags(settings.config_path, settings.rollout_path, settings.use_l3_simulator)
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(ControlStore(settings.redis_url))
+        client = await stack.enter_async_context(
+            SimulatorClient(settings.simulator_address, settings.simulator_deadline_seconds)
+        )
+        watermark_path = settings.data_dir / "router" / "control.json"
+        control = RolloutControl(store, flags, watermark_path, settings.control_stale_seconds)
+        registry = create_registry("router")
+        executions = ExecutionMetrics(registry)
+        candidate = l3 or BoundedL3(
+            client.execute, settings.simulator_in_flight_max, settings.simulator_deadline_seconds
+        )
+        shadow = ShadowRunner(
+            candidate,
+            ShadowStore(settings.shadow_pairs_max),
+            queue_size=settings.shadow_queue_size,
+            deadline_seconds=settings.shadow_deadline_seconds,
+            in_shadow=lambda: _in_shadow(control),
+            metrics=ShadowMetrics(registry),
+            executions=executions,
+        )
+        export_control(registry, control)
+        router = Router(
+            control, InProcessL2(settings.seed), candidate, shadow, executions, settings.seed
+        )
+        await control.start()
+        await stack.enter_async_context(control.reader)
+        await _run_aside(stack, control.keep_up())
+        for _ in range(settings.shadow_workers):
+            await _run_aside(stack, shadow.work())
+        yield Components(
+            settings=settings,
+            router=router,
+            control=control,
+            store=store,
+            shadow=shadow,
+            readiness=_readiness(control, store, client),
+            registry=registry,
+        )
+
+
+def _in_shadow(control: RolloutControl) -> bool:
+    config = control.routing()
+    return (
+        config.document is not None and config.document.phase is Phase.SHADOW and not config.latched
+    )
+
+
+def _readiness(control: RolloutControl, store: ControlStore, client: SimulatorClient) -> Readiness:
+    """Return the checks. None is required: L2 in process answers whatever is away."""
+    readiness = Readiness()
+    readiness.add("rollout", control.check, required=False)
+    readiness.add("redis", store.check, required=False)
+    readiness.add("simulator", client.check, required=False)
+    return readiness
+
+
+async def _run_aside(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(stop)

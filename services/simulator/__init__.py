@@ -1,0 +1,1 @@
+"""The L3 simulator over gRPC: executions, and order-book sessions."""

@@ -1,0 +1,113 @@
+"""BookService: sessions of the matching core, and replay of a feed file."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
+
+from lob.errors import InvalidInput
+from lob.types import Cancel, Command, Replace, Side
+from services.simulator.book_messages import event_to_proto, levels_to_proto, submit_from_proto
+from services.simulator.faults import answering
+from services.simulator.replays import Replays
+from services.simulator.sessions import Sessions
+from touchstone.v1 import book_pb2 as pb
+from touchstone.v1 import book_pb2_grpc
+
+DEFAULT_LEVELS: Final = 10
+MAX_LEVELS: Final = 1000
+
+
+class BookServicer(book_pb2_grpc.BookServiceServicer):
+    """Answer `touchstone.v1.BookService`."""
+
+    def __init__(self, sessions: Sessions, replays: Replays) -> None:
+        self._sessions = sessions
+        self._replays = replays
+
+    async def OpenSession(  # noqa: N802
+        self, request: pb.OpenSessionRequest, context: Any
+    ) -> pb.OpenSessionResponse:
+        """Open a session with an empty book."""
+        async with answering(context):
+            session = self._sessions.open(request.symbol)
+            return pb.OpenSessionResponse(
+                session_id=session.session_id,
+                idle_timeout_seconds=self._sessions.limits.idle_seconds,
+            )
+        raise AssertionError  # the context manager has ended the call
+
+    async def CloseSession(  # noqa: N802
+        self, request: pb.CloseSessionRequest, context: Any
+    ) -> pb.CloseSessionResponse:
+        """Close a session."""
+        async with answering(context):
+            self._sessions.close(request.session_id)
+            return pb.CloseSessionResponse()
+        raise AssertionError
+
+    async def Submit(self, request: pb.SubmitRequest, context: Any) -> pb.CommandResponse:  # noqa: N802
+        """Submit an order; a refusal is an event, not a status."""
+        async with answering(context):
+            return self._apply(request.session_id, submit_from_proto(request))
+        raise AssertionError
+
+    async def Cancel(self, request: pb.CancelRequest, context: Any) -> pb.CommandResponse:  # noqa: N802
+        """Cancel a resting order."""
+        async with answering(context):
+            return self._apply(request.session_id, Cancel(request.order_id))
+        raise AssertionError
+
+    async def Replace(self, request: pb.ReplaceRequest, context: Any) -> pb.CommandResponse:  # noqa: N802
+        """Replace a resting order."""
+        async with answering(context):
+            command = Replace(request.order_id, request.price_ticks, request.quantity_lots)
+            return self._apply(request.session_id, command)
+        raise AssertionError
+
+    async def GetBook(self, request: pb.GetBookRequest, context: Any) -> pb.GetBookResponse:  # noqa: N802
+        """Read a session's book."""
+        async with answering(context):
+            if not 0 <= request.levels <= MAX_LEVELS:
+                raise InvalidInput(f"levels: {request.levels}; allowed: 0..{MAX_LEVELS}")
+            session = self._sessions.get(request.session_id)
+            book = session.book
+            bids, asks = book.depth(request.levels or DEFAULT_LEVELS)
+            return pb.GetBookResponse(
+                bids=levels_to_proto(book, Side.BUY, bids, request.orders),
+                asks=levels_to_proto(book, Side.SELL, asks, request.orders),
+                sequence=session.sequence,
+                state_hash=book.state_hash(),
+            )
+        raise AssertionError
+
+    async def StreamEvents(  # noqa: N802
+        self, request: pb.StreamEventsRequest, context: Any
+    ) -> AsyncIterator[pb.BookEvent]:
+        """Stream a session's events; the initial metadata says that the stream listens."""
+        async with answering(context):
+            session = self._sessions.get(request.session_id)
+            subscription = session.subscribe()
+            try:
+                await context.send_initial_metadata(())
+                while True:
+                    yield event_to_proto(*await subscription.next())
+            finally:
+                session.unsubscribe(subscription)
+
+    async def Replay(  # noqa: N802
+        self, request: pb.ReplayRequest, context: Any
+    ) -> AsyncIterator[pb.ReplayProgress]:
+        """Rebuild a book from a file, telling how far it is; the last message has the summary."""
+        async with answering(context), aclosing(self._replays.run(request.path)) as progress:
+            async for step in progress:
+                yield pb.ReplayProgress(
+                    messages=step.messages,
+                    messages_total=step.messages_total,
+                    done=step.done,
+                    summary=step.summary,
+                    state_hash=step.state_hash,
+                )
+
+    def _apply(self, session_id: str, command: Command) -> pb.CommandResponse:
+        events = self._sessions.apply(session_id, command)
+        return pb.CommandResponse(events=[event_to_proto(*event) for event in events])

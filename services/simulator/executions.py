@@ -1,0 +1,104 @@
+"""Running executions: bounded, inside their deadline, and without holding up the event loop."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from execution_providers import ExecutionProvider
+from execution_providers.types import AssetClass, CostEstimate, ExecutionRequest, Fill
+from lob.errors import DeadlineExceeded, Fault, InvariantViolation, Overloaded
+from services.simulator.metrics import SimulatorMetrics
+
+_SMOOTHING: Final = 0.2
+
+
+class Executions:
+    """Execute requests with one provider per asset class.
+
+    An execution that takes well under a millisecond costs less inline than a hop to a thread. The
+    time of each kind (those that may wait in the queue, and those that cannot) is measured as it
+    runs, and a kind slower than `inline_seconds_max` goes to a thread.
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[AssetClass, ExecutionProvider],
+        metrics: SimulatorMetrics,
+        executor: ThreadPoolExecutor,
+        *,
+        max_in_flight: int,
+        inline_seconds_max: float,
+    ) -> None:
+        self._providers = providers
+        self._metrics = metrics
+        self._executor = executor
+        self._max_in_flight = max_in_flight
+        self._inline_seconds_max = inline_seconds_max
+        self._in_flight = 0
+        self._usual_seconds = {False: 0.0, True: 0.0}
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many executions are accepted and not answered yet."""
+        return self._in_flight
+
+    def admit(self, count: int) -> None:
+        """Take `count` places; every admitted place is given back with `release`.
+
+        Raises:
+            Overloaded: there are not that many places left.
+        """
+        if self._in_flight + count > self._max_in_flight:
+            raise Overloaded(
+                f"{self._in_flight} executions are under way; allowed: {self._max_in_flight}"
+            )
+        self._in_flight += count
+        self._metrics.in_flight.set(self._in_flight)
+
+    def release(self, count: int) -> None:
+        """Give places back."""
+        self._in_flight -= count
+        self._metrics.in_flight.set(self._in_flight)
+
+    async def execute(
+        self, request: ExecutionRequest, seed: int | None, remaining: Callable[[], float | None]
+    ) -> Fill:
+        """Return what becomes of one request; `remaining` says how many seconds are left.
+
+        Raises:
+            DeadlineExceeded: there is no time left.
+            Fault: what the provider refuses.
+        """
+        try:
+            left = remaining()
+            if left is not None and left <= 0:
+                raise DeadlineExceeded("the deadline passed before the execution began")
+            waits = request.bar is not None and request.order.limit_price is not None
+            started = time.perf_counter()
+            if self._usual_seconds[waits] <= self._inline_seconds_max:
+                fill = self._run(request, seed)
+            else:
+                loop = asyncio.get_running_loop()
+                fill = await loop.run_in_executor(self._executor, self._run, request, seed)
+            seconds = time.perf_counter() - started
+        except Fault as fault:
+            self._metrics.record_fault(request.order, fault)
+            raise
+        usual = self._usual_seconds[waits]
+        self._usual_seconds[waits] = usual + _SMOOTHING * (seconds - usual)
+        self._metrics.record_fill(request.order, fill, seconds)
+        return fill
+
+    def estimate(self, request: ExecutionRequest) -> CostEstimate:
+        """Return what the request's order is expected to cost now."""
+        provider = self._providers[request.asset_class]
+        return provider.estimate_execution_cost(request.order, request.market, request.bar)
+
+    def _run(self, request: ExecutionRequest, seed: int | None) -> Fill:
+        provider = self._providers[request.asset_class]
+        fill = provider.execute(request.order, request.market, request.bar, seed=seed)
+        if fill is None:
+            raise InvariantViolation("the provider gave no fill")
+        return fill

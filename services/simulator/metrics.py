@@ -1,0 +1,103 @@
+"""What the simulator counts. `symbol` is on counters only, and bounded."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from execution_providers.types import Fill, FillStatus, Order
+from lob.errors import Fault
+from lob.types import Side
+from touchstone.kit.errors import OUTCOMES, outcome_of
+
+MAX_SYMBOLS: Final = 200
+OTHER_SYMBOL: Final = "other"
+NO_LABEL: Final = "none"
+
+# An edge on every threshold that a rule or the guide names, both signs, and none in between gaps.
+SLIPPAGE_BPS_BUCKETS: Final = (-50, -20, -10, -5, -2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 20, 50)
+LATENCY_SECONDS_BUCKETS: Final = (
+    *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005),
+    *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+)
+
+
+class SimulatorMetrics:
+    """The simulator's metric families on one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._symbols: set[str] = set()
+        self.executions = Counter(
+            "l3_executions_total",
+            "L3 executions by what became of them; symbols beyond a bound count as 'other'",
+            ["symbol", "side", "result"],
+            registry=registry,
+        )
+        self.slippage = Histogram(
+            "l3_slippage_bps",
+            "Signed slippage of L3 fills against the mid at the decision, positive is a cost",
+            buckets=SLIPPAGE_BPS_BUCKETS,
+            registry=registry,
+        )
+        # A histogram with negative buckets has no sum: these two and its count give mean and RMSE.
+        self.slippage_sum = Gauge(
+            "l3_slippage_bps_signed_sum", "Sum of the slippage of L3 fills", registry=registry
+        )
+        self.slippage_squares = Counter(
+            "l3_slippage_bps_squared_total",
+            "Sum of the squared slippage of L3 fills",
+            registry=registry,
+        )
+        self.latency = Histogram(
+            "l3_latency_seconds",
+            "Host time to compute one L3 execution",
+            buckets=LATENCY_SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self.simulated_latency = Histogram(
+            "l3_simulated_latency_seconds",
+            "Simulated time from the market state to the match",
+            buckets=LATENCY_SECONDS_BUCKETS,
+            registry=registry,
+        )
+        self.enabled = Gauge(
+            "l3_enabled", "Whether the L3 configuration lets the simulator act", registry=registry
+        )
+        self.in_flight = Gauge(
+            "simulator_in_flight", "Executions accepted and not answered yet", registry=registry
+        )
+        self.sessions = Gauge("simulator_sessions", "Open book sessions", registry=registry)
+        self.cut_off = Counter(
+            "simulator_subscribers_cut_off_total",
+            "Event subscribers cut off because they fell behind",
+            registry=registry,
+        )
+        results = {outcome.metric_result for outcome in OUTCOMES.values()}
+        for result in sorted(results | {status.value.lower() for status in FillStatus}):
+            self.executions.labels(NO_LABEL, NO_LABEL, result)
+
+    def record_fill(self, order: Order, fill: Fill, seconds: float) -> None:
+        """Count one answered execution."""
+        result = fill.status.value.lower()
+        self.executions.labels(self._symbol(order.symbol), order.side.value, result).inc()
+        self.latency.observe(seconds)
+        latency_ns = fill.attribution.get("latency_ns")
+        if latency_ns is not None:
+            self.simulated_latency.observe(latency_ns / 1e9)
+        if fill.slippage_bps is not None:
+            bps = float(fill.slippage_bps)
+            self.slippage.observe(bps)
+            self.slippage_sum.inc(bps)
+            self.slippage_squares.inc(bps * bps)
+
+    def record_fault(self, order: Order | None, fault: Fault) -> None:
+        """Count one execution that ended in a fault; `order` None when it could not be read."""
+        symbol = NO_LABEL if order is None else self._symbol(order.symbol)
+        side = NO_LABEL if order is None else Side(order.side).value
+        self.executions.labels(symbol, side, outcome_of(fault).metric_result).inc()
+
+    def _symbol(self, symbol: str) -> str:
+        if symbol not in self._symbols:
+            if len(self._symbols) >= MAX_SYMBOLS:
+                return OTHER_SYMBOL
+            self._symbols.add(symbol)
+        return symbol

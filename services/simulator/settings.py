@@ -1,0 +1,32 @@
+"""Settings of the simulator: `TOUCHSTONE_SIMULATOR_*`."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from touchstone.kit.settings import ServiceSettings, service_config
+
+
+class SimulatorSettings(ServiceSettings):
+    """Where it listens, what it simulates, and every bound it keeps."""
+
+    model_config = service_config("TOUCHSTONE_SIMULATOR_")
+
+    port: int = Field(default=50051, ge=0, le=65535)
+    metrics_port: int = Field(default=9101, ge=0, le=65535)
+    l3_config_path: Path = Path("configs/execution_l3.yaml")
+    seed: int = Field(default=0, ge=0, le=2**64 - 1)
+    # Executions accepted and not answered yet; one more is RESOURCE_EXHAUSTED.
+    max_in_flight: int = Field(default=64, ge=1, le=10_000)
+    max_batch: int = Field(default=1024, ge=1, le=100_000)
+    # Executions slower than this, as measured, leave the event loop to the others.
+    inline_seconds_max: float = Field(default=0.001, ge=0.0, le=1.0)
+    max_sessions: int = Field(default=64, ge=1, le=10_000)
+    max_orders_per_session: int = Field(default=100_000, ge=1, le=10_000_000)
+    max_subscribers_per_session: int = Field(default=8, ge=1, le=1_000)
+    subscriber_queue_size: int = Field(default=1024, ge=1, le=1_000_000)
+    session_idle_seconds: float = Field(default=300.0, gt=0.0, le=86_400.0)
+    drain_seconds: float = Field(default=5.0, ge=0.0, le=60.0)
+    # Folder that Replay may read; without it Replay refuses every path.
+    replay_dir: Path | None = None
+    max_replays: int = Field(default=1, ge=1, le=16)

@@ -1,0 +1,287 @@
+"""The L2 provider: walk the given depth; without one, half-spread plus square-root impact.
+
+No latency, no queue: an aggressor takes the depth as it was seen, and a resting order fills only
+where the bar trades *through* its limit, because a trade at the limit may have gone to others. A
+quantity is filled in part where there is not enough; nothing is ever forced.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from typing import Any, Final
+
+from execution_providers.decimals import not_negative
+from execution_providers.fees import FeeSchedule
+from execution_providers.provider import NOT_IMPLEMENTED, UNIMPLEMENTED_MODELS, ExecutionProvider
+from execution_providers.rules import (
+    FOK_NOT_FILLABLE,
+    NO_LIQUIDITY,
+    POST_ONLY_WOULD_CROSS,
+    Ended,
+    Working,
+    arm,
+    opposite_levels,
+    opposite_touch,
+    status_of,
+)
+from execution_providers.slippage import (
+    EXACT,
+    Reference,
+    Slippage,
+    average_price,
+    reference_of,
+    split,
+    total_quantity,
+)
+from execution_providers.types import (
+    BarData,
+    CostEstimate,
+    Fill,
+    FillStatus,
+    Liquidity,
+    MarketState,
+    Order,
+    PartialFill,
+    TimeInForce,
+)
+from lob.errors import ConfigError, InvalidInput
+from lob.types import AssetClass, Side
+
+_ZERO: Final = Decimal(0)
+_TEN_THOUSAND: Final = Decimal(10_000)
+_MODEL_DIGITS: Final = Decimal("1E-6")
+_UNIT_DIGITS: Final = Decimal("1E-8")
+_NS_PER_MS: Final = 1_000_000
+
+DEFAULT_HALF_SPREAD_BPS: Final[Mapping[AssetClass, Decimal]] = {
+    AssetClass.EQUITY: Decimal("1.0"),
+    AssetClass.CRYPTO: Decimal("1.0"),
+    AssetClass.FUTURES: Decimal("0.5"),
+}
+"""What half the spread is taken to be where no depth is given: a round figure for liquid names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class L2Config:
+    """What the L2 provider assumes where it is given no depth.
+
+    impact = `impact_coefficient` x sigma x sqrt(quantity / volume), the square-root law (Toth et
+    al. 2011, who find a coefficient of order one). Volume and sigma are of the same period: the
+    day's (`market.adv_notional` and `market.volatility`), else the bar's (its volume, and sigma
+    from its range after Parkinson 1980). `half_spread_bps` None takes the asset class's default.
+    At most `max_participation` of the period's volume fills.
+    """
+
+    half_spread_bps: Decimal | None = None
+    impact_coefficient: Decimal = Decimal(1)
+    max_participation: Decimal = Decimal(1)
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                try:
+                    object.__setattr__(self, field.name, not_negative(field.name, value))
+                except InvalidInput as error:
+                    raise ConfigError(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Modelled:
+    """What the square-root law says of one order."""
+
+    quantity: Decimal
+    price: Decimal
+    spread_bps: Decimal
+    impact_bps: Decimal
+    inputs: str
+
+
+class L2Provider(ExecutionProvider):
+    """Execute against depth, or against a model of it."""
+
+    level = "L2"
+
+    def __init__(
+        self,
+        asset_class: AssetClass,
+        config: L2Config | None = None,
+        seed: int = 0,
+        fees: FeeSchedule | None = None,
+    ) -> None:
+        super().__init__(asset_class, seed, fees)
+        self.config = L2Config() if config is None else config
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts, the seed, and which models are on."""
+        models = {"depth_walk": "enabled", "square_root_impact": "enabled where no depth is given"}
+        return {
+            **self._base_stats(),
+            "models": models | dict.fromkeys(UNIMPLEMENTED_MODELS, NOT_IMPLEMENTED),
+        }
+
+    def estimate_execution_cost(
+        self, order: Order, market_state: MarketState, bar: BarData | None = None
+    ) -> CostEstimate:
+        """Return what `execute` would say of the part that trades at once."""
+        fill = self._execute(order, market_state, bar, self.seed)
+        return estimate_from(self, order, fill)
+
+    def _execute(self, order: Order, market: MarketState, bar: BarData | None, seed: int) -> Fill:
+        armed = arm(order, market)
+        if isinstance(armed, Ended):
+            ended = {"seed": seed, "models": {}, "reason": armed.reason}
+            return self._finish(order, armed.status, (), None, Slippage(), ended)
+        reference = reference_of(market)
+        modelled: _Modelled | None = None
+        fills: tuple[PartialFill, ...]
+        if market.bids or market.asks:
+            touch = opposite_touch(order.side, market)
+            fills = _walk(armed, market)
+        else:
+            modelled = self._model(armed, reference, market, bar)
+            touch = _shift(reference.price, order.side, modelled.spread_bps)
+            fills = _take_modelled(armed, modelled)
+        reason = _refusal(armed, touch, fills)
+        if reason is not None:
+            refused = {"seed": seed, "models": {}, "reason": reason}
+            return self._finish(order, FillStatus.REJECTED, (), reference, Slippage(), refused)
+        fills += self._rest(armed, armed.quantity - total_quantity(fills), bar)
+        slippage = _slippage(armed, reference, fills, modelled, touch)
+        status = status_of(armed.quantity, total_quantity(fills))
+        explained: dict[str, Any] = {"seed": seed, "models": _models(modelled)}
+        if not fills:
+            explained["reason"] = NO_LIQUIDITY
+        return self._finish(order, status, fills, reference, slippage, explained)
+
+    def _rest(
+        self, working: Working, leaves: Decimal, bar: BarData | None
+    ) -> tuple[PartialFill, ...]:
+        """Return the fill of a resting remainder: at its limit, if the bar trades through it."""
+        limit = working.limit
+        if limit is None or not working.rests or not leaves or bar is None:
+            return ()
+        extreme = bar.low if working.side is Side.BUY else bar.high
+        if (limit - extreme) * working.side.sign <= 0:
+            return ()
+        quantity = min(leaves, _units(bar.volume * self.config.max_participation))
+        if not quantity:
+            return ()
+        end_ns = bar.duration_ms * _NS_PER_MS
+        return (PartialFill(limit, quantity, Liquidity.MAKER, end_ns),)
+
+    def _model(
+        self, working: Working, reference: Reference, market: MarketState, bar: BarData | None
+    ) -> _Modelled:
+        """Return the square-root law's price for the whole order, capped by participation."""
+        half_spread = self.config.half_spread_bps
+        if half_spread is None:
+            half_spread = DEFAULT_HALF_SPREAD_BPS[self.asset_class]
+        volume, sigma, inputs = _volume_and_sigma(reference.price, market, bar)
+        quantity = min(working.quantity, _units(volume * self.config.max_participation))
+        participation = float(quantity / volume)
+        coefficient = float(self.config.impact_coefficient)
+        impact = Decimal(repr(coefficient * sigma * math.sqrt(participation) * 10_000))
+        impact = impact.quantize(_MODEL_DIGITS, ROUND_HALF_EVEN)
+        price = _shift(reference.price, working.side, half_spread + impact)
+        if price <= 0:
+            raise InvalidInput(
+                f"market.volatility: the modelled cost of {half_spread + impact} bps leaves no"
+                " price above 0; allowed: less volatility or a smaller order"
+            )
+        return _Modelled(quantity, price, half_spread, impact, inputs)
+
+
+def estimate_from(provider: ExecutionProvider, order: Order, fill: Fill) -> CostEstimate:
+    """Return the cost estimate that the takers' part of `fill` amounts to."""
+    taken = tuple(part for part in fill.fills if part.liquidity is Liquidity.TAKER)
+    quantity = total_quantity(taken)
+    average = average_price(taken)
+    if average is None:
+        return CostEstimate(_ZERO, None, None, _ZERO, None, provider.level)
+    reference = Decimal(fill.attribution["reference_price"])
+    fees = provider.fees.of(order.side, taken)
+    slippage = (average - reference) * order.side.sign / reference * _TEN_THOUSAND
+    digits = Decimal("1E-9")
+    return CostEstimate(
+        fillable_quantity=quantity,
+        average_price=average,
+        slippage_bps=slippage.quantize(digits),
+        fees=fees,
+        fees_bps=(fees / (average * quantity) * _TEN_THOUSAND).quantize(digits),
+        model=provider.level,
+    )
+
+
+def _walk(working: Working, market: MarketState) -> tuple[PartialFill, ...]:
+    wanted = working.quantity
+    fills: list[PartialFill] = []
+    for price, size in opposite_levels(working.side, market):
+        if not wanted or not working.accepts(price):
+            break
+        taken = min(wanted, size)
+        wanted = EXACT.subtract(wanted, taken)
+        fills.append(PartialFill(price, taken, Liquidity.TAKER))
+    return tuple(fills)
+
+
+def _take_modelled(working: Working, modelled: _Modelled) -> tuple[PartialFill, ...]:
+    """Take the modelled quantity, or nothing at once where its price is beyond the limit."""
+    if not modelled.quantity or not working.accepts(modelled.price):
+        return ()
+    return (PartialFill(modelled.price, modelled.quantity, Liquidity.TAKER),)
+
+
+def _refusal(working: Working, touch: Decimal | None, fills: tuple[PartialFill, ...]) -> str | None:
+    if working.post_only and touch is not None and working.accepts(touch):
+        return POST_ONLY_WOULD_CROSS
+    if working.time_in_force is TimeInForce.FOK and total_quantity(fills) < working.quantity:
+        return FOK_NOT_FILLABLE
+    return None
+
+
+def _slippage(
+    working: Working,
+    reference: Reference,
+    fills: tuple[PartialFill, ...],
+    modelled: _Modelled | None,
+    touch: Decimal | None,
+) -> Slippage:
+    """Return the parts; what a modelled price costs beyond the half-spread is impact, not depth."""
+    parts = split(working.side, reference.price, fills, touch, touch)
+    if modelled is None:
+        return parts
+    return Slippage(parts.spread, _ZERO, parts.latency_drift, parts.depth)
+
+
+def _models(modelled: _Modelled | None) -> dict[str, str]:
+    if modelled is None:
+        return {"liquidity": "depth walk"}
+    return {"liquidity": "half-spread and square-root impact", "inputs": modelled.inputs}
+
+
+def _units(quantity: Decimal) -> Decimal:
+    """Return a computed quantity rounded down to 8 decimals: it is a cap, so never up."""
+    return quantity.quantize(_UNIT_DIGITS, ROUND_DOWN, EXACT).normalize(EXACT)
+
+
+def _shift(price: Decimal, side: Side, bps: Decimal) -> Decimal:
+    """Return `price` made worse for `side` by `bps`."""
+    return price * (1 + side.sign * bps / _TEN_THOUSAND)
+
+
+def _volume_and_sigma(
+    price: Decimal, market: MarketState, bar: BarData | None
+) -> tuple[Decimal, float, str]:
+    """Return volume in units, sigma as a fraction, and the period both are of."""
+    if market.adv_notional is not None and market.volatility is not None:
+        return market.adv_notional / price, float(market.volatility), "day"
+    if bar is not None and bar.volume > 0:
+        # Parkinson (1980): sigma^2 = ln(high/low)^2 / (4 ln 2)
+        sigma = math.log(float(bar.high / bar.low)) / (2 * math.sqrt(math.log(2)))
+        return bar.volume, sigma, "bar"
+    raise InvalidInput(
+        "market.adv_notional and market.volatility: nothing; allowed where neither depth nor a bar"
+        " with volume is given: both"
+    )

@@ -1,0 +1,249 @@
+"""What others do while an order is on its way and while it waits: seeded background flow.
+
+The flow is made to agree with the bar: trades of the bar's volume in expectation, and quotes that
+follow a random walk whose variance is that of the bar's range (Parkinson 1980), pulled to the
+bar's close and reflected at its high and low. Cancels come so many to a trade as the configuration
+says (`lob_data`) and strike any resting order alike; as many lots come back at the tail of the same
+price, so that the depth stays what it was. Trades take the touch and never reach beyond it; what
+they take comes back at the touch.
+
+Time is coarse where a stretch would hold more than `MAX_*` events: then fewer and larger ones stand
+for them, with the same expected volume and the same variance.
+"""
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import count
+from random import Random
+from typing import Final
+
+from execution_providers.l3_scene import FIRST_OTHER_ID, OWN_ORDER_ID
+from execution_providers.types import BarData
+from lob import OrderBook
+from lob.types import Event, Side, TimeInForce, Traded
+
+MAX_TRADES: Final = 48
+MAX_CANCELS: Final = 128
+MAX_QUOTE_MOVES: Final = 64
+MAX_EVENT_LOTS: Final = 2**60
+NS_PER_MS: Final = 1_000_000
+
+COUNT_NAMES: Final = ("trades", "cancels", "adds", "quote_moves")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTrade:
+    """One trade of our resting order."""
+
+    time_ns: int
+    price_ticks: int
+    quantity_lots: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """Events per nanosecond over one stretch, and how large each is."""
+
+    trades: float
+    cancels: float
+    moves: float
+    trade_lots: float
+    move_ticks: float
+
+
+class BackgroundFlow:
+    """Run what others do in `book` over the time of one bar."""
+
+    def __init__(
+        self,
+        book: OrderBook,
+        bar: BarData,
+        rng: Random,
+        *,
+        quote_tick: Decimal,
+        cancels_per_trade: float,
+    ) -> None:
+        self._book = book
+        self._rng = rng
+        self._cancels_per_trade = cancels_per_trade
+        self.counts = dict.fromkeys(COUNT_NAMES, 0)
+        self._now_ns = 0
+        self.end_ns = bar.duration_ms * NS_PER_MS
+        instrument = book.instrument
+        tick = Decimal(1) if instrument is None else instrument.tick_size
+        lot = Decimal(1) if instrument is None else instrument.lot_size
+        bid, ask = book.best_bid(), book.best_ask()
+        self._bid0 = None if bid is None else bid.price_ticks
+        self._ask0 = None if ask is None else ask.price_ticks
+        touches = [price for price in (self._bid0, self._ask0) if price is not None]
+        start = sum(touches) / len(touches) if touches else float(bar.open / tick)
+        self._start = self._path = start
+        self._moved_ns = 0
+        self._shift = 0
+        self._quote_ticks = max(1, int(quote_tick / tick))
+        self._low = min(float(bar.low / tick), start)
+        self._high = max(float(bar.high / tick), start)
+        self._close = float(bar.close / tick)
+        sigma = math.log(float(bar.high / bar.low)) / (2 * math.sqrt(math.log(2)))
+        self._variance = (sigma * start) ** 2  # of the whole bar, in ticks^2
+        self._volume_lots = float(bar.volume / lot)
+        orders = list(book.orders())
+        self._ids = [order.order_id for order in orders]
+        self._order_lots = max(1.0, sum(o.leaves for o in orders) / max(1, len(orders)))
+        bids, asks = book.depth(len(orders))
+        self._level_lots = max(1, round(self._order_lots * len(orders) / max(1, len(bids + asks))))
+        self._next_id = count(FIRST_OTHER_ID + len(orders))
+
+    def run(self, until_ns: int, *, own_waits: bool) -> list[OwnTrade]:
+        """Let time pass to `until_ns` (at most the bar's end) and return our order's trades.
+
+        With `own_waits` it stops as soon as our order is no longer in the book.
+        """
+        until_ns = min(until_ns, self.end_ns)
+        pace = self._pace(until_ns - self._now_ns)
+        total = pace.trades + pace.cancels + pace.moves
+        trades: list[OwnTrade] = []
+        if total <= 0:
+            self._now_ns = max(self._now_ns, until_ns)
+            return trades
+        rng, book = self._rng, self._book
+        while True:
+            self._now_ns += max(1, round(-math.log(1.0 - rng.random()) / total))
+            if self._now_ns >= until_ns:
+                self._now_ns = until_ns
+                return trades
+            which = rng.random() * total
+            if which < pace.trades:
+                events = self._trade(pace)
+            elif which < pace.trades + pace.cancels:
+                events = self._cancel()
+            else:
+                events = self._move(pace)
+            trades += [
+                OwnTrade(self._now_ns, event.price_ticks, event.quantity_lots)
+                for event in events
+                if type(event) is Traded and event.maker_order_id == OWN_ORDER_ID
+            ]
+            if own_waits and OWN_ORDER_ID not in book:
+                return trades
+
+    def _pace(self, stretch_ns: int) -> _Pace:
+        """Return rates and sizes such that a stretch has a bounded number of events."""
+        if stretch_ns <= 0:
+            return _Pace(0.0, 0.0, 0.0, 0.0, 0.0)
+        share = stretch_ns / self.end_ns
+        lots = self._volume_lots * share
+        trades = lots / self._order_lots
+        cancels = min(trades * self._cancels_per_trade, MAX_CANCELS)
+        trades = min(trades, MAX_TRADES)
+        variance = self._variance * share
+        moves = min(variance / self._quote_ticks**2, MAX_QUOTE_MOVES)
+        return _Pace(
+            trades=trades / stretch_ns,
+            cancels=cancels / stretch_ns,
+            moves=moves / stretch_ns,
+            trade_lots=lots / trades if trades else 0.0,
+            move_ticks=math.sqrt(variance / moves) if moves else 0.0,
+        )
+
+    def _trade(self, pace: _Pace) -> tuple[Event, ...]:
+        """Send a marketable order to the touch, and bring back what it took from others."""
+        rng, book = self._rng, self._book
+        side = Side.BUY if rng.random() < 0.5 else Side.SELL  # noqa: PLR2004 - a fair coin
+        lots = round(-math.log(1.0 - rng.random()) * pace.trade_lots)
+        lots = min(max(lots, 1), MAX_EVENT_LOTS)
+        touch = book.best_ask() if side is Side.BUY else book.best_bid()
+        if touch is None:
+            return ()
+        price_ticks = touch.price_ticks
+        order_id = next(self._next_id)
+        events = book.submit(order_id, side, lots, price_ticks, time_in_force=TimeInForce.IOC)
+        self.counts["trades"] += 1
+        taken = sum(
+            event.quantity_lots
+            for event in events
+            if type(event) is Traded and event.maker_order_id != OWN_ORDER_ID
+        )
+        if taken:
+            quote = self._quote(side.opposite)
+            events += self._add(side.opposite, price_ticks if quote is None else quote, taken)
+        return events
+
+    def _cancel(self) -> tuple[Event, ...]:
+        """Cancel any of the others' orders; as many lots come back at the tail of its price."""
+        ids, book = self._ids, self._book
+        while ids:
+            index = int(self._rng.random() * len(ids))
+            order = book.order(ids[index])
+            ids[index] = ids[-1]
+            ids.pop()
+            if order is None:
+                continue  # it traded, or a quote move took it
+            book.cancel(order.order_id)
+            self.counts["cancels"] += 1
+            return self._add(order.side, order.price_ticks, order.leaves)
+        return ()
+
+    def _move(self, pace: _Pace) -> tuple[Event, ...]:
+        """Move the price path, and the quotes with it where it has gone a step."""
+        elapsed_ns = self._now_ns - self._moved_ns
+        left_ns = self.end_ns - self._moved_ns
+        self._moved_ns = self._now_ns
+        pull = (self._close - self._path) * elapsed_ns / left_ns
+        path = self._path + pull + self._rng.gauss(0.0, 1.0) * pace.move_ticks
+        path = self._high - abs(self._high - path)
+        self._path = min(max(self._low + abs(path - self._low), self._low), self._high)
+        steps = round((self._path - self._start) / self._quote_ticks)
+        shift = steps * self._quote_ticks
+        if shift == self._shift:
+            return ()
+        up = shift > self._shift
+        self._shift = shift
+        self.counts["quote_moves"] += 1
+        return self._requote(up)
+
+    def _requote(self, up: bool) -> tuple[Event, ...]:
+        """Withdraw others' orders that the new quotes leave behind, and put up the new quotes.
+
+        What comes in at the new price trades with our order where that rests there or beyond.
+        """
+        book = self._book
+        leaving = Side.SELL if up else Side.BUY
+        edge = self._quote(leaving)
+        if edge is not None:
+            self._withdraw(leaving, edge)
+        events: tuple[Event, ...] = ()
+        for side in (leaving.opposite, leaving):
+            quote = self._quote(side)
+            best = book.best_bid() if side is Side.BUY else book.best_ask()
+            if quote is None:
+                continue
+            if best is None or (quote - best.price_ticks) * side.sign > 0:
+                events += self._add(side, quote, self._level_lots)
+        return events
+
+    def _withdraw(self, side: Side, edge: int) -> None:
+        """Cancel others' orders of `side` that are better than `edge`."""
+        leaving: list[int] = []
+        for order in self._book.orders(side):
+            if (order.price_ticks - edge) * side.sign <= 0:
+                break
+            if order.order_id != OWN_ORDER_ID:
+                leaving.append(order.order_id)
+        for order_id in leaving:
+            self._book.cancel(order_id)
+        self.counts["cancels"] += len(leaving)
+
+    def _quote(self, side: Side) -> int | None:
+        """Return where the path puts a side's touch; None where the side was empty."""
+        first = self._bid0 if side is Side.BUY else self._ask0
+        return None if first is None else max(1, first + self._shift)
+
+    def _add(self, side: Side, price_ticks: int, lots: int) -> tuple[Event, ...]:
+        order_id = next(self._next_id)
+        events = self._book.submit(order_id, side, lots, price_ticks)
+        self.counts["adds"] += 1
+        if order_id in self._book:
+            self._ids.append(order_id)
+        return events

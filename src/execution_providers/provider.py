@@ -1,0 +1,179 @@
+"""The one interface of all providers, and what they share."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any, Final
+
+from execution_providers.fees import DEFAULT_FEES, FeeSchedule
+from execution_providers.slippage import Reference, Slippage, average_price, plain, total_quantity
+from execution_providers.types import (
+    BarData,
+    CostEstimate,
+    Fill,
+    FillStatus,
+    MarketState,
+    Order,
+    PartialFill,
+)
+from lob.errors import InvalidInput, NotSupported
+from lob.types import AssetClass
+
+SEED_MAX: Final = 2**64 - 1
+NOT_IMPLEMENTED: Final = "not implemented"
+UNIMPLEMENTED_MODELS: Final = (
+    "fill_probability",
+    "queue_value",
+    "market_impact",
+    "hidden_liquidity",
+    "dark_pools",
+)
+
+
+class ExecutionProvider(ABC):
+    """Execute orders against a market state.
+
+    A provider keeps counts and nothing else that a result could depend on: the same order, market,
+    bar and seed give the same fill, whatever came before.
+    """
+
+    level: str
+
+    def __init__(
+        self, asset_class: AssetClass, seed: int = 0, fees: FeeSchedule | None = None
+    ) -> None:
+        self.asset_class = asset_class
+        self.seed = require_seed(seed)
+        self.fees = DEFAULT_FEES[asset_class] if fees is None else fees
+        self._counts = dict.fromkeys(FillStatus, 0)
+
+    def execute(
+        self,
+        order: Order,
+        market_state: MarketState,
+        bar: BarData | None = None,
+        *,
+        seed: int | None = None,
+    ) -> Fill | None:
+        """Return what becomes of `order`; these providers always answer with a `Fill`.
+
+        Args:
+            order: what is asked for.
+            market_state: the market at the decision.
+            bar: what trades while the order lives; without it the order meets the given depth only.
+            seed: replaces the provider's own seed for this execution.
+
+        Raises:
+            InvalidInput: something the order needs is missing; the text names it.
+            NotSupported: the order asks for what this version does not do.
+        """
+        base = self.seed if seed is None else require_seed(seed)
+        own_seed = execution_seed(base, order, market_state)
+        fill = self._execute(order, market_state, bar, own_seed)
+        self._counts[fill.status] += 1
+        return fill
+
+    @abstractmethod
+    def _execute(
+        self, order: Order, market: MarketState, bar: BarData | None, seed: int
+    ) -> Fill: ...
+
+    @abstractmethod
+    def estimate_execution_cost(
+        self, order: Order, market_state: MarketState, bar: BarData | None = None
+    ) -> CostEstimate:
+        """Return the expected cost of executing `order` at once, before latency."""
+
+    @abstractmethod
+    def stats(self) -> dict[str, Any]:
+        """Return counts, the seed, and which models are on."""
+
+    def get_fill_probability(
+        self,
+        order: Order,  # noqa: ARG002 - the interface's arguments
+        market_state: MarketState,  # noqa: ARG002
+        horizon_seconds: float,  # noqa: ARG002
+    ) -> float:
+        """Refuse: this version has no model of it.
+
+        Raises:
+            NotSupported: always.
+        """
+        raise NotSupported("fill probability: not implemented in this version")
+
+    def _base_stats(self) -> dict[str, Any]:
+        return {
+            "level": self.level,
+            "asset_class": self.asset_class.value,
+            "seed": self.seed,
+            "executions": sum(self._counts.values()),
+            "by_status": {status.value: count for status, count in self._counts.items()},
+        }
+
+    def _finish(
+        self,
+        order: Order,
+        status: FillStatus,
+        fills: tuple[PartialFill, ...],
+        reference: Reference | None,
+        slippage: Slippage,
+        attribution: Mapping[str, Any],
+    ) -> Fill:
+        """Return a Fill with fees, averages and the attribution all providers give."""
+        filled = total_quantity(fills)
+        fees = self.fees.of(order.side, fills)
+        average = average_price(fills)
+        fees_bps: str | None = None
+        if average is not None:
+            fees_bps = plain((fees / (average * filled) * 10_000).quantize(Decimal("1E-9")))
+        explained: dict[str, Any] = {
+            "provider": self.level,
+            "reference_price": None if reference is None else plain(reference.price),
+            "reference": None if reference is None else reference.kind,
+            "slippage": slippage.parts(),
+            "fees_bps": fees_bps,
+            **attribution,
+        }
+        return Fill(
+            status=status,
+            filled_quantity=filled,
+            average_price=average,
+            fees=fees,
+            slippage_bps=slippage.total if fills else None,
+            attribution=explained,
+            fills=fills,
+        )
+
+
+def require_seed(seed: object) -> int:
+    """Return `seed`; `InvalidInput` unless it is a whole number of 64 bits."""
+    if type(seed) is not int or not 0 <= seed <= SEED_MAX:
+        raise InvalidInput(f"seed: {seed!r}; allowed: a whole number, 0..{SEED_MAX}")
+    return seed
+
+
+def execution_seed(seed: int, order: Order, market: MarketState) -> int:
+    """Return the seed of one execution: a hash of the base seed and of what names the order.
+
+    It does not depend on what was executed before, so that two runs, two providers or two
+    configurations meet the same draws (common random numbers). An order without a client order id
+    is named by its fields and the time of the market state.
+    """
+    if order.client_order_id:
+        name: list[str] = ["id", order.client_order_id]
+    else:
+        name = [
+            "order",
+            order.symbol,
+            order.side,
+            plain(order.quantity),
+            order.type,
+            "" if order.limit_price is None else plain(order.limit_price),
+            "" if order.stop_price is None else plain(order.stop_price),
+            order.time_in_force,
+            str(market.timestamp_ms),
+        ]
+    named = json.dumps([seed, *name], separators=(",", ":")).encode()
+    return int.from_bytes(blake2b(named, digest_size=8).digest(), "big") >> 1

@@ -1,0 +1,99 @@
+"""What every provider does alike before it looks for liquidity: stops, limits, refusals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from execution_providers.types import (
+    FillStatus,
+    MarketState,
+    Order,
+    PriceLevel,
+    TimeInForce,
+)
+from lob.errors import InvalidInput, NotSupported
+from lob.types import Side
+
+POST_ONLY_NEEDS_RESTING = "POST_ONLY_NEEDS_RESTING"
+POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
+FOK_NOT_FILLABLE = "FOK_NOT_FILLABLE"
+STOP_NOT_TRIGGERED = "STOP_NOT_TRIGGERED"
+NO_LIQUIDITY = "NO_LIQUIDITY"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An order that ended before it reached a book, with the reason."""
+
+    status: FillStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """An order as it reaches the book: `limit` is None for a market order."""
+
+    side: Side
+    quantity: Decimal
+    limit: Decimal | None
+    time_in_force: TimeInForce
+    post_only: bool
+
+    @property
+    def rests(self) -> bool:
+        """Say whether a remainder waits in the book."""
+        return self.limit is not None and self.time_in_force in {TimeInForce.GTC, TimeInForce.DAY}
+
+    def accepts(self, price: Decimal) -> bool:
+        """Say whether trading at `price` keeps to the limit."""
+        return self.limit is None or (self.limit - price) * self.side.sign >= 0
+
+
+def arm(order: Order, market: MarketState) -> Working | Ended:
+    """Return the order as it goes to the book, or how it ended before.
+
+    A stop is triggered when the last price is at the stop price or beyond it (BUY at or above,
+    SELL at or below), and is a market or limit order from then on. A stop that is not triggered at
+    the decision stays UNFILLED: what happens to it later is another execution.
+
+    Raises:
+        InvalidInput: a stop without `market.last_price`.
+        NotSupported: `display_quantity` below the quantity (icebergs).
+    """
+    if order.display_quantity is not None and order.display_quantity < order.quantity:
+        raise NotSupported(
+            f"order.display_quantity: {order.display_quantity} of {order.quantity}: icebergs are"
+            " not implemented in this version"
+        )
+    if order.stop_price is not None and not _triggered(order, order.stop_price, market):
+        return Ended(FillStatus.UNFILLED, STOP_NOT_TRIGGERED)
+    working = Working(
+        order.side, order.quantity, order.limit_price, order.time_in_force, order.post_only
+    )
+    if order.post_only and not working.rests:
+        return Ended(FillStatus.REJECTED, POST_ONLY_NEEDS_RESTING)
+    return working
+
+
+def opposite_levels(side: Side, market: MarketState) -> Sequence[PriceLevel]:
+    """Return the levels an aggressor of `side` trades with, best first."""
+    return market.asks if side is Side.BUY else market.bids
+
+
+def opposite_touch(side: Side, market: MarketState) -> Decimal | None:
+    """Return the best price an aggressor of `side` meets, or None where the side is empty."""
+    levels = opposite_levels(side, market)
+    return levels[0][0] if levels else None
+
+
+def status_of(wanted: Decimal, filled: Decimal) -> FillStatus:
+    """Return how an order that was taken ended."""
+    if not filled:
+        return FillStatus.UNFILLED
+    return FillStatus.FILLED if filled == wanted else FillStatus.PARTIALLY_FILLED
+
+
+def _triggered(order: Order, stop: Decimal, market: MarketState) -> bool:
+    if market.last_price is None:
+        raise InvalidInput("market.last_price: nothing; allowed for a stop order: a price above 0")
+    return (market.last_price - stop) * order.side.sign >= 0

@@ -1,0 +1,343 @@
+"""How long messages take: distributions, four components, and profiles.
+
+A draw is `distribution x time of day x volatility`, then a spike, then a clamp. All parameters are
+microseconds; draws are whole nanoseconds. Every component has its own random stream, so that
+drawing one never moves another.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+import numpy as np
+
+from lob.errors import InvalidInput
+
+NANOSECONDS_PER_HOUR: Final = 3_600_000_000_000
+HOURS_PER_DAY: Final = 24
+
+
+class Distribution(Protocol):
+    """Draw a latency in microseconds; `mean_us` is the exact mean of the draws."""
+
+    @property
+    def mean_us(self) -> float:
+        """Return the mean in microseconds."""
+        ...
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Return one latency in microseconds."""
+        ...
+
+
+def _require(holds: bool, name: str, value: float, allowed: str) -> None:
+    if not holds or not math.isfinite(value):
+        raise InvalidInput(f"{name}: {value}; allowed: {allowed}")
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Take the same time always."""
+
+    mean_us: float
+
+    def __post_init__(self) -> None:
+        _require(self.mean_us >= 0, "mean_us", self.mean_us, "0 or more")
+
+    def draw(self, rng: np.random.Generator) -> float:  # noqa: ARG002 - the protocol's argument
+        """Return the constant, leaving the generator alone."""
+        return self.mean_us
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """Take any time from `low_us` to `high_us`, all as likely."""
+
+    low_us: float
+    high_us: float
+
+    def __post_init__(self) -> None:
+        _require(self.low_us >= 0, "low_us", self.low_us, "0 or more")
+        _require(self.high_us >= self.low_us, "high_us", self.high_us, f"{self.low_us} or more")
+
+    @property
+    def mean_us(self) -> float:
+        """Return the middle."""
+        return (self.low_us + self.high_us) / 2
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Return one latency in microseconds."""
+        return float(rng.uniform(self.low_us, self.high_us))
+
+
+@dataclass(frozen=True, slots=True)
+class LogNormal:
+    """Take a lognormal time of the given mean and standard deviation (moment-matched).
+
+    sigma^2 = ln(1 + sd^2 / mean^2) and mu = ln(mean) - sigma^2 / 2.
+    """
+
+    mean_us: float
+    sd_us: float
+
+    def __post_init__(self) -> None:
+        _require(self.mean_us > 0, "mean_us", self.mean_us, "above 0")
+        _require(self.sd_us > 0, "sd_us", self.sd_us, "above 0")
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Return one latency in microseconds."""
+        variance = math.log1p((self.sd_us / self.mean_us) ** 2)
+        return float(rng.lognormal(math.log(self.mean_us) - variance / 2, math.sqrt(variance)))
+
+
+@dataclass(frozen=True, slots=True)
+class Gamma:
+    """Take a gamma time of the given mean and standard deviation (moment-matched).
+
+    shape = mean^2 / sd^2 and scale = sd^2 / mean.
+    """
+
+    mean_us: float
+    sd_us: float
+
+    def __post_init__(self) -> None:
+        _require(self.mean_us > 0, "mean_us", self.mean_us, "above 0")
+        _require(self.sd_us > 0, "sd_us", self.sd_us, "above 0")
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Return one latency in microseconds."""
+        variance = self.sd_us**2
+        return float(rng.gamma(self.mean_us**2 / variance, variance / self.mean_us))
+
+
+@dataclass(frozen=True, slots=True)
+class Pareto:
+    """Take a Pareto (type I) time: minimum `scale_us`, tail exponent `shape` above 1.
+
+    mean = scale * shape / (shape - 1); the variance is finite for a shape above 2 only.
+    """
+
+    scale_us: float
+    shape: float
+
+    def __post_init__(self) -> None:
+        _require(self.scale_us > 0, "scale_us", self.scale_us, "above 0")
+        _require(self.shape > 1, "shape", self.shape, "above 1, where the mean is finite")
+
+    @property
+    def mean_us(self) -> float:
+        """Return the mean in microseconds."""
+        return self.scale_us * self.shape / (self.shape - 1)
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Return one latency in microseconds."""
+        return float(self.scale_us * (1 + rng.pareto(self.shape)))
+
+
+@dataclass(frozen=True, slots=True)
+class Empirical:
+    """Take one of the measured times, each as likely."""
+
+    samples_us: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.samples_us:
+            raise InvalidInput("samples_us: (); allowed: at least one sample")
+        for sample in self.samples_us:
+            _require(sample >= 0, "samples_us", sample, "0 or more")
+
+    @property
+    def mean_us(self) -> float:
+        """Return the mean of the samples."""
+        return math.fsum(self.samples_us) / len(self.samples_us)
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Return one latency in microseconds."""
+        return self.samples_us[int(rng.integers(len(self.samples_us)))]
+
+
+class Shape(StrEnum):
+    """The families that `matched` can fit to a mean and a coefficient of variation."""
+
+    CONSTANT = "constant"
+    UNIFORM = "uniform"
+    LOGNORMAL = "lognormal"
+    PARETO = "pareto"
+    GAMMA = "gamma"
+
+
+def matched(shape: Shape, mean_us: float, cv: float) -> Distribution:
+    """Return the distribution of a family with this mean and coefficient of variation (sd/mean).
+
+    A uniform cannot have a cv above 1/sqrt(3) without negative times: that is `InvalidInput`.
+    """
+    if shape is Shape.CONSTANT or mean_us == 0:
+        return Constant(mean_us)
+    _require(cv > 0, "cv", cv, "above 0")
+    match shape:
+        case Shape.UNIFORM:
+            half_us = math.sqrt(3) * cv * mean_us
+            _require(half_us <= mean_us, "cv", cv, "at most 0.577 for a uniform distribution")
+            return Uniform(mean_us - half_us, mean_us + half_us)
+        case Shape.PARETO:
+            # cv^2 = 1 / (a (a - 2)), so a = 1 + sqrt(1 + 1 / cv^2)
+            exponent = 1 + math.sqrt(1 + cv**-2)
+            return Pareto(mean_us * (exponent - 1) / exponent, exponent)
+        case Shape.GAMMA:
+            return Gamma(mean_us, cv * mean_us)
+        case _:
+            return LogNormal(mean_us, cv * mean_us)
+
+
+class Component(StrEnum):
+    """The four legs; a round trip is order + exchange + fill."""
+
+    FEED = "feed"
+    ORDER = "order"
+    EXCHANGE = "exchange"
+    FILL = "fill"
+
+
+PROFILES_US: Final[Mapping[str, Mapping[Component, float]]] = {
+    name: dict(zip(Component, means_us, strict=True))
+    for name, means_us in {
+        "colocated": (10.0, 15.0, 5.0, 10.0),
+        "proximity": (100.0, 200.0, 10.0, 150.0),
+        "institutional": (200.0, 300.0, 100.0, 150.0),
+        "retail": (5_000.0, 10_000.0, 500.0, 5_000.0),
+    }.items()
+}
+"""Mean latency in microseconds of each profile and component."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What bends every draw: spikes, bounds, the hour of the day, and volatility.
+
+    `hour_multipliers` has one factor per hour of the timestamp's own day. A volatility twice its
+    normal (ratio 2) multiplies by 1 + `volatility_sensitivity`.
+    """
+
+    spike_probability: float = 0.0
+    spike_multiplier: float = 1.0
+    min_us: float = 0.0
+    max_us: float = math.inf
+    hour_multipliers: tuple[float, ...] = (1.0,) * HOURS_PER_DAY
+    volatility_sensitivity: float = 0.0
+
+    def __post_init__(self) -> None:
+        chance = self.spike_probability
+        _require(0 <= chance <= 1, "spike_probability", chance, "0..1")
+        _require(self.spike_multiplier >= 1, "spike_multiplier", self.spike_multiplier, "1 or more")
+        _require(self.min_us >= 0, "min_us", self.min_us, "0 or more")
+        if not self.max_us >= self.min_us:
+            raise InvalidInput(f"max_us: {self.max_us}; allowed: {self.min_us} or more")
+        if len(self.hour_multipliers) != HOURS_PER_DAY:
+            count = len(self.hour_multipliers)
+            raise InvalidInput(f"hour_multipliers: {count} values; allowed: {HOURS_PER_DAY}")
+        for factor in self.hour_multipliers:
+            _require(factor > 0, "hour_multipliers", factor, "above 0")
+        sensitivity = self.volatility_sensitivity
+        _require(sensitivity >= 0, "volatility_sensitivity", sensitivity, "0 or more")
+
+    def factor(self, timestamp_ns: int, volatility_ratio: float) -> float:
+        """Return what a draw at this time and volatility is multiplied by, spikes apart."""
+        hour = timestamp_ns // NANOSECONDS_PER_HOUR % HOURS_PER_DAY
+        stress = 1 + self.volatility_sensitivity * (volatility_ratio - 1)
+        return self.hour_multipliers[hour] * max(0.0, stress)
+
+
+class LatencyModel:
+    """Draw the latency of each leg from its own seeded stream.
+
+    >>> model = LatencyModel.profile("colocated", seed=7, shape=Shape.CONSTANT)
+    >>> model.draw_ns(Component.ORDER)
+    15000
+    """
+
+    def __init__(
+        self,
+        legs: Mapping[Component, Distribution],
+        seed: int,
+        conditions: Conditions | None = None,
+    ) -> None:
+        missing = [leg.value for leg in Component if leg not in legs]
+        if missing:
+            raise InvalidInput(f"legs: no {', '.join(missing)}; allowed: all of {list(Component)}")
+        self.legs = dict(legs)
+        self.seed = seed
+        self.conditions = Conditions() if conditions is None else conditions
+        streams = np.random.SeedSequence(seed).spawn(len(Component))
+        self._rng = {
+            leg: np.random.default_rng(stream)
+            for leg, stream in zip(Component, streams, strict=True)
+        }
+
+    @classmethod
+    def profile(
+        cls,
+        name: str,
+        seed: int,
+        *,
+        shape: Shape = Shape.LOGNORMAL,
+        cv: float = 0.3,
+        conditions: Conditions | None = None,
+    ) -> "LatencyModel":
+        """Return a model with a profile's means, one family, and one coefficient of variation."""
+        if name not in PROFILES_US:
+            raise InvalidInput(f"profile: {name!r}; allowed: {', '.join(PROFILES_US)}")
+        means_us = PROFILES_US[name].items()
+        return cls({leg: matched(shape, mean, cv) for leg, mean in means_us}, seed, conditions)
+
+    @classmethod
+    def zero(cls) -> "LatencyModel":
+        """Return a model in which nothing takes any time."""
+        return cls(dict.fromkeys(Component, Constant(0.0)), seed=0)
+
+    def draw_ns(
+        self, component: Component, timestamp_ns: int = 0, volatility_ratio: float = 1.0
+    ) -> int:
+        """Return one latency in whole nanoseconds, at a time and at a volatility.
+
+        `volatility_ratio` is the present volatility over its normal value.
+        """
+        return self._draw_ns(component, self._rng[component], timestamp_ns, volatility_ratio)
+
+    def round_trip_ns(self, timestamp_ns: int = 0, volatility_ratio: float = 1.0) -> int:
+        """Return one draw of order + exchange + fill, in nanoseconds."""
+        legs = (Component.ORDER, Component.EXCHANGE, Component.FILL)
+        return sum(self.draw_ns(leg, timestamp_ns, volatility_ratio) for leg in legs)
+
+    def percentiles(
+        self,
+        draws: int = 10_000,
+        levels: Sequence[float] = (50.0, 95.0, 99.0),
+        timestamp_ns: int = 0,
+    ) -> dict[str, dict[str, float]]:
+        """Return percentiles in microseconds of every leg and of the round trip.
+
+        The draws come from streams of their own: asking does not change what `draw_ns` returns.
+        """
+        if draws < 1:
+            raise InvalidInput(f"draws: {draws}; allowed: 1 or more")
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(len(Component),)))
+        times = {
+            leg.value: np.array([self._draw_ns(leg, rng, timestamp_ns, 1.0) for _ in range(draws)])
+            for leg in Component
+        }
+        times["round_trip"] = times["order"] + times["exchange"] + times["fill"]
+        return {
+            name: {f"p{level:g}": float(np.percentile(ns, level)) / 1_000 for level in levels}
+            for name, ns in times.items()
+        }
+
+    def _draw_ns(
+        self, leg: Component, rng: np.random.Generator, timestamp_ns: int, volatility_ratio: float
+    ) -> int:
+        conditions = self.conditions
+        time_us = self.legs[leg].draw(rng) * conditions.factor(timestamp_ns, volatility_ratio)
+        if conditions.spike_probability and rng.random() < conditions.spike_probability:
+            time_us *= conditions.spike_multiplier
+        return round(min(max(time_us, conditions.min_us), conditions.max_us) * 1_000)

@@ -1,0 +1,349 @@
+"""Rebuild a book from a LOBSTER message file, and hold it against the venue's own book.
+
+**What rested before the file began.** With an orderbook file of one row per message, the first row
+(its own message undone) gives the levels; their orders are unknown and stand as one anonymous order
+a level. Otherwise the file itself tells: ids are given out in order of arrival, so an order that is
+reduced, deleted or executed, was never added, and has an id below that of the first add, rested at
+the start with as many lots as later leave it.
+
+**Which row belongs to which message.** As many rows as messages: one each. Otherwise the file has a
+row for every change of its levels, and for every hidden execution, cross and halt, which repeat the
+row before; it may go on after the last message.
+
+**What is stale.** A file of n levels says nothing of orders further out, so one that was deleted
+there seems to rest for ever. When the market comes back to its price, the venue's row shows a worse
+touch than ours. Our orders at prices better than the venue's touch cannot be there. They are taken
+out only where the row then agrees exactly, and each is reported by name, with how many levels stood
+before it at its furthest: an order that was never outside the file's levels would be our error, not
+the file's silence.
+"""
+
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from lob.book import OrderBook
+from lob.errors import Conflict, InvalidInput
+from lob.feeds.lobster import (
+    UNUSABLE,
+    BookRow,
+    LobsterMessage,
+    LobsterReader,
+    MessageType,
+    count_lines,
+    read_book_rows,
+)
+from lob.types import Level, RestingOrder, Side
+
+logger = logging.getLogger("lob")
+
+ANONYMOUS_IDS: Final = 1 << 62
+"""First id of the orders that stand for levels whose own orders are unknown."""
+
+MAX_REPORTED: Final = 20
+PROGRESS_EVERY: Final = 2_000
+"""Messages between two calls of the progress callback."""
+
+Progress = Callable[[int, int], None]
+Picture = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """One order that the venue's book shows to be gone, though no message said so."""
+
+    order_id: int
+    side: Side
+    price_ticks: int
+    quantity_lots: int
+    added_line: int | None
+    found_line: int
+    row: int
+    venue_touch_ticks: int
+    furthest_level: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One row that the rebuilt book disagrees with: (price, lots) of bids and asks."""
+
+    line: int
+    row: int
+    venue: Picture
+    ours: Picture
+
+
+@dataclass(slots=True)
+class ReplaySummary:
+    """What a replay saw, could not use, and agreed with."""
+
+    messages: int = 0
+    by_type: dict[str, int] = field(default_factory=dict)
+    unusable: Counter[str] = field(default_factory=Counter)
+    initial_orders: int = 0
+    crossed: list[int] = field(default_factory=list)
+    crossed_count: int = 0
+    unknown: list[int] = field(default_factory=list)
+    rows_compared: int = 0
+    rows_agreeing: int = 0
+    rows_missing: int = 0
+    stale: list[Stale] = field(default_factory=list)
+    mismatches: list[Mismatch] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        """Say whether every row there was to compare agreed, stale orders explained."""
+        return self.rows_agreeing == self.rows_compared and not self.rows_missing
+
+
+class LobsterReplay:
+    """Rebuild `book` from a message file; compare it with an orderbook file if there is one.
+
+    `depth` levels are compared (at most those of the file). `progress(done, total)` is called every
+    `PROGRESS_EVERY` messages and at the end; `on_message(message, book)` sees the book after each.
+    Positions in the summary are line numbers; its lists hold the first `MAX_REPORTED`, its counts
+    hold all.
+    """
+
+    def __init__(
+        self,
+        messages: str | Path,
+        orderbook: str | Path | None = None,
+        *,
+        depth: int = 1,
+        progress: Progress | None = None,
+        on_message: Callable[[LobsterMessage, OrderBook], None] | None = None,
+    ) -> None:
+        if depth < 1:
+            raise InvalidInput(f"depth: {depth}; allowed: 1 or more")
+        self.book = OrderBook()
+        self.summary = ReplaySummary()
+        self._reader = LobsterReader(messages)
+        self.progress = progress
+        self._on_message = on_message
+        self._depth = depth
+        self._total = count_lines(messages)
+        self._rows: Iterator[BookRow] | None = None
+        self._row_per_message = False
+        self._added_line: dict[int, int] = {}
+        if orderbook is not None:
+            self._row_per_message = count_lines(orderbook) == self._total
+            self._rows = read_book_rows(orderbook)
+
+    def run(self) -> ReplaySummary:
+        """Replay everything and return the summary. The book is left as it ends."""
+        summary = self.summary
+        self._begin()
+        rows = self._rows
+        shown = self._picture(self._depth)
+        for message in self._reader:
+            self._apply(message)
+            summary.messages += 1
+            if self._on_message is not None:
+                self._on_message(message, self.book)
+            if self.book.crossed:
+                summary.crossed_count += 1
+                _note(summary.crossed, message.line)
+            if rows is not None:
+                now = self._picture(self._depth)
+                if self._row_per_message or now != shown or message.kind in UNUSABLE:
+                    self._compare(message.line, rows)
+                    shown = self._picture(self._depth)
+            if self.progress is not None and summary.messages % PROGRESS_EVERY == 0:
+                self.progress(summary.messages, self._total)
+        if summary.stale:
+            summary.stale = self._how_far_out()
+        summary.by_type = dict(self._reader.by_type)
+        summary.unusable.update(self._reader.unusable)
+        if self.progress is not None:
+            self.progress(summary.messages, self._total)
+        return summary
+
+    # ---------------------------------------------------------------- the start
+
+    def _begin(self) -> None:
+        if self._rows is None or not self._row_per_message:
+            orders = resting_before(self._reader)
+            for order in orders:
+                self.book.feed_add(order.order_id, order.side, order.price_ticks, order.leaves)
+        else:
+            first = next(iter(self._reader), None)
+            row = next(self._rows, None)
+            if first is None or row is None:
+                return
+            self._seed_levels(first, row)
+            self._rows = itertools.chain([row], self._rows)
+        self.summary.initial_orders = len(self.book)
+
+    def _seed_levels(self, first: LobsterMessage, row: BookRow) -> None:
+        """Put the first row's levels in, as they were before the first message."""
+        back = {MessageType.ADD: -1}.get(first.kind, 0 if first.kind in UNUSABLE else 1)
+        ids = itertools.count(ANONYMOUS_IDS)
+        lots = {
+            (side, level.price_ticks): level.quantity_lots
+            for side, levels in ((Side.BUY, row.bids), (Side.SELL, row.asks))
+            for level in levels
+        }
+        if back:
+            place = (first.side, first.price_ticks)
+            lots[place] = lots.get(place, 0) + back * first.quantity_lots
+        for (side, price_ticks), quantity_lots in lots.items():
+            if quantity_lots > 0:
+                self.book.feed_add(next(ids), side, price_ticks, quantity_lots)
+
+    # ---------------------------------------------------------------- one message
+
+    def _apply(self, message: LobsterMessage) -> None:
+        kind = message.kind
+        if kind in UNUSABLE:
+            return
+        book, order_id = self.book, message.order_id
+        try:
+            if kind is MessageType.ADD:
+                book.feed_add(order_id, message.side, message.price_ticks, message.quantity_lots)
+                if self._rows is not None:
+                    self._added_line[order_id] = message.line
+            elif order_id not in book:
+                self._take_unknown(message)
+            elif kind is MessageType.DELETE:
+                book.feed_delete(order_id)
+            elif kind is MessageType.EXECUTE:
+                book.feed_execute(order_id, message.quantity_lots)
+            else:
+                book.feed_reduce(order_id, message.quantity_lots)
+        except Conflict as fault:
+            self._not_used("contradiction", message, str(fault))
+        if order_id not in book:
+            self._added_line.pop(order_id, None)
+
+    def _take_unknown(self, message: LobsterMessage) -> None:
+        """Take the lots of an order we never saw off its level's anonymous order, if there is one.
+
+        Otherwise it was added outside the file's levels, and what it does now cannot be used.
+        """
+        head = self._anonymous(message.side, message.price_ticks)
+        if head is None or head.leaves < message.quantity_lots:
+            self._not_used("unknown_order", message, f"order {message.order_id} was never added")
+        elif message.kind is MessageType.EXECUTE:
+            self.book.feed_execute(head.order_id, message.quantity_lots)
+        else:
+            self.book.feed_reduce(head.order_id, message.quantity_lots)
+
+    def _anonymous(self, side: Side, price_ticks: int) -> RestingOrder | None:
+        first = self.book.first_order(side, price_ticks)
+        return first if first is not None and first.order_id >= ANONYMOUS_IDS else None
+
+    def _not_used(self, reason: str, message: LobsterMessage, why: str) -> None:
+        self.summary.unusable[reason] += 1
+        _note(self.summary.unknown, message.line)
+        logger.debug("%s:%d: %s: %s", self._reader.path, message.line, reason, why)
+
+    # ---------------------------------------------------------------- one row
+
+    def _compare(self, line: int, rows: Iterator[BookRow]) -> None:
+        summary = self.summary
+        row = next(rows, None)
+        if row is None:
+            summary.rows_missing += 1
+            return
+        depth = min(self._depth, max(len(row.bids), len(row.asks)))
+        venue = (_pairs(row.bids[:depth]), _pairs(row.asks[:depth]))
+        ours = self._picture(depth)
+        summary.rows_compared += 1
+        if ours == venue or self._explained(line, row, venue, depth):
+            summary.rows_agreeing += 1
+        elif len(summary.mismatches) < MAX_REPORTED:
+            summary.mismatches.append(Mismatch(line, row.line, venue, ours))
+
+    def _explained(self, line: int, row: BookRow, venue: Picture, depth: int) -> bool:
+        """Take out orders better than the venue's touch where the row agrees without them."""
+        stale: list[tuple[RestingOrder, int]] = []
+        for side, levels in ((Side.BUY, row.bids), (Side.SELL, row.asks)):
+            for order in self.book.orders(side) if levels else ():
+                touch = levels[0].price_ticks
+                if side.sign * (order.price_ticks - touch) <= 0:
+                    break
+                stale.append((order, touch))
+        gone = {(order.side, order.price_ticks) for order, _ in stale}
+        if not gone or self._picture(depth, gone) != venue:
+            return False
+        for order, touch in stale:
+            added = self._added_line.pop(order.order_id, None)
+            self.book.feed_delete(order.order_id)
+            place = (order.order_id, order.side, order.price_ticks, order.leaves)
+            self.summary.stale.append(Stale(*place, added, line, row.line, touch))
+        return True
+
+    def _picture(self, depth: int, without: AbstractSet[tuple[Side, int]] = frozenset()) -> Picture:
+        bids, asks = self.book.depth(depth + len(without))
+        return (
+            tuple(
+                (at.price_ticks, at.quantity_lots)
+                for at in bids
+                if (Side.BUY, at.price_ticks) not in without
+            )[:depth],
+            tuple(
+                (at.price_ticks, at.quantity_lots)
+                for at in asks
+                if (Side.SELL, at.price_ticks) not in without
+            )[:depth],
+        )
+
+    # ---------------------------------------------------------------- evidence
+
+    def _how_far_out(self) -> list[Stale]:
+        """Return the stale orders with the furthest level each stood at, by a second replay."""
+        last_line = max(stale.found_line for stale in self.summary.stale)
+        again = LobsterReplay(self._reader.path)
+        again._begin()
+        furthest = dict.fromkeys((stale.order_id for stale in self.summary.stale), 0)
+        for message in again._reader:
+            if message.line > last_line:
+                break
+            again._apply(message)
+            for order_id, level in furthest.items():
+                if order_id in again.book:
+                    furthest[order_id] = max(level, again.book.levels_before(order_id) + 1)
+        return [
+            replace(stale, furthest_level=furthest[stale.order_id]) for stale in self.summary.stale
+        ]
+
+
+def resting_before(reader: LobsterReader) -> tuple[RestingOrder, ...]:
+    """Return the orders that a message file shows to have rested before it began.
+
+    Reads the whole file; holds the ids of its live and its unexplained orders.
+    """
+    first_added: int | None = None
+    live: set[int] = set()
+    found: dict[int, RestingOrder] = {}
+    for message in reader:
+        if message.kind in UNUSABLE:
+            continue
+        order_id = message.order_id
+        if message.kind is MessageType.ADD:
+            first_added = order_id if first_added is None else first_added
+            live.add(order_id)
+        elif order_id not in live:
+            before = found.get(order_id)
+            lots = message.quantity_lots + (0 if before is None else before.leaves)
+            found[order_id] = RestingOrder(order_id, message.side, message.price_ticks, lots)
+    return tuple(
+        found[order_id]
+        for order_id in sorted(found)
+        if first_added is None or order_id < first_added
+    )
+
+
+def _pairs(levels: tuple[Level, ...]) -> tuple[tuple[int, int], ...]:
+    return tuple((level.price_ticks, level.quantity_lots) for level in levels)
+
+
+def _note(lines: list[int], line: int) -> None:
+    if len(lines) < MAX_REPORTED:
+        lines.append(line)

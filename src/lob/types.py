@@ -1,0 +1,367 @@
+"""The vocabulary of the book: commands in, events out, all in integers.
+
+Prices are ticks, quantities are lots, ids are 64-bit: each from 1 to `INT64_MAX`. Commands are in
+the imperative and events in the past tense. Every value here is immutable.
+"""
+
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Context, Decimal, Inexact, InvalidOperation
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from lob.errors import InvalidInput
+
+INT64_MAX: Final = 2**63 - 1
+"""The largest id, price in ticks, or quantity in lots."""
+
+
+class Side(StrEnum):
+    """The side of an order: `sign` is +1 for BUY and -1 for SELL."""
+
+    sign: int
+    BUY = "BUY"
+    SELL = "SELL"
+
+    def __init__(self, value: str) -> None:
+        self.sign = 1 if value == "BUY" else -1
+
+    @property
+    def opposite(self) -> "Side":
+        """Return the other side."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+
+class OrderType(StrEnum):
+    """What bounds the price: a limit, or nothing."""
+
+    LIMIT = "LIMIT"
+    MARKET = "MARKET"
+
+
+class TimeInForce(StrEnum):
+    """How long an order lives.
+
+    GTC rests until cancelled; IOC trades what it can at once and never rests; FOK trades wholly at
+    once or is refused. A MARKET order never rests, whatever its time in force.
+    """
+
+    GTC = "GTC"
+    IOC = "IOC"
+    FOK = "FOK"
+
+
+class SelfTradePrevention(StrEnum):
+    """What happens when an aggressor meets an order of its own participant; its own mode decides.
+
+    CANCEL_NEWEST cancels the aggressor, for good. CANCEL_OLDEST cancels the resting order and goes
+    on. CANCEL_BOTH cancels both. DECREMENT_AND_CANCEL takes the smaller quantity off both; what is
+    then empty is cancelled. Participant 0 is anonymous: it is never its own counterparty.
+    """
+
+    NONE = "NONE"
+    CANCEL_NEWEST = "CANCEL_NEWEST"
+    CANCEL_OLDEST = "CANCEL_OLDEST"
+    CANCEL_BOTH = "CANCEL_BOTH"
+    DECREMENT_AND_CANCEL = "DECREMENT_AND_CANCEL"
+
+
+class RejectReason(StrEnum):
+    """Why a command was refused; a refused command changes nothing."""
+
+    INVALID_ORDER_ID = "INVALID_ORDER_ID"
+    INVALID_QUANTITY = "INVALID_QUANTITY"
+    INVALID_PRICE = "INVALID_PRICE"
+    INVALID_PARTICIPANT_ID = "INVALID_PARTICIPANT_ID"
+    DUPLICATE_ORDER_ID = "DUPLICATE_ORDER_ID"
+    UNKNOWN_ORDER = "UNKNOWN_ORDER"
+    POST_ONLY_NEEDS_RESTING = "POST_ONLY_NEEDS_RESTING"
+    POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
+    FOK_NOT_FILLABLE = "FOK_NOT_FILLABLE"
+    LEVEL_FULL = "LEVEL_FULL"
+
+
+class CancelReason(StrEnum):
+    """Why lots left the book, or never came to rest, without trading."""
+
+    REQUESTED = "REQUESTED"
+    IOC_REMAINDER = "IOC_REMAINDER"
+    MARKET_REMAINDER = "MARKET_REMAINDER"
+    SELF_TRADE = "SELF_TRADE"
+
+
+class AssetClass(StrEnum):
+    """What kind of thing is traded."""
+
+    EQUITY = "EQUITY"
+    CRYPTO = "CRYPTO"
+    FUTURES = "FUTURES"
+
+
+# A quotient that 60 digits cannot hold exactly is not a whole number of ticks below 2^63.
+_EXACT: Final = Context(prec=60, traps=[Inexact, InvalidOperation])
+_FLOOR: Final = Context(prec=60, rounding=ROUND_FLOOR, traps=[InvalidOperation])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """Convert between a venue's decimals and the book's integers, exactly, in one place.
+
+    `tick_size` is in quote currency, `lot_size` in units (or contracts), `contract_size` in units
+    per contract. Every conversion raises `InvalidInput` where it would not be exact, except the
+    `round_` ones, which say which way they round.
+    """
+
+    symbol: str
+    asset_class: AssetClass
+    tick_size: Decimal
+    lot_size: Decimal
+    contract_size: Decimal = Decimal(1)
+
+    def __post_init__(self) -> None:
+        if not self.symbol:
+            raise InvalidInput("symbol: '' is empty; allowed: any other text")
+        for name in ("tick_size", "lot_size", "contract_size"):
+            value = getattr(self, name)
+            if not isinstance(value, Decimal) or not value.is_finite() or value <= 0:
+                raise InvalidInput(f"{name}: {value!r}; allowed: a finite Decimal above 0")
+
+    def to_ticks(self, price: Decimal) -> int:
+        """Return `price` in ticks; `InvalidInput` unless it is 1..2^63-1 whole ticks.
+
+        >>> share = Instrument(symbol="A", asset_class=AssetClass.EQUITY,
+        ...                    tick_size=Decimal("0.01"), lot_size=Decimal(1))
+        >>> share.to_ticks(Decimal("585.33"))
+        58533
+        """
+        return _exact_units("price", price, "tick_size", self.tick_size)
+
+    def round_ticks(self, price: Decimal, side: Side) -> int:
+        """Return `price` in ticks, rounded to the passive side: BUY down, SELL up.
+
+        `InvalidInput` where the result is not in 1..2^63-1.
+        """
+        ticks = side.sign * _floor_units("price", price, self.tick_size, side.sign)
+        if not 1 <= ticks <= INT64_MAX:
+            raise InvalidInput(f"price: {price} is {ticks} ticks; allowed: 1..{INT64_MAX}")
+        return ticks
+
+    def to_lots(self, quantity: Decimal) -> int:
+        """Return `quantity` in lots; `InvalidInput` unless it is 1..2^63-1 whole lots."""
+        return _exact_units("quantity", quantity, "lot_size", self.lot_size)
+
+    def round_lots(self, quantity: Decimal) -> int:
+        """Return `quantity` in lots, rounded down; 0 when it is less than one lot."""
+        lots = _floor_units("quantity", quantity, self.lot_size, 1)
+        if not 0 <= lots <= INT64_MAX:
+            raise InvalidInput(f"quantity: {quantity} is {lots} lots; allowed: 0..{INT64_MAX}")
+        return lots
+
+    def price(self, ticks: int) -> Decimal:
+        """Return the price of `ticks`, with the tick size's own number of decimals."""
+        return _EXACT.multiply(self.tick_size, Decimal(ticks))
+
+    def quantity(self, lots: int) -> Decimal:
+        """Return the quantity of `lots`, with the lot size's own number of decimals."""
+        return _EXACT.multiply(self.lot_size, Decimal(lots))
+
+
+def _finite(name: str, value: Decimal) -> Decimal:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    if not isinstance(value, Decimal) or not value.is_finite():
+        raise InvalidInput(f"{name}: {value!r}; allowed: a finite Decimal")
+    return value
+
+
+def _exact_units(name: str, value: Decimal, unit_name: str, unit: Decimal) -> int:
+    value = _finite(name, value)
+    refusal = f"{name}: {value} is not 1..{INT64_MAX} whole multiples of {unit_name} {unit}"
+    try:
+        units = _EXACT.divide(value, unit)
+    except (Inexact, InvalidOperation) as error:
+        raise InvalidInput(refusal) from error
+    # The range comes first: int(Decimal("1E+999999")) would take minutes.
+    if not 1 <= units <= INT64_MAX or units != units.to_integral_value():
+        raise InvalidInput(refusal)
+    return int(units)
+
+
+def _floor_units(name: str, value: Decimal, unit: Decimal, sign: int) -> int:
+    """Return floor(sign * value / unit); rounding twice towards -inf equals rounding once."""
+    units = _FLOOR.divide(_FLOOR.multiply(_finite(name, value), Decimal(sign)), unit)
+    if abs(units) > INT64_MAX:
+        raise InvalidInput(f"{name}: {value}; allowed: at most {INT64_MAX} multiples of {unit}")
+    return int(units.to_integral_value(rounding=ROUND_FLOOR))
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Ask the book to take a new order.
+
+    A LIMIT order needs `price_ticks`; a MARKET order must not have one. `participant_id` 0 is
+    anonymous. `order_id` must not be that of a live order.
+    """
+
+    order_id: int
+    side: Side
+    quantity_lots: int
+    price_ticks: int | None = None
+    order_type: OrderType = OrderType.LIMIT
+    time_in_force: TimeInForce = TimeInForce.GTC
+    post_only: bool = False
+    participant_id: int = 0
+    stp: SelfTradePrevention = SelfTradePrevention.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Ask the book to take a resting order out."""
+
+    order_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """Ask the book to take this many lots off a resting order, which keeps its place.
+
+    Taking off as much as there is, or more, cancels the order.
+    """
+
+    order_id: int
+    quantity_lots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Ask the book to give a resting order a new price and new leaves.
+
+    Fewer (or as many) lots at the same price keep the order's place; anything else puts it at the
+    tail of its level, after trading whatever the new price crosses.
+    """
+
+    order_id: int
+    price_ticks: int
+    quantity_lots: int
+
+
+Command = Submit | Cancel | Reduce | Replace
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Say that an order was taken; always the first event of its submit."""
+
+    order_id: int
+    side: Side
+    price_ticks: int | None
+    quantity_lots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Say that a command was refused whole and changed nothing."""
+
+    order_id: int
+    reason: RejectReason
+
+
+@dataclass(frozen=True, slots=True)
+class Traded:
+    """Say that a resting order (maker) and an incoming one (taker) traded.
+
+    The price is the maker's. `sequence` counts the book's trades from 1.
+    """
+
+    sequence: int
+    maker_order_id: int
+    taker_order_id: int
+    price_ticks: int
+    quantity_lots: int
+    aggressor_side: Side
+    maker_leaves: int
+    taker_leaves: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """Say that an order lost lots without trading and goes on with `leaves`."""
+
+    order_id: int
+    quantity_lots: int
+    leaves: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Say that a resting order has a new price or new leaves, and whether it kept its place."""
+
+    order_id: int
+    price_ticks: int
+    leaves: int
+    kept_priority: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Say that an order ended with `quantity_lots` of it untraded."""
+
+    order_id: int
+    quantity_lots: int
+    reason: CancelReason
+
+
+Event = Accepted | Rejected | Traded | Reduced | Replaced | Cancelled
+
+
+class Level(NamedTuple):
+    """One price of one side: the lots there and in how many orders."""
+
+    price_ticks: int
+    quantity_lots: int
+    order_count: int
+
+
+class QueuePosition(NamedTuple):
+    """What stands before an order at its own price."""
+
+    orders_ahead: int
+    lots_ahead: int
+
+
+class Walk(NamedTuple):
+    """What an aggressor would get: lots, cost in tick-lots, worst price, and lots by level.
+
+    `levels` holds, for each price reached, the lots taken there and from how many orders.
+    """
+
+    quantity_lots: int
+    cost_tick_lots: int
+    worst_price_ticks: int | None
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestingOrder:
+    """One order in the book. A lower `sequence` came to rest at its place earlier."""
+
+    order_id: int
+    side: Side
+    price_ticks: int
+    leaves: int
+    participant_id: int = 0
+    sequence: int = 0
+    post_only: bool = False
+    stp: SelfTradePrevention = SelfTradePrevention.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class BookSnapshot:
+    """Everything that decides what a book does next: a market-by-order picture and two counters.
+
+    `orders` are bids then asks, each in price-time order.
+    """
+
+    instrument: Instrument | None
+    orders: tuple[RestingOrder, ...]
+    trade_sequence: int
+    rest_sequence: int

@@ -1,0 +1,117 @@
+"""`touchstone config show|check`: what the services would run with, and whether it is right."""
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+from rich.table import Table
+
+from lob.config import L3ExecutionConfig
+from lob.errors import Fault
+from services.order_gateway.settings import GatewaySettings
+from services.paper_exchange.settings import ExchangeSettings
+from services.router.flags import load_flags
+from services.router.settings import RouterSettings
+from services.simulator.settings import SimulatorSettings
+from touchstone.cli.console import EXIT_OK, EXIT_USAGE, JsonOption, out, print_json
+from touchstone.cli.ports import Ports
+from touchstone.kit.settings import load
+
+app = typer.Typer(help="Show or check the configuration.", no_args_is_help=True)
+
+SERVICES: Mapping[str, type[BaseSettings]] = {
+    "router": RouterSettings,
+    "order_gateway": GatewaySettings,
+    "paper_exchange": ExchangeSettings,
+    "simulator": SimulatorSettings,
+}
+
+
+@app.command("show")
+def show(json_output: JsonOption = False) -> None:
+    """Print the settings every service would start with here; secrets stay hidden."""
+    found = {name: _values(load(cls)) for name, cls in SERVICES.items()}
+    if json_output:
+        print_json(found)
+        return
+    table = Table()
+    for column in ("service", "setting", "value"):
+        table.add_column(column, overflow="fold")
+    for name, values in found.items():
+        for setting, value in values.items():
+            table.add_row(name, setting, str(value))
+    out.print(table)
+
+
+@app.command("check")
+def check(json_output: JsonOption = False) -> None:
+    """Check the environment and the configuration files of every service.
+
+    Exit code 0 when all are right, 2 when one is not; each mistake is one line.
+    """
+    with _at_home():
+        found = {name: _problem(run) for name, run in _checks().items()}
+    problems = {name: problem for name, problem in found.items() if problem}
+    if json_output:
+        print_json({"ok": not problems, "problems": problems})
+    else:
+        for name in _checks():
+            out.print(f"{name:<28} {problems.get(name, 'ok')}", markup=False, soft_wrap=True)
+    raise typer.Exit(EXIT_USAGE if problems else EXIT_OK)
+
+
+def require_right() -> None:
+    """Raise ConfigError for the first mistake in the environment or a configuration file."""
+    with _at_home():
+        for run in _checks().values():
+            run()
+
+
+def _checks() -> dict[str, Callable[[], object]]:
+    checks: dict[str, Callable[[], object]] = {
+        f"environment of {name}": lambda cls=cls: load(cls)  # type: ignore[misc]
+        for name, cls in SERVICES.items()
+    }
+    return checks | {
+        "ports": Ports.from_environment,
+        "configs of the router": _router_files,
+        "config of the simulator": lambda: L3ExecutionConfig.from_yaml(
+            load(SimulatorSettings).l3_config_path,
+        ),
+    }
+
+
+def _at_home() -> contextlib.AbstractContextManager[None]:
+    """Work where the services do: file names in settings are relative to the project's root."""
+    return contextlib.chdir(os.environ.get("TOUCHSTONE_HOME", "."))
+
+
+def _router_files() -> None:
+    settings = load(RouterSettings)
+    load_flags(settings.config_path, settings.rollout_path, settings.use_l3_simulator)
+
+
+def _problem(run: Callable[[], object]) -> str | None:
+    try:
+        run()
+    except Fault as fault:
+        return str(fault)
+    return None
+
+
+def _values(settings: BaseSettings) -> dict[str, Any]:
+    """Return the settings by name, with secrets shown only as set or not."""
+    shown: dict[str, Any] = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = "(set, hidden)"
+        elif isinstance(value, Path):
+            value = os.fspath(value)
+        shown[name] = value
+    return shown

@@ -1,0 +1,152 @@
+"""`touchstone rollout show|set`: the rollout state, through the router's REST."""
+
+import getpass
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from lob.errors import Conflict, Fault, InvalidInput, Unavailable
+from touchstone.cli.console import JsonOption, out, print_json
+from touchstone.cli.ports import LOOPBACK
+from touchstone.cli.status import ports_of
+from touchstone.cli.up import DataDirOption, data_dir_or_default
+from touchstone.rollout.state import Phase, basis_points_from_fraction
+
+TIMEOUT_SECONDS = 5.0
+
+app = typer.Typer(help="Show or change the rollout of L3.", no_args_is_help=True)
+
+UrlOption = Annotated[
+    str | None, typer.Option("--url", help="The router's address; else that of the local stack.")
+]
+ListOption = Annotated[
+    str | None, typer.Option(help="Comma-separated; replaces the list; '' empties it.")
+]
+
+
+@app.command()
+def show(
+    url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False
+) -> None:
+    """Show phase, share, lists, generation, and whether L3 may answer now."""
+    _print(_call("GET", _base(url, data_dir)), json_output=json_output)
+
+
+@app.command("set")
+def set_(
+    phase: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(Phase)} (any case).")
+    ] = None,
+    percentage: Annotated[
+        str | None, typer.Option(help="Share of symbols as a fraction: 0.05 is 5 %.")
+    ] = None,
+    salt: Annotated[str | None, typer.Option(help="Only while no rollout is in progress.")] = None,
+    canary_symbols: ListOption = None,
+    canary_accounts: ListOption = None,
+    deny_symbols: ListOption = None,
+    deny_accounts: ListOption = None,
+    reason: Annotated[str, typer.Option(help="Goes into the audit.")] = "from the command line",
+    generation: Annotated[
+        int | None,
+        typer.Option(min=0, help="What the present generation must be; else it is read first."),
+    ] = None,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Change what is given and keep the rest; refused when the state changed meanwhile.
+
+    Exit code 0 when changed, 1 when the state does not allow it or the router does not answer, 2
+    when what was asked for is wrong.
+    """
+    lists = {
+        "canary_symbols": canary_symbols,
+        "canary_accounts": canary_accounts,
+        "deny_symbols": deny_symbols,
+        "deny_accounts": deny_accounts,
+    }
+    changes: dict[str, Any] = {
+        name: [part.strip() for part in text.split(",") if part.strip()]
+        for name, text in lists.items()
+        if text is not None
+    }
+    if phase is not None:
+        changes["phase"] = phase.upper()
+    if percentage is not None:
+        changes["basis_points"] = basis_points_from_fraction(percentage)
+    if salt is not None:
+        changes["salt"] = salt
+    if not changes:
+        raise InvalidInput("nothing to change; see touchstone rollout set --help")
+    base = _base(url, data_dir)
+    expected = _call("GET", base)["generation"] if generation is None else generation
+    body = changes | {"reason": reason, "actor": _actor()}
+    answer = _call("PUT", base, json=body, headers={"If-Match": f'"{expected}"'})
+    _print(answer, json_output=json_output)
+
+
+def _base(url: str | None, data_dir: Path | None) -> str:
+    if url is not None:
+        return url.rstrip("/")
+    return f"http://{LOOPBACK}:{ports_of(data_dir_or_default(data_dir)).router}"
+
+
+def _call(method: str, base: str, **options: Any) -> dict[str, Any]:
+    """Return the router's answer; its refusals as faults of the same meaning."""
+    try:
+        response = httpx.request(
+            method, f"{base}/v1/rollout", timeout=TIMEOUT_SECONDS, trust_env=False, **options
+        )
+        body = response.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise Unavailable(
+            f"no answer from the router at {base} ({str(error) or type(error).__name__})"
+        ) from None
+    if not isinstance(body, dict):
+        raise Unavailable(f"{base} does not answer like a router")
+    if response.is_success:
+        return body
+    message = body.get("error", {}).get("message", f"HTTP status {response.status_code}")
+    raise _FAULTS.get(response.status_code, Unavailable)(message)
+
+
+_FAULTS: dict[int, type[Fault]] = {400: InvalidInput, 409: Conflict, 412: Conflict}
+
+
+def _actor() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _print(state: dict[str, Any], *, json_output: bool) -> None:
+    if json_output:
+        print_json(state)
+        return
+    document = state["document"] or {}
+    control = state["control"]
+    rows = {
+        "phase": state["phase"] or "none",
+        "generation": state["generation"],
+        "share": f"{state.get('basis_points', 0) / 100:g} % of symbols",
+        "L3 may answer": "yes" if state["l3_may_answer"] else "no",
+        **{
+            name.replace("_", " "): ", ".join(document.get(name, ())) or "-"
+            for name in ("canary_symbols", "canary_accounts", "deny_symbols", "deny_accounts")
+        },
+        "switched off by": "; ".join(_switches(state["flags"])) or "-",
+        "control state": control["why"] or control["status"],
+        "last change": f"{state.get('updated_at', '-')} by {state.get('actor', '-')}: "
+        f"{state.get('reason', '-')}",
+    }
+    for name, value in rows.items():
+        out.print(f"{name:>16}  {value}", soft_wrap=True, markup=False)
+
+
+def _switches(flags: dict[str, Any]) -> list[str]:
+    environment = [] if flags["environment_allows"] else ["USE_L3_SIMULATOR=false"]
+    return environment + list(flags["off_because"])

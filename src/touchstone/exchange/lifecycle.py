@@ -1,0 +1,86 @@
+"""How an order's state follows from what the book says: pure steps from one value to the next."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Final
+
+from lob.types import CancelReason, RejectReason, SelfTradePrevention, Submit
+from touchstone.exchange.orders import (
+    EndReason,
+    FailureReason,
+    Fill,
+    Order,
+    OrderStatus,
+    Refusal,
+)
+
+END_REASONS: Final[Mapping[CancelReason, EndReason]] = {
+    CancelReason.REQUESTED: EndReason.USER_REQUESTED,
+    CancelReason.IOC_REMAINDER: EndReason.IOC_REMAINDER,
+    CancelReason.MARKET_REMAINDER: EndReason.IOC_REMAINDER,
+    CancelReason.SELF_TRADE: EndReason.SELF_TRADE,
+}
+
+
+def submit_command(order: Order, participant_id: int) -> Submit:
+    """Return the book's command for a new order; self-trades decrement and cancel."""
+    return Submit(
+        order.number,
+        order.side,
+        order.size_lots,
+        order.price_ticks,
+        order_type=order.request.order_type,
+        time_in_force=order.request.time_in_force,
+        post_only=order.request.post_only,
+        participant_id=participant_id,
+        stp=SelfTradePrevention.DECREMENT_AND_CANCEL,
+    )
+
+
+def book_refusal(reason: RejectReason) -> Refusal:
+    """Return the venue's words for a refusal of the book's."""
+    if reason is RejectReason.POST_ONLY_WOULD_CROSS:
+        return Refusal(
+            FailureReason.INVALID_LIMIT_PRICE_POST_ONLY,
+            "post only: the limit price would trade at once",
+        )
+    return Refusal(FailureReason.UNKNOWN_FAILURE_REASON, f"the book refused: {reason}")
+
+
+def ended(order: Order, reason: EndReason, time_ns: int) -> Order:
+    """Return the order cancelled, whatever it had traded before."""
+    return replace(
+        order,
+        status=OrderStatus.CANCELLED,
+        leaves_lots=0,
+        end_reason=reason,
+        updated_ns=time_ns,
+    )
+
+
+def decremented(order: Order, leaves_lots: int, time_ns: int) -> Order:
+    """Return the order with fewer lots working, which it did not trade."""
+    return replace(order, leaves_lots=leaves_lots, updated_ns=time_ns)
+
+
+def filled(order: Order, fill: Fill, notional: Decimal, leaves_lots: int) -> Order:
+    """Return the order after a fill; with nothing left to trade it has ended.
+
+    An order that self-trade prevention took lots off never fills in full: it ends CANCELLED.
+    """
+    after = replace(
+        order,
+        leaves_lots=leaves_lots,
+        filled_lots=order.filled_lots + fill.lots,
+        filled_value=order.filled_value + notional,
+        fees=order.fees + fill.fee,
+        fill_count=order.fill_count + 1,
+        last_fill_ns=fill.time_ns,
+        updated_ns=fill.time_ns,
+    )
+    if leaves_lots:
+        return after
+    if after.filled_lots == after.size_lots:
+        return replace(after, status=OrderStatus.FILLED)
+    return ended(after, EndReason.SELF_TRADE, fill.time_ns)

@@ -1,0 +1,218 @@
+"""The execution contract in JSON and back, strictly.
+
+A key that nothing reads is refused, a number that is not plain and finite is refused, and the
+refusal names the path and the value. `touchstone.kit.rpc` does the same for protobuf.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from execution_providers.decimals import exact
+from execution_providers.slippage import plain
+from execution_providers.types import (
+    BarData,
+    CostEstimate,
+    ExecutionRequest,
+    Fill,
+    FillStatus,
+    Liquidity,
+    MarketState,
+    Order,
+    PartialFill,
+    member,
+)
+from lob.errors import InvalidInput
+
+_REQUEST = ("order", "market", "bar", "asset_class")
+_ORDER = (
+    "symbol",
+    "side",
+    "quantity",
+    "type",
+    "limit_price",
+    "stop_price",
+    "time_in_force",
+    "post_only",
+    "display_quantity",
+    "client_order_id",
+)
+_ORDER_REQUIRED = ("symbol", "side", "quantity")
+_MARKET_REQUIRED = ("timestamp_ms",)
+_MARKET = ("timestamp_ms", "bids", "asks", "last_price", "adv_notional", "volatility")
+_BAR = ("open", "high", "low", "close", "volume", "duration_ms")
+_FILL = (
+    "status",
+    "filled_quantity",
+    "average_price",
+    "fees",
+    "slippage_bps",
+    "attribution",
+    "fills",
+)
+_PART = ("price", "quantity", "liquidity", "offset_ns")
+
+
+def execution_request_from_json(body: object) -> ExecutionRequest:
+    """Return the request that a decoded JSON body says.
+
+    `order.type` defaults to MARKET, `order.time_in_force` to GTC; `bar` may be left out or null.
+
+    Raises:
+        InvalidInput: a key is missing or unknown, or a value is not allowed; the text names it.
+    """
+    request = _object("", body, _REQUEST, required=("order", "market", "asset_class"))
+    order = _object("order", request["order"], _ORDER, required=_ORDER_REQUIRED)
+    market = _object("market", request["market"], _MARKET, required=_MARKET_REQUIRED)
+    bar = request.get("bar")
+    return ExecutionRequest(
+        order=Order(**_given(order, _ORDER_REQUIRED)),
+        market=MarketState(**_given(market, _MARKET_REQUIRED)),
+        bar=None if bar is None else BarData(**_object("bar", bar, _BAR, required=_BAR)),
+        asset_class=request["asset_class"],
+    )
+
+
+def execution_request_to_json(request: ExecutionRequest) -> dict[str, Any]:
+    """Return the request as JSON values, every key present, decimals as text."""
+    order, market, bar = request.order, request.market, request.bar
+    return {
+        "order": {
+            "symbol": order.symbol,
+            "side": order.side.value,
+            "quantity": plain(order.quantity),
+            "type": order.type.value,
+            "limit_price": _text(order.limit_price),
+            "stop_price": _text(order.stop_price),
+            "time_in_force": order.time_in_force.value,
+            "post_only": order.post_only,
+            "display_quantity": _text(order.display_quantity),
+            "client_order_id": order.client_order_id,
+        },
+        "market": {
+            "timestamp_ms": market.timestamp_ms,
+            "bids": [[plain(price), plain(size)] for price, size in market.bids],
+            "asks": [[plain(price), plain(size)] for price, size in market.asks],
+            "last_price": _text(market.last_price),
+            "adv_notional": _text(market.adv_notional),
+            "volatility": _text(market.volatility),
+        },
+        "bar": None if bar is None else _bar_to_json(bar),
+        "asset_class": request.asset_class.value,
+    }
+
+
+def fill_to_json(fill: Fill) -> dict[str, Any]:
+    """Return the fill as JSON values, decimals as text."""
+    return {
+        "status": fill.status.value,
+        "filled_quantity": plain(fill.filled_quantity),
+        "average_price": _text(fill.average_price),
+        "fees": plain(fill.fees),
+        "slippage_bps": _text(fill.slippage_bps),
+        "attribution": dict(fill.attribution),
+        "fills": [
+            {
+                "price": plain(part.price),
+                "quantity": plain(part.quantity),
+                "liquidity": part.liquidity.value,
+                "offset_ns": part.offset_ns,
+            }
+            for part in fill.fills
+        ],
+    }
+
+
+def fill_from_json(body: object) -> Fill:
+    """Return the fill that a decoded JSON body says.
+
+    Raises:
+        InvalidInput: a key is missing or unknown, or a value is not allowed; the text names it.
+    """
+    fill = _object("fill", body, _FILL, required=_FILL)
+    attribution = fill["attribution"]
+    if not isinstance(attribution, Mapping):
+        raise InvalidInput(f"fill.attribution: {_shown(attribution)}; allowed: an object")
+    parts = fill["fills"]
+    if not isinstance(parts, list):
+        raise InvalidInput(f"fill.fills: {_shown(parts)}; allowed: a list")
+    return Fill(
+        status=member("fill.status", fill["status"], FillStatus),
+        filled_quantity=exact("fill.filled_quantity", fill["filled_quantity"]),
+        average_price=_optional("fill.average_price", fill["average_price"]),
+        fees=exact("fill.fees", fill["fees"]),
+        slippage_bps=_optional("fill.slippage_bps", fill["slippage_bps"]),
+        attribution=dict(attribution),
+        fills=tuple(_part_from_json(f"fill.fills[{i}]", part) for i, part in enumerate(parts)),
+    )
+
+
+def cost_to_json(cost: CostEstimate) -> dict[str, Any]:
+    """Return the estimate as JSON values, decimals as text."""
+    return {
+        "fillable_quantity": plain(cost.fillable_quantity),
+        "average_price": _text(cost.average_price),
+        "slippage_bps": _text(cost.slippage_bps),
+        "fees": plain(cost.fees),
+        "fees_bps": _text(cost.fees_bps),
+        "model": cost.model,
+    }
+
+
+def _part_from_json(path: str, body: object) -> PartialFill:
+    part = _object(path, body, _PART, required=_PART)
+    offset_ns = part["offset_ns"]
+    if type(offset_ns) is not int:
+        raise InvalidInput(f"{path}.offset_ns: {_shown(offset_ns)}; allowed: a whole number")
+    return PartialFill(
+        price=exact(f"{path}.price", part["price"]),
+        quantity=exact(f"{path}.quantity", part["quantity"]),
+        liquidity=member(f"{path}.liquidity", part["liquidity"], Liquidity),
+        offset_ns=offset_ns,
+    )
+
+
+def _bar_to_json(bar: BarData) -> dict[str, Any]:
+    figures: dict[str, Any] = {
+        name: plain(getattr(bar, name)) for name in ("open", "high", "low", "close", "volume")
+    }
+    return figures | {"duration_ms": bar.duration_ms}
+
+
+def _object(
+    path: str, body: object, known: tuple[str, ...], required: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return `body` as a dict with known keys only, all required ones among them."""
+    if not isinstance(body, Mapping):
+        raise InvalidInput(f"{path or 'body'}: {_shown(body)}; allowed: an object")
+    for key in body:
+        if key not in known:
+            raise InvalidInput(
+                f"{_join(path, key)}: {_shown(body[key])}; no such key; allowed: {', '.join(known)}"
+            )
+    for key in required:
+        if key not in body:
+            raise InvalidInput(f"{_join(path, key)}: missing; allowed: a value")
+    return dict(body)
+
+
+def _given(body: dict[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
+    """Return the keys that have a value: null means left out, which a required key cannot be."""
+    return {key: value for key, value in body.items() if value is not None or key in required}
+
+
+def _optional(path: str, value: object) -> Decimal | None:
+    return None if value is None else exact(path, value)
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else plain(value)
+
+
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - one line of text

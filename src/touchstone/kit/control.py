@@ -1,0 +1,233 @@
+"""One versioned control state in Redis, as router and gateway see it: the store and its reader.
+
+Permission expires, prohibition never does: a record that is lost, lower than one seen before, or
+too old for its user only ever closes.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from lob.errors import Fault
+from touchstone.kit.control_store import (
+    AuditEntry,
+    ControlRecord,
+    ControlStore,
+    UnreadableRecord,
+)
+
+__all__ = [
+    "KILL_SCOPE",
+    "ROLLOUT_SCOPE",
+    "AuditEntry",
+    "ControlReader",
+    "ControlRecord",
+    "ControlStore",
+    "ControlView",
+    "UnreadableRecord",
+    "ViewStatus",
+]
+
+KILL_SCOPE: Final = "kill:global"
+ROLLOUT_SCOPE: Final = "rollout"
+
+_log = structlog.get_logger("touchstone.control")
+
+
+class ViewStatus(StrEnum):
+    """What the last answer of Redis amounted to; only KNOWN permits anything."""
+
+    KNOWN = "KNOWN"
+    NEVER_READ = "NEVER_READ"
+    MISSING = "MISSING"
+    REGRESSED = "REGRESSED"
+    UNREADABLE = "UNREADABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlView:
+    """What a reader knows at this instant.
+
+    `record` is the newest good record ever seen, even when `known` is false. `age_seconds` counts
+    from before the last answered read was sent, infinite when there was none; the caller's own
+    limit decides what is stale. `why` is one line, empty when all is well.
+    """
+
+    record: ControlRecord | None
+    age_seconds: float
+    known: bool
+    why: str
+    status: ViewStatus = ViewStatus.NEVER_READ
+
+
+class ControlReader:
+    """Keep an up-to-date view of one scope, readable without waiting.
+
+    The doorbell makes it quick, a poll makes it sure. Use it as an async context manager. A
+    generation below one already seen (a restored backup, FLUSHALL), or the same one with another
+    content (a failover that lost a write), makes the view unknown until a higher one is written.
+    """
+
+    def __init__(
+        self,
+        store: ControlStore,
+        scope: str,
+        *,
+        poll_seconds: float = 0.1,
+        floor_generation: int = 0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._scope = scope
+        self._poll_seconds = poll_seconds
+        self._monotonic = monotonic
+        self._seen_generation = floor_generation
+        self._answered_at: float | None = None
+        self._view = ControlView(None, float("inf"), known=False, why="never read")
+        self._failing = True
+        self._reading = asyncio.Lock()
+        self._rung = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._listeners: list[Callable[[ControlView], None]] = []
+
+    @property
+    def seen_generation(self) -> int:
+        """Return the highest generation ever seen, the floor for the next write."""
+        return self._seen_generation
+
+    def view(self) -> ControlView:
+        """Return what is known now; never waits."""
+        age = float("inf") if self._answered_at is None else self._monotonic() - self._answered_at
+        if self._tasks and self._tasks[0].done():
+            return replace(self._view, age_seconds=age, why="the reader is stopped")
+        return replace(self._view, age_seconds=age)
+
+    def subscribe(self, listener: Callable[[ControlView], None]) -> None:
+        """Call `listener` with each view that differs in record or status; it must not block."""
+        self._listeners.append(listener)
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [
+            asyncio.create_task(self._poll(), name=f"control poll {self._scope}"),
+            asyncio.create_task(self._listen(), name=f"control doorbell {self._scope}"),
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def refresh(self) -> ControlView:
+        """Read now, whatever the poll is doing, and return the view; raises no fault."""
+        # One read at a time: an older answer that arrives late must not look like a regression.
+        async with self._reading:
+            sent_at = self._monotonic()
+            try:
+                record = await self._store.read(self._scope)
+            except UnreadableRecord as fault:
+                self._answered_at = sent_at
+                self._publish(
+                    replace(self._view, known=False, why=str(fault), status=ViewStatus.UNREADABLE)
+                )
+            except Fault as fault:
+                self._view = replace(self._view, why=str(fault))
+                self._failing = True
+            else:
+                self._on_answer(record, sent_at)
+        return self.view()
+
+    def _on_answer(self, record: ControlRecord | None, sent_at: float) -> None:
+        self._answered_at = sent_at
+        last = self._view.record
+        seen = self._seen_generation
+        status, why = ViewStatus.KNOWN, ""
+        if record is None:
+            status, why = ViewStatus.MISSING, f"no record in Redis (generation {seen} was seen)"
+        elif record.generation < seen:
+            why = f"generation {record.generation} in Redis is below {seen}, which was seen"
+            status = ViewStatus.REGRESSED
+        elif last is not None and record.generation == last.generation and record != last:
+            why = f"generation {seen} in Redis is not the one that was seen"
+            status = ViewStatus.REGRESSED
+        known = status is ViewStatus.KNOWN
+        if known and record is not None:
+            self._seen_generation = record.generation
+            last = record
+        self._publish(ControlView(last, 0.0, known=known, why=why, status=status))
+
+    def _publish(self, view: ControlView) -> None:
+        changed = (view.record, view.status) != (self._view.record, self._view.status)
+        self._view = view
+        if not changed:
+            return
+        generation = None if view.record is None else view.record.generation
+        log = _log.info if view.known else _log.warning
+        log(
+            "control_state",
+            scope=self._scope,
+            status=view.status,
+            generation=generation,
+            state=None if view.record is None else view.record.state,
+            why=view.why,
+        )
+        for listener in self._listeners:
+            try:
+                listener(self.view())
+            except Exception:  # noqa: BLE001 - logged; it must not blind the reader
+                _log.exception("control_listener_failed", scope=self._scope)
+
+    async def _poll(self) -> None:
+        while True:
+            self._rung.clear()
+            was_failing = self._failing
+            self._failing = False
+            await self.refresh()
+            if was_failing and not self._failing:
+                with contextlib.suppress(Fault):
+                    await self._store.durability_problems()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_seconds):
+                    await self._rung.wait()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._store.doorbell(self._scope) as pubsub:
+                    # Whatever rang while nobody listened was missed: look.
+                    self._rung.set()
+                    await self._ring_until_silent(pubsub)
+            except (Fault, RedisError, OSError, TimeoutError) as error:
+                _log.debug("doorbell_lost", scope=self._scope, error=str(error))
+            await asyncio.sleep(self._poll_seconds)
+
+    async def _ring_until_silent(self, pubsub: PubSub) -> None:
+        """Pass on each ring; return when the server does not answer a ping within a second."""
+        pinged = False
+        while True:
+            async with asyncio.timeout(2.0):
+                message = await pubsub.get_message(timeout=1.0)
+            if message is None:
+                if pinged:
+                    return
+                async with asyncio.timeout(1.0):
+                    await pubsub.ping()
+                pinged = True
+                continue
+            pinged = False
+            if message["type"] == "message":
+                self._rung.set()

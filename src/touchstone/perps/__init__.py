@@ -1,0 +1,1 @@
+"""Rules of the perps gateway: orders, kill states, checks, positions, sizing. Pure."""

@@ -1,0 +1,274 @@
+from touchstone.v1 import execution_pb2 as _execution_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class BookOrderType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BOOK_ORDER_TYPE_UNSPECIFIED: _ClassVar[BookOrderType]
+    BOOK_ORDER_TYPE_LIMIT: _ClassVar[BookOrderType]
+    BOOK_ORDER_TYPE_MARKET: _ClassVar[BookOrderType]
+
+class SelfTradePrevention(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SELF_TRADE_PREVENTION_UNSPECIFIED: _ClassVar[SelfTradePrevention]
+    SELF_TRADE_PREVENTION_NONE: _ClassVar[SelfTradePrevention]
+    SELF_TRADE_PREVENTION_CANCEL_NEWEST: _ClassVar[SelfTradePrevention]
+    SELF_TRADE_PREVENTION_CANCEL_OLDEST: _ClassVar[SelfTradePrevention]
+    SELF_TRADE_PREVENTION_CANCEL_BOTH: _ClassVar[SelfTradePrevention]
+    SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL: _ClassVar[SelfTradePrevention]
+BOOK_ORDER_TYPE_UNSPECIFIED: BookOrderType
+BOOK_ORDER_TYPE_LIMIT: BookOrderType
+BOOK_ORDER_TYPE_MARKET: BookOrderType
+SELF_TRADE_PREVENTION_UNSPECIFIED: SelfTradePrevention
+SELF_TRADE_PREVENTION_NONE: SelfTradePrevention
+SELF_TRADE_PREVENTION_CANCEL_NEWEST: SelfTradePrevention
+SELF_TRADE_PREVENTION_CANCEL_OLDEST: SelfTradePrevention
+SELF_TRADE_PREVENTION_CANCEL_BOTH: SelfTradePrevention
+SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL: SelfTradePrevention
+
+class OpenSessionRequest(_message.Message):
+    __slots__ = ("symbol",)
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    symbol: str
+    def __init__(self, symbol: _Optional[str] = ...) -> None: ...
+
+class OpenSessionResponse(_message.Message):
+    __slots__ = ("session_id", "idle_timeout_seconds")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    IDLE_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    idle_timeout_seconds: float
+    def __init__(self, session_id: _Optional[str] = ..., idle_timeout_seconds: _Optional[float] = ...) -> None: ...
+
+class CloseSessionRequest(_message.Message):
+    __slots__ = ("session_id",)
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    def __init__(self, session_id: _Optional[str] = ...) -> None: ...
+
+class CloseSessionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SubmitRequest(_message.Message):
+    __slots__ = ("session_id", "order_id", "side", "quantity_lots", "price_ticks", "order_type", "time_in_force", "post_only", "participant_id", "self_trade_prevention")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    PRICE_TICKS_FIELD_NUMBER: _ClassVar[int]
+    ORDER_TYPE_FIELD_NUMBER: _ClassVar[int]
+    TIME_IN_FORCE_FIELD_NUMBER: _ClassVar[int]
+    POST_ONLY_FIELD_NUMBER: _ClassVar[int]
+    PARTICIPANT_ID_FIELD_NUMBER: _ClassVar[int]
+    SELF_TRADE_PREVENTION_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    order_id: int
+    side: _execution_pb2.Side
+    quantity_lots: int
+    price_ticks: int
+    order_type: BookOrderType
+    time_in_force: _execution_pb2.TimeInForce
+    post_only: bool
+    participant_id: int
+    self_trade_prevention: SelfTradePrevention
+    def __init__(self, session_id: _Optional[str] = ..., order_id: _Optional[int] = ..., side: _Optional[_Union[_execution_pb2.Side, str]] = ..., quantity_lots: _Optional[int] = ..., price_ticks: _Optional[int] = ..., order_type: _Optional[_Union[BookOrderType, str]] = ..., time_in_force: _Optional[_Union[_execution_pb2.TimeInForce, str]] = ..., post_only: _Optional[bool] = ..., participant_id: _Optional[int] = ..., self_trade_prevention: _Optional[_Union[SelfTradePrevention, str]] = ...) -> None: ...
+
+class CancelRequest(_message.Message):
+    __slots__ = ("session_id", "order_id")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    order_id: int
+    def __init__(self, session_id: _Optional[str] = ..., order_id: _Optional[int] = ...) -> None: ...
+
+class ReplaceRequest(_message.Message):
+    __slots__ = ("session_id", "order_id", "price_ticks", "quantity_lots")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    PRICE_TICKS_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    order_id: int
+    price_ticks: int
+    quantity_lots: int
+    def __init__(self, session_id: _Optional[str] = ..., order_id: _Optional[int] = ..., price_ticks: _Optional[int] = ..., quantity_lots: _Optional[int] = ...) -> None: ...
+
+class Accepted(_message.Message):
+    __slots__ = ("order_id", "side", "price_ticks", "quantity_lots")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    PRICE_TICKS_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    order_id: int
+    side: _execution_pb2.Side
+    price_ticks: int
+    quantity_lots: int
+    def __init__(self, order_id: _Optional[int] = ..., side: _Optional[_Union[_execution_pb2.Side, str]] = ..., price_ticks: _Optional[int] = ..., quantity_lots: _Optional[int] = ...) -> None: ...
+
+class Rejected(_message.Message):
+    __slots__ = ("order_id", "reason")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    order_id: int
+    reason: str
+    def __init__(self, order_id: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Traded(_message.Message):
+    __slots__ = ("sequence", "maker_order_id", "taker_order_id", "price_ticks", "quantity_lots", "aggressor_side", "maker_leaves", "taker_leaves")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    MAKER_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    TAKER_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    PRICE_TICKS_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    AGGRESSOR_SIDE_FIELD_NUMBER: _ClassVar[int]
+    MAKER_LEAVES_FIELD_NUMBER: _ClassVar[int]
+    TAKER_LEAVES_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    maker_order_id: int
+    taker_order_id: int
+    price_ticks: int
+    quantity_lots: int
+    aggressor_side: _execution_pb2.Side
+    maker_leaves: int
+    taker_leaves: int
+    def __init__(self, sequence: _Optional[int] = ..., maker_order_id: _Optional[int] = ..., taker_order_id: _Optional[int] = ..., price_ticks: _Optional[int] = ..., quantity_lots: _Optional[int] = ..., aggressor_side: _Optional[_Union[_execution_pb2.Side, str]] = ..., maker_leaves: _Optional[int] = ..., taker_leaves: _Optional[int] = ...) -> None: ...
+
+class Reduced(_message.Message):
+    __slots__ = ("order_id", "quantity_lots", "leaves")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
+    order_id: int
+    quantity_lots: int
+    leaves: int
+    def __init__(self, order_id: _Optional[int] = ..., quantity_lots: _Optional[int] = ..., leaves: _Optional[int] = ...) -> None: ...
+
+class Replaced(_message.Message):
+    __slots__ = ("order_id", "price_ticks", "leaves", "kept_priority")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    PRICE_TICKS_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
+    KEPT_PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    order_id: int
+    price_ticks: int
+    leaves: int
+    kept_priority: bool
+    def __init__(self, order_id: _Optional[int] = ..., price_ticks: _Optional[int] = ..., leaves: _Optional[int] = ..., kept_priority: _Optional[bool] = ...) -> None: ...
+
+class Cancelled(_message.Message):
+    __slots__ = ("order_id", "quantity_lots", "reason")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    order_id: int
+    quantity_lots: int
+    reason: str
+    def __init__(self, order_id: _Optional[int] = ..., quantity_lots: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class BookEvent(_message.Message):
+    __slots__ = ("sequence", "accepted", "rejected", "traded", "reduced", "replaced", "cancelled")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    TRADED_FIELD_NUMBER: _ClassVar[int]
+    REDUCED_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    accepted: Accepted
+    rejected: Rejected
+    traded: Traded
+    reduced: Reduced
+    replaced: Replaced
+    cancelled: Cancelled
+    def __init__(self, sequence: _Optional[int] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., traded: _Optional[_Union[Traded, _Mapping]] = ..., reduced: _Optional[_Union[Reduced, _Mapping]] = ..., replaced: _Optional[_Union[Replaced, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ...) -> None: ...
+
+class CommandResponse(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[BookEvent]
+    def __init__(self, events: _Optional[_Iterable[_Union[BookEvent, _Mapping]]] = ...) -> None: ...
+
+class GetBookRequest(_message.Message):
+    __slots__ = ("session_id", "levels", "orders")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    levels: int
+    orders: bool
+    def __init__(self, session_id: _Optional[str] = ..., levels: _Optional[int] = ..., orders: _Optional[bool] = ...) -> None: ...
+
+class BookOrder(_message.Message):
+    __slots__ = ("order_id", "leaves", "participant_id")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
+    PARTICIPANT_ID_FIELD_NUMBER: _ClassVar[int]
+    order_id: int
+    leaves: int
+    participant_id: int
+    def __init__(self, order_id: _Optional[int] = ..., leaves: _Optional[int] = ..., participant_id: _Optional[int] = ...) -> None: ...
+
+class BookLevel(_message.Message):
+    __slots__ = ("price_ticks", "quantity_lots", "order_count", "orders")
+    PRICE_TICKS_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    ORDER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    price_ticks: int
+    quantity_lots: int
+    order_count: int
+    orders: _containers.RepeatedCompositeFieldContainer[BookOrder]
+    def __init__(self, price_ticks: _Optional[int] = ..., quantity_lots: _Optional[int] = ..., order_count: _Optional[int] = ..., orders: _Optional[_Iterable[_Union[BookOrder, _Mapping]]] = ...) -> None: ...
+
+class GetBookResponse(_message.Message):
+    __slots__ = ("bids", "asks", "sequence", "state_hash")
+    BIDS_FIELD_NUMBER: _ClassVar[int]
+    ASKS_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    STATE_HASH_FIELD_NUMBER: _ClassVar[int]
+    bids: _containers.RepeatedCompositeFieldContainer[BookLevel]
+    asks: _containers.RepeatedCompositeFieldContainer[BookLevel]
+    sequence: int
+    state_hash: str
+    def __init__(self, bids: _Optional[_Iterable[_Union[BookLevel, _Mapping]]] = ..., asks: _Optional[_Iterable[_Union[BookLevel, _Mapping]]] = ..., sequence: _Optional[int] = ..., state_hash: _Optional[str] = ...) -> None: ...
+
+class StreamEventsRequest(_message.Message):
+    __slots__ = ("session_id",)
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    def __init__(self, session_id: _Optional[str] = ...) -> None: ...
+
+class ReplayRequest(_message.Message):
+    __slots__ = ("path",)
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    def __init__(self, path: _Optional[str] = ...) -> None: ...
+
+class ReplayProgress(_message.Message):
+    __slots__ = ("messages", "messages_total", "done", "summary", "state_hash")
+    class SummaryEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    STATE_HASH_FIELD_NUMBER: _ClassVar[int]
+    messages: int
+    messages_total: int
+    done: bool
+    summary: _containers.ScalarMap[str, int]
+    state_hash: str
+    def __init__(self, messages: _Optional[int] = ..., messages_total: _Optional[int] = ..., done: _Optional[bool] = ..., summary: _Optional[_Mapping[str, int]] = ..., state_hash: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""Fakes of what lies beyond our edges."""

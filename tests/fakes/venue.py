@@ -1,0 +1,171 @@
+"""A venue in memory that fails on demand: before taking an order, after it, or never answering."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from enum import StrEnum
+
+from lob.errors import Unavailable
+from services.order_gateway.venues.base import (
+    Accepted,
+    GateClosed,
+    NotSent,
+    OutcomeUnknown,
+    Rejected,
+    SendGate,
+    VenuePosition,
+    VenueReport,
+)
+from touchstone.kit.event_store import Fill
+from touchstone.perps.orders import Intent, VenueStatus
+from touchstone.perps.products import ProductRules
+
+
+class Failure(StrEnum):
+    """How the next submit goes wrong."""
+
+    NOT_SENT = "NOT_SENT"
+    LOST_REQUEST = "LOST_REQUEST"
+    LOST_ANSWER = "LOST_ANSWER"
+    REJECTED = "REJECTED"
+
+
+@dataclass
+class FakeVenue:
+    """Implements `Venue`; tests look into it and push reports out of it."""
+
+    fail_next: Failure | None = None
+    down: bool = False
+    pause: asyncio.Event | None = None
+    on_arrival: Callable[[Intent], None] | None = None
+    by_id: dict[str, VenueReport] = field(default_factory=dict)
+    fills_by_id: dict[str, list[Fill]] = field(default_factory=dict)
+    held: dict[str, VenuePosition] = field(default_factory=dict)
+    sent: list[Intent] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
+    numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    async def rules(self) -> Mapping[str, ProductRules]:
+        """Return rules for the one symbol."""
+        self._answer()
+        rules = ProductRules(
+            symbol="BTC-PERP",
+            product_id="BIP",
+            price_increment=Decimal(5),
+            size_increment=Decimal("0.01"),
+            contract_size=Decimal("0.01"),
+        )
+        return {"BTC-PERP": rules}
+
+    async def submit(
+        self, intent: Intent, rules: ProductRules, gate: SendGate
+    ) -> Accepted | Rejected:
+        """Take, lose or refuse an order as `fail_next` says."""
+        if self.pause is not None:
+            await self.pause.wait()
+        refusal = gate()
+        if refusal is not None:
+            raise GateClosed(refusal)
+        failure, self.fail_next = self.fail_next, None
+        if self.down or failure is Failure.NOT_SENT:
+            raise NotSent("venue: create order: not sent: refused")
+        self.sent.append(intent)
+        if self.on_arrival is not None:
+            self.on_arrival(intent)
+        if failure is Failure.LOST_REQUEST:
+            raise OutcomeUnknown("venue: create order: time-out; outcome unknown")
+        if failure is Failure.REJECTED:
+            return Rejected("INSUFFICIENT_FUND: no")
+        report = self.accept(intent)
+        if failure is Failure.LOST_ANSWER:
+            raise OutcomeUnknown("venue: create order: time-out; outcome unknown")
+        return Accepted(report.venue_order_id)
+
+    def accept(self, intent: Intent) -> VenueReport:
+        """Put an order on the venue's books."""
+        report = VenueReport(
+            venue_order_id=f"v{next(self.numbers)}",
+            client_order_id=intent.client_order_id,
+            symbol=intent.symbol,
+            side=intent.side,
+            status=VenueStatus.LIVE,
+            filled_quantity=Decimal(0),
+            quantity=intent.quantity,
+            limit_price=intent.limit_price,
+        )
+        self.by_id[report.venue_order_id] = report
+        return report
+
+    def fill(self, venue_order_id: str, quantity: str, price: str = "60000") -> VenueReport:
+        """Trade part of an order, whatever its status, and return the report."""
+        report = self.by_id[venue_order_id]
+        fills = self.fills_by_id.setdefault(venue_order_id, [])
+        fills.append(
+            Fill(
+                venue_order_id=venue_order_id,
+                trade_id=f"t{next(self.numbers)}",
+                client_order_id=report.client_order_id,
+                symbol=report.symbol,
+                side=report.side,
+                quantity=Decimal(quantity),
+                price=Decimal(price),
+                fee=Decimal(0),
+            ),
+        )
+        filled = report.filled_quantity + Decimal(quantity)
+        whole = filled == report.quantity
+        report = replace(
+            report,
+            filled_quantity=filled,
+            status=VenueStatus.FILLED if whole else report.status,
+        )
+        self.by_id[venue_order_id] = report
+        before = self.held.get(report.symbol, VenuePosition(Decimal(0), None)).quantity
+        after = before + report.side.sign * Decimal(quantity)
+        self.held[report.symbol] = VenuePosition(after, Decimal(price))
+        return report
+
+    async def cancel(self, venue_order_id: str) -> str:
+        """Cancel at once; refuse what is over."""
+        self._answer()
+        self.cancels.append(venue_order_id)
+        report = self.by_id.get(venue_order_id)
+        if report is None:
+            return "UNKNOWN_CANCEL_ORDER"
+        if report.status is not VenueStatus.LIVE:
+            return "ORDER_IS_FULLY_FILLED"
+        self.by_id[venue_order_id] = replace(report, status=VenueStatus.CANCELLED)
+        return ""
+
+    async def order(self, venue_order_id: str) -> VenueReport | None:
+        """Return an order."""
+        self._answer()
+        return self.by_id.get(venue_order_id)
+
+    async def orders(self, symbol: str, *, working_only: bool) -> list[VenueReport]:
+        """Return the orders, newest first."""
+        self._answer()
+        return [
+            report
+            for report in reversed(self.by_id.values())
+            if report.symbol == symbol and (report.status is VenueStatus.LIVE or not working_only)
+        ]
+
+    async def fills(self, venue_order_id: str, client_order_id: str) -> list[Fill]:
+        """Return an order's fills."""
+        self._answer()
+        return [
+            replace(fill, client_order_id=client_order_id)
+            for fill in self.fills_by_id.get(venue_order_id, [])
+        ]
+
+    async def positions(self) -> Mapping[str, VenuePosition]:
+        """Return the open positions."""
+        self._answer()
+        return {symbol: held for symbol, held in self.held.items() if held.quantity}
+
+    def _answer(self) -> None:
+        if self.down:
+            raise Unavailable("venue: down")

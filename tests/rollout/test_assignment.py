@@ -1,0 +1,205 @@
+"""The truth table, exhaustively, and the properties of the buckets."""
+
+import hashlib
+import itertools
+import math
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lob.errors import InvalidInput
+from touchstone.rollout.assignment import (
+    TRUTH_TABLE,
+    Arm,
+    RoutingConfig,
+    Rule,
+    assign,
+    bucket,
+    hash32,
+    should_use_l3,
+    truth_table_markdown,
+)
+from touchstone.rollout.state import Phase, RolloutDocument
+
+SYMBOL, ACCOUNT = "AAPL", "ALICE"
+KEYS = 200_000
+
+
+def oracle(  # noqa: C901, PLR0911 - the rules, one by one
+    *,
+    latched: bool,
+    known: bool,
+    fresh: bool,
+    environment: bool,
+    master: bool,
+    phase: Phase,
+    denied: bool,
+    allowed: bool,
+    inside: bool,
+) -> tuple[Arm, Rule]:
+    """Return the answer as the specification's prose gives it, written without the table."""
+    if latched or (known and phase is Phase.ROLLED_BACK):
+        return Arm.L2, Rule.ROLLED_BACK
+    if not known:
+        return Arm.L2, Rule.UNKNOWN
+    if not fresh:
+        return Arm.L2, Rule.STALE
+    if not environment:
+        return Arm.L2, Rule.ENVIRONMENT
+    if not master:
+        return Arm.L2, Rule.MASTER_FLAG
+    if phase is Phase.OFF:
+        return Arm.L2, Rule.PHASE_OFF
+    if phase is Phase.SHADOW:
+        return Arm.L2, Rule.SHADOW
+    if denied:
+        return Arm.L2, Rule.DENY_LIST
+    if allowed:
+        return Arm.L3, Rule.ALLOW_LIST
+    if phase is Phase.FULL or inside:
+        return Arm.L3, Rule.PERCENTAGE
+    return Arm.L2, Rule.DEFAULT
+
+
+def test_the_truth_table_holds_in_every_combination() -> None:
+    """Every phase, flag, list and side of the threshold: 6,144 cases, and every rule is met."""
+    place = bucket(SYMBOL, "touchstone")
+    met = set()
+    flags = (True, False)
+    combinations = itertools.product(
+        flags, flags, flags, flags, flags, Phase, range(4), range(4), flags
+    )
+    for latched, known, fresh, environment, master, phase, deny, allow, inside in combinations:
+        points = 10_000 if phase is Phase.FULL else place + 1 if inside else place
+        points = min(points, 2_499) if phase is Phase.CANARY else points
+        in_share = place < points
+        document = RolloutDocument(
+            phase=phase,
+            basis_points=points,
+            deny_symbols=(SYMBOL,) if deny & 1 else (),
+            deny_accounts=(ACCOUNT,) if deny & 2 else (),
+            canary_symbols=(SYMBOL,) if allow & 1 else (),
+            canary_accounts=(ACCOUNT,) if allow & 2 else (),
+        )
+        config = RoutingConfig(
+            document=document if known else None,
+            generation=7,
+            expires_at=60.0,
+            latched=latched,
+            environment_allows=environment,
+            master_flag=master,
+        )
+        found = assign(SYMBOL, ACCOUNT, config, 59.9 if fresh else 60.0)
+        expected = oracle(
+            latched=latched,
+            known=known,
+            fresh=fresh,
+            environment=environment,
+            master=master,
+            phase=phase,
+            denied=bool(deny),
+            allowed=bool(allow),
+            inside=in_share,
+        )
+        assert (found.arm, found.rule) == expected
+        assert (found.bucket, found.generation) == (place, 7) or not known
+        met.add(found.rule)
+    assert met == set(Rule)
+
+
+def test_the_table_is_ordered_and_total() -> None:
+    """Precedence never falls, each rule appears once, and the last row always matches."""
+    precedences = [row.precedence for row in TRUTH_TABLE]
+    assert precedences == sorted(precedences)
+    assert [row.rule for row in TRUTH_TABLE] == list(Rule)
+    assert len(truth_table_markdown().splitlines()) == len(TRUTH_TABLE) + 2
+
+
+@given(
+    symbols=st.lists(st.text("ABCDEFGHIJ0123456789.-", min_size=1), min_size=1, max_size=50),
+    low=st.integers(0, 10_000),
+    high=st.integers(0, 10_000),
+    salt=st.text("abc", min_size=1, max_size=8),
+)
+def test_nobody_flips_back_while_the_ramp_rises(
+    symbols: list[str], low: int, high: int, salt: str
+) -> None:
+    """The symbols on L3 at a smaller share are a subset of those at a larger one."""
+
+    def on_l3(points: int) -> set[str]:
+        config = RoutingConfig(
+            document=RolloutDocument(phase=Phase.EXPANSION, basis_points=points, salt=salt),
+            expires_at=math.inf,
+        )
+        return {name for name in symbols if assign(name, "", config, 0.0).arm is Arm.L3}
+
+    assert on_l3(min(low, high)) <= on_l3(max(low, high))
+
+
+@given(st.text("AaZz09.-", min_size=1), st.sampled_from(["", " ", "\t", "  "]))
+def test_case_and_outer_blanks_do_not_matter(symbol: str, blank: str) -> None:
+    """However a client spells a symbol, it is in one bucket."""
+    assert bucket(f"{blank}{symbol.lower()}{blank}", "s") == bucket(symbol.upper(), "s")
+
+
+def test_one_percent_of_many_keys_is_one_percent() -> None:
+    """The share of 200,000 keys below bucket 100 is within three standard deviations."""
+    inside = sum(bucket(f"K{i}", "touchstone") < 100 for i in range(KEYS))
+    assert abs(inside - KEYS * 0.01) < 3 * math.sqrt(KEYS * 0.01 * 0.99)
+
+
+def test_layers_with_different_salts_are_independent() -> None:
+    """Half and half by two salts gives four quarters, and so do two layers."""
+    pairs = [(bucket(f"K{i}", "one") < 5_000, bucket(f"K{i}", "two") < 5_000) for i in range(KEYS)]
+    layers = [
+        (bucket(f"K{i}", "one") < 5_000, bucket(f"K{i}", "one", "other") < 5_000)
+        for i in range(KEYS)
+    ]
+    sigma = math.sqrt(KEYS * 0.25 * 0.75)
+    for found in (pairs, layers):
+        both = sum(a and b for a, b in found)
+        assert abs(both - KEYS / 4) < 3 * sigma
+
+
+def test_the_hash_is_pinned() -> None:
+    """A bucket is the same on every machine and in every version."""
+    assert hash32("execution:touchstone:AAPL") == int.from_bytes(
+        hashlib.blake2b(b"execution:touchstone:AAPL", digest_size=4).digest(), "big"
+    )
+    assert [bucket(s, "touchstone") for s in ("AAPL", "MSFT", "GOOGL")] == [8489, 4556, 6625]
+
+
+@pytest.mark.parametrize("percent", range(101))
+def test_the_guides_function_admits_exactly_that_many_buckets(percent: int) -> None:
+    """Of 100 buckets, `percent` are in; the guide's float arithmetic admits one more at five."""
+    share = percent / 100
+    admitted = {
+        int(hashlib.md5(s.encode(), usedforsecurity=False).hexdigest(), 16) % 100
+        for s in (f"S{i}" for i in range(2_000))
+        if should_use_l3(s, share)
+    }
+    assert admitted == set(range(percent))
+
+
+def test_the_guides_canaries_are_not_in_its_five_percent() -> None:
+    """Which is why the canary list stands before the percentage."""
+    assert [should_use_l3(s, 0.05) for s in ("AAPL", "MSFT", "GOOGL")] == [False, False, False]
+    assert [should_use_l3(s, 0.92) for s in ("AAPL", "MSFT", "GOOGL")] == [True, True, True]
+    assert should_use_l3("AAPL", Decimal("0.1")) is False
+    assert should_use_l3("AAPL", Decimal("0.11")) is True
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.1, float("nan")])
+def test_the_guides_function_refuses_what_is_no_share(wrong: float) -> None:
+    """A fraction is from 0 to 1."""
+    with pytest.raises(InvalidInput, match="rollout_pct"):
+        should_use_l3("AAPL", wrong)
+
+
+@pytest.mark.parametrize("symbol", ["", "  ", "X" * 129])
+def test_a_symbol_that_is_none_is_refused(symbol: str) -> None:
+    """Blank and endless symbols get no bucket."""
+    with pytest.raises(InvalidInput, match="symbol"):
+        assign(symbol, "", RoutingConfig(document=None), 0.0)

@@ -1,0 +1,135 @@
+"""The rollout document and its table of phases."""
+
+import itertools
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lob.errors import Conflict, InvalidInput
+from touchstone.rollout.state import (
+    BASIS_POINTS,
+    LIVE_PHASES,
+    REARM_PHASES,
+    TRANSITIONS,
+    Phase,
+    RolloutDocument,
+    basis_points_from_fraction,
+    change,
+    fraction_from_basis_points,
+    transitions_markdown,
+)
+
+FORWARD = (Phase.OFF, Phase.SHADOW, Phase.CANARY, Phase.EXPANSION, Phase.FULL)
+
+
+def document(phase: Phase, **more: Any) -> RolloutDocument:
+    """Return a document whose share the phase allows."""
+    return RolloutDocument(phase=phase, basis_points=BASIS_POINTS[phase][1], **more)
+
+
+def test_every_phase_has_a_row() -> None:
+    """Both tables are total."""
+    assert set(TRANSITIONS) == set(BASIS_POINTS) == set(Phase)
+
+
+@pytest.mark.parametrize(("before", "after"), list(itertools.product(Phase, Phase)))
+def test_a_transition_is_allowed_exactly_as_the_table_says(before: Phase, after: Phase) -> None:
+    """One step forward, any way back, into a rollback from anywhere, out of it never."""
+    if before is Phase.ROLLED_BACK:
+        expected = False
+    elif after is Phase.ROLLED_BACK:
+        expected = True
+    else:
+        expected = FORWARD.index(after) <= FORWARD.index(before) + 1
+    assert expected == (after in TRANSITIONS[before])
+    changes = {"phase": after.value, "basis_points": BASIS_POINTS[after][1]}
+    if expected:
+        assert change(document(before), changes) == document(after)
+    else:
+        with pytest.raises(Conflict, match="allowed from here"):
+            change(document(before), changes)
+
+
+@pytest.mark.parametrize("phase", sorted(set(Phase) - {Phase.ROLLED_BACK}))
+def test_the_salt_is_fixed_while_l3_may_answer(phase: Phase) -> None:
+    """A new salt would move symbols to and fro in the middle of a ramp."""
+    if phase in LIVE_PHASES:
+        with pytest.raises(Conflict, match="salt"):
+            change(document(phase), {"salt": "other"})
+    else:
+        assert change(document(phase), {"salt": "other"}).salt == "other"
+
+
+def test_full_brings_its_share_along() -> None:
+    """There is only one, so it need not be said; any other is refused."""
+    expansion = RolloutDocument(phase=Phase.EXPANSION, basis_points=7_500)
+    assert change(expansion, {"phase": "FULL"}).basis_points == 10_000
+    with pytest.raises(InvalidInput, match="allowed in phase FULL"):
+        change(expansion, {"phase": "FULL", "basis_points": 9_000})
+
+
+def test_a_rearm_leads_to_no_phase_in_which_l3_answers() -> None:
+    """Leaving a rollback is not a promotion."""
+    assert not LIVE_PHASES & set(REARM_PHASES)
+
+
+@given(st.integers(0, 10_000))
+def test_fraction_and_basis_points_are_each_others_inverse(points: int) -> None:
+    """Exactly so, whether the fraction is a Decimal, a text or a float."""
+    fraction = fraction_from_basis_points(points)
+    assert basis_points_from_fraction(fraction) == points
+    assert basis_points_from_fraction(str(fraction)) == points
+    assert basis_points_from_fraction(float(fraction)) == points
+
+
+@pytest.mark.parametrize(
+    "wrong", [-0.01, 1.0001, float("nan"), float("inf"), "five", "", True, None, Decimal("0.00005")]
+)
+def test_what_is_no_share_is_refused(wrong: Any) -> None:
+    """Nothing is rounded, clamped or guessed."""
+    with pytest.raises(InvalidInput, match="percentage"):
+        basis_points_from_fraction(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({}, "phase: missing"),
+        ({"phase": "canary"}, "phase: 'canary'; allowed: OFF"),
+        ({"phase": "OFF", "percent": 1}, "percent: no such key"),
+        ({"phase": "OFF", "basis_points": 10_001}, "basis_points: 10001"),
+        ({"phase": "OFF", "basis_points": True}, "basis_points: True"),
+        ({"phase": "OFF", "basis_points": 5.0}, "basis_points: 5.0"),
+        ({"phase": "CANARY", "basis_points": 2_500}, "allowed in phase CANARY: 0..2499"),
+        ({"phase": "FULL", "basis_points": 9_999}, "allowed in phase FULL: 10000..10000"),
+        ({"phase": "OFF", "salt": " "}, "salt"),
+        ({"phase": "OFF", "canary_symbols": "AAPL"}, "canary_symbols: 'AAPL'"),
+        ({"phase": "OFF", "deny_accounts": [""]}, "deny_accounts\\[0\\]"),
+        ({"phase": "OFF", "deny_symbols": ["a\nb"]}, "printable"),
+        ({"phase": "OFF", "deny_symbols": ["x"] * 1_001}, "1001 entries"),
+    ],
+)
+def test_a_wrong_document_names_field_value_and_what_is_allowed(
+    wrong: Mapping[str, Any], named: str
+) -> None:
+    """Every refusal can be acted on."""
+    with pytest.raises(InvalidInput, match=named):
+        RolloutDocument.from_json(wrong)
+
+
+def test_a_document_survives_json_with_its_lists_normalised() -> None:
+    """What is stored is what is compared."""
+    stored = RolloutDocument(
+        phase=Phase.CANARY, basis_points=500, canary_symbols=(" msft", "AAPL", "aapl ")
+    )
+    assert stored.canary_symbols == ("AAPL", "MSFT")
+    assert RolloutDocument.from_json(stored.to_json()) == stored
+
+
+def test_the_table_for_the_documentation_has_each_phase() -> None:
+    """One row a phase, and a header."""
+    assert len(transitions_markdown().splitlines()) == len(Phase) + 2

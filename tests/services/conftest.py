@@ -1,0 +1,100 @@
+"""A real Redis for the service tests, and helpers to wait for what comes eventually."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.router.app import create_app
+from tests.services.router_harness import Harness, running_router
+from touchstone.kit.control import ControlStore
+from touchstone.kit.lifecycle import serve_web
+from touchstone.kit.redis_server import RedisServer, running_redis
+
+Eventually = Callable[..., Awaitable[float]]
+_databases = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One durable Redis server for the session; tests that stop it start their own."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis server of this test's own, to be killed, paused and flushed."""
+    with running_redis(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """A Redis database that no earlier test used; empty after sixteen tests have wrapped round."""
+    import redis  # noqa: PLC0415 - only here
+
+    url = f"redis://127.0.0.1:{redis_server.port}/{next(_databases) % 16}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[ControlStore]:
+    """A control store on an empty database."""
+    async with ControlStore(redis_url) as opened:
+        yield opened
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> float:
+    """Return how long it took until `condition()` held; fail after `seconds`."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s"
+        await asyncio.sleep(0.005)
+    return time.monotonic() - started
+
+
+@pytest.fixture(name="eventually")
+def eventually_fixture() -> Callable[..., object]:
+    """Waiting for a condition, with a limit."""
+    return eventually
+
+
+@pytest.fixture
+def router_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, redis_url: str, root: Path
+) -> str:
+    """The environment of a router on an empty database; returns the database's address."""
+    monkeypatch.chdir(root)
+    monkeypatch.delenv("USE_L3_SIMULATOR", raising=False)
+    monkeypatch.setenv("TOUCHSTONE_REDIS_URL", redis_url)
+    monkeypatch.setenv("TOUCHSTONE_DATA_DIR", str(tmp_path / "data"))
+    return redis_url
+
+
+@pytest.fixture
+async def harness(router_environment: str, eventually: Eventually) -> AsyncIterator[Harness]:
+    """A router that has initialised an empty Redis."""
+    async with running_router() as running:
+        await eventually(lambda: running.components.control.reader.view().known)
+        yield running
+
+
+@pytest.fixture(name="url")
+async def router_url(harness: Harness) -> AsyncIterator[str]:
+    """The address of a router that accepts connections."""
+    started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    app = create_app(harness.components)
+    # Its life is the fixture's; a cancelled lifespan task would log a traceback.
+    options: dict[str, Any] = {"on_started": started.set_result, "lifespan": "off"}
+    server = asyncio.create_task(serve_web(app, "127.0.0.1", 0, **options))
+    async with asyncio.timeout(5):
+        yield f"http://127.0.0.1:{await started}"
+    server.cancel()
+    await asyncio.gather(server, return_exceptions=True)

@@ -1,0 +1,112 @@
+"""The router as a process: start, SIGTERM, and one clear line for what is wrong."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.services.router_harness import copy_configs, edit, request_json
+
+
+def environment(tmp_path: Path, **more: str) -> dict[str, str]:
+    """Return an environment without Redis and simulator, on a free port."""
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith("TOUCHSTONE_")
+    }
+    return clean | {
+        "TOUCHSTONE_REDIS_URL": "redis://127.0.0.1:1/0",
+        "TOUCHSTONE_DATA_DIR": str(tmp_path / "data"),
+        "TOUCHSTONE_ROUTER_SIMULATOR_ADDRESS": "127.0.0.1:1",
+        "TOUCHSTONE_ROUTER_PORT": str(free_port()),
+        **more,
+    }
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(root: Path, env: dict[str, str]) -> subprocess.Popen[str]:
+    """Start a router process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "services.router"],
+        cwd=root,
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_it_answers_without_anything_and_stops_on_sigterm(root: Path, tmp_path: Path) -> None:
+    """No Redis, no simulator: L2 answers, and SIGTERM is exit code 0."""
+    env = environment(tmp_path)
+    process = start(root, env)
+    url = f"http://127.0.0.1:{env['TOUCHSTONE_ROUTER_PORT']}"
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                response = httpx.post(f"{url}/v1/executions", json=request_json(), timeout=5)
+                break
+            except httpx.TransportError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert response.json()["decision"]["rule"] == "unknown"
+        assert httpx.get(f"{url}/readyz", timeout=5).json()["status"] == "degraded"
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_port_in_use_is_one_line_and_exit_code_1(root: Path, tmp_path: Path) -> None:
+    """The line names the address."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        process = start(root, environment(tmp_path, TOUCHSTONE_ROUTER_PORT=port))
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert stderr.splitlines()[-1].startswith(f"router: cannot listen on 127.0.0.1:{port}")
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"TOUCHSTONE_ROUTER_SED": "1"}, "did you mean TOUCHSTONE_ROUTER_SEED"),
+        ({"USE_L3_SIMULATOR": "perhaps"}, "USE_L3_SIMULATOR: 'perhaps'"),
+        ({"TOUCHSTONE_REDIS_URL": "nonsense"}, "TOUCHSTONE_REDIS_URL"),
+        ({"TOUCHSTONE_ROUTER_CONFIG_PATH": "absent.yaml"}, "absent.yaml: No such file"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_exit_code_2(
+    root: Path, tmp_path: Path, more: dict[str, str], named: str
+) -> None:
+    """The line names the variable, the value and what is allowed."""
+    process = start(root, environment(tmp_path, **more))
+    _, stderr = process.communicate(timeout=20)
+    assert (process.returncode, len(stderr.splitlines())) == (2, 1)
+    assert named in stderr
+
+
+def test_a_wrong_key_in_a_file_is_one_line_and_exit_code_2(root: Path, tmp_path: Path) -> None:
+    """The line names file and key."""
+    folder = copy_configs(root, tmp_path)
+    edit(folder / "l3_rollout.yaml", "percentage", "percent")
+    path = str(folder / "l3_rollout.yaml")
+    process = start(root, environment(tmp_path, TOUCHSTONE_ROUTER_ROLLOUT_PATH=path))
+    _, stderr = process.communicate(timeout=20)
+    assert (process.returncode, len(stderr.splitlines())) == (2, 1)
+    assert f"{path}: rollout.percent: no such key; allowed: enabled, phase, percentage" in stderr

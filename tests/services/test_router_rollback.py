@@ -1,0 +1,151 @@
+"""Rollback, and what the router does while Redis is away or has lost its data."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from tests.services.router_harness import Harness, control_of, running_router, to_canary
+from touchstone.kit.control import ViewStatus
+from touchstone.kit.redis_server import RedisServer, start_redis
+
+Eventually = Callable[..., Awaitable[float]]
+pytestmark = pytest.mark.usefixtures("router_environment")
+
+
+async def test_a_rollback_is_latched_until_it_is_rearmed(harness: Harness) -> None:
+    """One call takes all to L2; no PUT leaves it; a re-arm needs reason and generation."""
+    generation = await to_canary(harness)
+    rollback = await harness.client.post(
+        "/v1/rollout/rollback", json={"mode": "emergency", "reason": "slippage"}
+    )
+    assert rollback.json() == {
+        "rolled_back": True,
+        "persisted": True,
+        "confirmed": True,
+        "generation": generation + 1,
+    }
+    assert (await harness.execute())["decision"]["rule"] == "rolled_back"
+    refused = await harness.put(generation + 1, phase="CANARY")
+    assert (refused.status_code, "re-arm" in refused.text) == (409, True)
+
+    async def rearm(body: dict[str, Any], etag: str | None) -> httpx.Response:
+        headers = {} if etag is None else {"If-Match": etag}
+        return await harness.client.post("/v1/rollout/rearm", json=body, headers=headers)
+
+    assert (await rearm({"reason": "fixed"}, None)).status_code == 428
+    assert (await rearm({"reason": "fixed"}, "1")).status_code == 412
+    assert (await rearm({}, "3")).status_code == 400
+    assert (await rearm({"reason": "fixed", "phase": "CANARY"}, "3")).status_code == 400
+    done = await rearm({"reason": "fixed", "actor": "bo", "expected_generation": 3}, None)
+    assert (done.status_code, done.json()["phase"], done.json()["actor"]) == (200, "SHADOW", "bo")
+    assert (await harness.execute())["decision"]["rule"] == "shadow"
+    assert (await rearm({"reason": "again"}, "4")).status_code == 409
+
+
+async def test_a_graceful_rollback_is_plainly_not_there_yet(harness: Harness) -> None:
+    """501, and nothing changes."""
+    body = {"mode": "graceful", "reason": "r"}
+    response = await harness.client.post("/v1/rollout/rollback", json=body)
+    assert response.status_code == 501
+    assert (await harness.client.get("/v1/rollout")).json()["generation"] == 1
+
+
+@pytest.mark.parametrize("body", [{}, {"reason": " "}, {"reason": "r", "mode": "x"}, {"why": 1}])
+async def test_a_wrong_rollback_is_400(harness: Harness, body: dict[str, Any]) -> None:
+    """It needs a reason and a mode that exists."""
+    response = await harness.client.post("/v1/rollout/rollback", json=body)
+    assert response.status_code == 400
+
+
+async def test_without_redis_a_rollback_still_holds_here_and_over_a_restart(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """In process first; what Redis did not get is kept on disk, and written when it is back."""
+    monkeypatch.setenv("TOUCHSTONE_REDIS_URL", own_redis.url)
+    async with running_router() as harness:
+        await eventually(lambda: control_of(harness).reader.view().known)
+        await to_canary(harness)
+        own_redis.stop()
+        response = await harness.client.post("/v1/rollout/rollback", json={"reason": "no redis"})
+        assert (response.status_code, response.json()["persisted"]) == (202, False)
+        assert (await harness.execute())["decision"]["rule"] == "rolled_back"
+    async with running_router() as harness:
+        assert (await harness.execute())["decision"]["rule"] == "rolled_back"
+        restarted = start_redis(own_redis.data_dir, own_redis.port)
+        try:
+            await eventually(lambda: control_of(harness).latch is None)
+            body = (await harness.client.get("/v1/rollout")).json()
+            assert (body["phase"], body["reason"]) == ("ROLLED_BACK", "no redis")
+        finally:
+            restarted.stop()
+
+
+async def test_a_cold_boot_without_redis_answers_with_l2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts, answers, and readiness says degraded and why."""
+    monkeypatch.setenv("TOUCHSTONE_REDIS_URL", "redis://127.0.0.1:1/0")
+    async with running_router() as harness:
+        assert (await harness.execute())["decision"]["rule"] == "unknown"
+        ready = await harness.client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+        assert "L2 answers" in ready.json()["checks"]["rollout"]["detail"]
+        response = await harness.put(0, phase="SHADOW")
+        assert (response.status_code, response.json()["error"]["retryable"]) == (503, True)
+        state = (await harness.client.get("/v1/rollout")).json()
+        assert (state["generation"], state["control"]["known"]) == (0, False)
+
+
+async def test_when_redis_dies_the_last_state_holds_until_it_is_stale(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """L3 goes on answering for the limit, then L2, without a restart in between."""
+    monkeypatch.setenv("TOUCHSTONE_REDIS_URL", own_redis.url)
+    async with running_router(control_stale_seconds=1.0) as harness:
+        await eventually(lambda: control_of(harness).reader.view().known)
+        await to_canary(harness)
+        own_redis.process.kill()
+        own_redis.process.wait()
+        assert (await harness.execute())["decision"]["rule"] == "allow_list"
+        await eventually(lambda: control_of(harness).reader.view().age_seconds > 1.0)
+        assert (await harness.execute())["decision"]["rule"] == "stale"
+        assert "L2 answers" in (await harness.client.get("/readyz")).text
+
+
+async def test_a_flushed_redis_is_unknown_until_a_person_rearms(
+    harness: Harness, router_environment: str, eventually: Eventually
+) -> None:
+    """A state that vanished is not made again by the router that saw it."""
+    await to_canary(harness)
+    async with Redis.from_url(router_environment) as client:
+        await client.flushdb()
+    reader = control_of(harness).reader
+    await eventually(lambda: reader.view().status is ViewStatus.MISSING)
+    assert (await harness.execute())["decision"]["rule"] == "unknown"
+    assert (await harness.put(0, phase="SHADOW")).status_code == 409
+    rearm = await harness.client.post(
+        "/v1/rollout/rearm", json={"reason": "flushed by mistake", "expected_generation": 0}
+    )
+    assert (rearm.status_code, rearm.json()["generation"], rearm.json()["phase"]) == (
+        200,
+        3,
+        "SHADOW",
+    )
+    assert (await harness.execute())["decision"]["rule"] == "shadow"
+
+
+async def test_a_restart_after_a_lost_rollback_does_not_rearm(
+    router_environment: str, eventually: Eventually
+) -> None:
+    """Redis lost everything while the router was away: it comes back rolled back."""
+    async with running_router() as harness:
+        await eventually(lambda: control_of(harness).reader.view().known)
+        await harness.client.post("/v1/rollout/rollback", json={"reason": "bad fills"})
+        await eventually(lambda: control_of(harness)._saved.rolled_back)
+    async with Redis.from_url(router_environment) as client:
+        await client.flushdb()
+    async with running_router() as harness:
+        await eventually(lambda: control_of(harness).reader.view().known)
+        body = (await harness.client.get("/v1/rollout")).json()
+        assert (body["phase"], body["generation"]) == ("ROLLED_BACK", 3)

@@ -1,0 +1,102 @@
+"""The router with the real simulator over gRPC: L3 answers, and dies, and comes back."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services.router_harness import (
+    ROOT,
+    control_of,
+    running_router,
+    to_canary,
+)
+
+Eventually = Callable[..., Awaitable[float]]
+
+
+class Simulator:
+    """A simulator process on a fixed free port."""
+
+    def __init__(self, data_dir: Path) -> None:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            second.bind(("127.0.0.1", 0))
+            self.port, self.metrics_port = first.getsockname()[1], second.getsockname()[1]
+        self.data_dir = data_dir
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and return when it accepts connections."""
+        env = {k: v for k, v in os.environ.items() if not k.startswith("TOUCHSTONE_")}
+        env |= {
+            "TOUCHSTONE_SIMULATOR_PORT": str(self.port),
+            "TOUCHSTONE_SIMULATOR_METRICS_PORT": str(self.metrics_port),
+            "TOUCHSTONE_DATA_DIR": str(self.data_dir),
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "services.simulator"],
+            cwd=ROOT,
+            env=env,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError("the simulator does not listen")
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def simulator(tmp_path: Path) -> Iterator[Simulator]:
+    """A running simulator, ended with the test."""
+    running = Simulator(tmp_path)
+    yield running
+    running.kill()
+
+
+@pytest.mark.usefixtures("router_environment")
+async def test_l3_answers_dies_and_comes_back(simulator: Simulator, eventually: Eventually) -> None:
+    """Every request has an answer: L3's, then L2's by fallback, then L3's again."""
+    async with running_router(simulator=f"127.0.0.1:{simulator.port}") as harness:
+        await eventually(lambda: control_of(harness).reader.view().known)
+        await harness.execute()
+        await eventually(lambda: harness.components.shadow.mirrored == 1)
+        pair = (await harness.client.get("/v1/shadow/pairs")).json()["pairs"][0]
+        assert pair["error"] is None
+        assert pair["candidate"]["attribution"]["provider"] == "L3"
+        await to_canary(harness)
+        answer = await harness.execute()
+        assert answer["decision"]["arm"] == "L3"
+        assert answer["fill"]["attribution"]["provider"] == "L3"
+        ready = (await harness.client.get("/readyz")).json()
+        assert ready["status"] == "ready", ready
+
+        simulator.kill()
+        for _ in range(5):
+            started = time.monotonic()
+            answer = await harness.execute()
+            assert time.monotonic() - started < 1.0
+            assert answer["decision"]["arm"] == "L2"
+            assert answer["decision"]["rule"].startswith("fallback:")
+            assert answer["fill"]["status"] == "FILLED"
+        assert (await harness.client.get("/readyz")).json()["status"] == "degraded"
+
+        simulator.start()
+        deadline = time.monotonic() + 10
+        while (await harness.execute())["decision"]["arm"] != "L3":
+            assert time.monotonic() < deadline
