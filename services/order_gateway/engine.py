@@ -295,7 +295,7 @@ class Engine:
             return
         self.metrics.defects.inc()
         payload = {"meant": [str(term) for term in meant], "found": [str(term) for term in found]}
-        _log.error("order_terms_differ", client_order_id=intent.client_order_id, **payload)
+        _log.error("order_terms_differ", client_order_id=intent.client_order_id, what=payload)
         await self.ledger.note(
             Record(
                 type="order_terms_differ",

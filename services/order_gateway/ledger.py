@@ -138,7 +138,9 @@ class Ledger:
             payload = {"from": order.state.value, "event": event.value, "reason": reason}
             if state is None:
                 self._metrics.defects.inc()
-                _log.error("order_defect", client_order_id=order.intent.client_order_id, **payload)
+                _log.error(
+                    "order_defect", client_order_id=order.intent.client_order_id, what=payload
+                )
                 records.append(_record(order, "order_defect", payload))
                 continue
             if state is not order.state and state in OUTCOMES:
@@ -212,7 +214,7 @@ class Ledger:
         await self._store.adjust_position(difference(after, before), "adopted", record)
         self.positions[symbol] = after
         self._metrics.reconciliation_differences.labels("position_adopted").inc()
-        _log.warning("position_adopted", symbol=symbol, **record.payload)
+        _log.warning("position_adopted", symbol=symbol, what=record.payload)
 
     async def note(self, record: Record) -> None:
         """Append an event that must not hold anything up; a failure is only logged."""

@@ -151,7 +151,9 @@ class Recovery:
             for report in reports:
                 if self._ledger.find(report) is None:
                     await self._adopt(report)
-                await self._engine.apply_report(report)
+                order = await self._engine.apply_report(report)
+                if order.cancel_wanted and not order.state.is_terminal:
+                    await self._engine.send_cancel(order)
             reported = {report.venue_order_id for report in reports}
             for order in journal:
                 order = self._ledger.current(order)  # noqa: PLW2901 - as it stands now

@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -19,6 +18,7 @@ from touchstone.kit.control import ControlStore
 from touchstone.kit.health import Readiness
 from touchstone.kit.metrics import create_registry
 from touchstone.kit.simulator_client import SimulatorClient
+from touchstone.kit.tasks import stop_tasks
 from touchstone.rollout.shadow import ShadowStore
 from touchstone.rollout.state import Phase
 
@@ -77,9 +77,9 @@ async def wire(settings: RouterSettings, l3: Provider | None = None) -> AsyncIte
         )
         await control.start()
         await stack.enter_async_context(control.reader)
-        await _run_aside(stack, control.keep_up())
-        for _ in range(settings.shadow_workers):
-            await _run_aside(stack, shadow.work())
+        work = [control.keep_up(), *(shadow.work() for _ in range(settings.shadow_workers))]
+        tasks = [asyncio.create_task(coroutine) for coroutine in work]
+        stack.push_async_callback(stop_tasks, tasks)
         yield Components(
             settings=settings,
             router=router,
@@ -105,13 +105,3 @@ def _readiness(control: RolloutControl, store: ControlStore, client: SimulatorCl
     readiness.add("redis", store.check, required=False)
     readiness.add("simulator", client.check, required=False)
     return readiness
-
-
-async def _run_aside(stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.create_task(work)
-
-    async def stop() -> None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    stack.push_async_callback(stop)

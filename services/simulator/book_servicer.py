@@ -76,7 +76,7 @@ class BookServicer(book_pb2_grpc.BookServiceServicer):
                 bids=levels_to_proto(book, Side.BUY, bids, request.orders),
                 asks=levels_to_proto(book, Side.SELL, asks, request.orders),
                 sequence=session.sequence,
-                state_hash=book.state_hash(),
+                state_hash=book.state_hash() if request.state_hash else None,
             )
         raise AssertionError
 

@@ -49,7 +49,7 @@ class SimulatorMetrics:
         )
         self.latency = Histogram(
             "l3_latency_seconds",
-            "Host time to compute one L3 execution",
+            "Host time of one L3 execution, waiting for a thread included",
             buckets=LATENCY_SECONDS_BUCKETS,
             registry=registry,
         )

@@ -22,7 +22,8 @@ class SimulatorSettings(ServiceSettings):
     # Executions slower than this, as measured, leave the event loop to the others.
     inline_seconds_max: float = Field(default=0.001, ge=0.0, le=1.0)
     max_sessions: int = Field(default=64, ge=1, le=10_000)
-    max_orders_per_session: int = Field(default=100_000, ge=1, le=10_000_000)
+    # Reading a whole book of this size holds the event loop for some 10 ms.
+    max_orders_per_session: int = Field(default=10_000, ge=1, le=1_000_000)
     max_subscribers_per_session: int = Field(default=8, ge=1, le=1_000)
     subscriber_queue_size: int = Field(default=1024, ge=1, le=1_000_000)
     session_idle_seconds: float = Field(default=300.0, gt=0.0, le=86_400.0)

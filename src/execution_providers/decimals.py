@@ -16,13 +16,15 @@ DecimalLike = Decimal | int | str | float
 MAX_ADJUSTED: Final = 20
 MIN_EXPONENT: Final = -20
 _PLAIN: Final[Callable[[str], object]] = re.compile(
-    r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?"
+    r"-?[0-9]{1,80}(?:\.[0-9]{1,80})?(?:[eE][+-]?[0-9]{1,2})?"
 ).fullmatch
 _ZERO: Final = Decimal(0)
 
 
-def exact(name: str, value: object) -> Decimal:
+def exact(name: str, value: object, *, bounded: bool = True) -> Decimal:
     """Return `value` as the same number; `InvalidInput` naming `name` when it is not one.
+
+    `bounded` keeps to the digits that a request may have; an answer's products may have more.
 
     >>> exact("price", 0.1), exact("price", "64934.310"), exact("price", 3)
     (Decimal('0.1'), Decimal('64934.310'), Decimal('3'))
@@ -43,7 +45,7 @@ def exact(name: str, value: object) -> Decimal:
     if not number.is_finite():
         raise _refusal(name, value, "a finite number")
     exponent = number.as_tuple().exponent
-    if number and (int(exponent) < MIN_EXPONENT or number.adjusted() > MAX_ADJUSTED):
+    if bounded and number and (int(exponent) < MIN_EXPONENT or number.adjusted() > MAX_ADJUSTED):
         allowed = f"at most {-MIN_EXPONENT} decimals and {MAX_ADJUSTED + 1} whole digits"
         raise _refusal(name, value, allowed)
     return number

@@ -31,6 +31,7 @@ from execution_providers.slippage import (
     Slippage,
     average_price,
     reference_of,
+    rounded,
     split,
     total_quantity,
 )
@@ -201,7 +202,7 @@ def estimate_from(provider: ExecutionProvider, order: Order, fill: Fill) -> Cost
     if average is None:
         return CostEstimate(_ZERO, None, None, _ZERO, None, provider.level)
     reference = Decimal(fill.attribution["reference_price"])
-    fees = provider.fees.of(order.side, taken)
+    fees = rounded(provider.fees.of(order.side, taken))
     slippage = (average - reference) * order.side.sign / reference * _TEN_THOUSAND
     digits = Decimal("1E-9")
     return CostEstimate(
@@ -268,7 +269,7 @@ def _units(quantity: Decimal) -> Decimal:
 
 def _shift(price: Decimal, side: Side, bps: Decimal) -> Decimal:
     """Return `price` made worse for `side` by `bps`."""
-    return price * (1 + side.sign * bps / _TEN_THOUSAND)
+    return rounded(price * (1 + side.sign * bps / _TEN_THOUSAND))
 
 
 def _volume_and_sigma(

@@ -1,11 +1,12 @@
 """What others do while an order is on its way and while it waits: seeded background flow.
 
-The flow is made to agree with the bar: trades of the bar's volume in expectation, and quotes that
-follow a random walk whose variance is that of the bar's range (Parkinson 1980), pulled to the
-bar's close and reflected at its high and low. Cancels come so many to a trade as the configuration
-says (`lob_data`) and strike any resting order alike; as many lots come back at the tail of the same
-price, so that the depth stays what it was. Trades take the touch and never reach beyond it; what
-they take comes back at the touch.
+The flow is made to agree with the bar: marketable orders of the bar's volume in expectation, and
+quotes that follow a random walk whose variance is that of the bar's range (Parkinson 1980), pulled
+to the bar's close and reflected at its high and low. A marketable order takes the touch and never
+reaches beyond it (what is larger than the touch is not traded in full); what it takes comes back
+at the touch. Cancels come so many to a trade as the configuration says (`lob_data`) and strike any
+resting order alike; as many lots come back at the tail of the same price, so that the depth stays
+what it was.
 
 Time is coarse where a stretch would hold more than `MAX_*` events: then fewer and larger ones stand
 for them, with the same expected volume and the same variance.
@@ -53,7 +54,7 @@ class _Pace:
 
 
 class BackgroundFlow:
-    """Run what others do in `book` over the time of one bar."""
+    """Run what others do in `book`, fresh from `build_book`, over the time of one bar."""
 
     def __init__(
         self,
@@ -88,12 +89,12 @@ class BackgroundFlow:
         sigma = math.log(float(bar.high / bar.low)) / (2 * math.sqrt(math.log(2)))
         self._variance = (sigma * start) ** 2  # of the whole bar, in ticks^2
         self._volume_lots = float(bar.volume / lot)
-        orders = list(book.orders())
-        self._ids = [order.order_id for order in orders]
-        self._order_lots = max(1.0, sum(o.leaves for o in orders) / max(1, len(orders)))
-        bids, asks = book.depth(len(orders))
-        self._level_lots = max(1, round(self._order_lots * len(orders) / max(1, len(bids + asks))))
-        self._next_id = count(FIRST_OTHER_ID + len(orders))
+        bids, asks = book.depth(len(book))
+        lots = sum(level.quantity_lots for level in bids + asks)
+        self._order_lots = max(1.0, lots / max(1, len(book)))
+        self._level_lots = max(1, lots // max(1, len(bids) + len(asks)))
+        self._ids = list(range(FIRST_OTHER_ID, FIRST_OTHER_ID + len(book)))
+        self._next_id = count(FIRST_OTHER_ID + len(book))
 
     def run(self, until_ns: int, *, own_waits: bool) -> list[OwnTrade]:
         """Let time pass to `until_ns` (at most the bar's end) and return our order's trades.

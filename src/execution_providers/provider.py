@@ -8,7 +8,14 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from execution_providers.fees import DEFAULT_FEES, FeeSchedule
-from execution_providers.slippage import Reference, Slippage, average_price, plain, total_quantity
+from execution_providers.slippage import (
+    Reference,
+    Slippage,
+    average_price,
+    plain,
+    rounded,
+    total_quantity,
+)
 from execution_providers.types import (
     BarData,
     CostEstimate,
@@ -123,7 +130,7 @@ class ExecutionProvider(ABC):
     ) -> Fill:
         """Return a Fill with fees, averages and the attribution all providers give."""
         filled = total_quantity(fills)
-        fees = self.fees.of(order.side, fills)
+        fees = rounded(self.fees.of(order.side, fills))
         average = average_price(fills)
         fees_bps: str | None = None
         if average is not None:

@@ -12,7 +12,7 @@ of mid0. Fees are not slippage and are reported beside it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Final
 
 from execution_providers.types import Liquidity, MarketState, PartialFill
@@ -25,6 +25,8 @@ _BPS_DIGITS: Final = Decimal("1E-9")
 # Enough for any sum of price x quantity that the edge lets in, so that only divisions round.
 EXACT: Final = Context(prec=120)
 _AVERAGE: Final = Context(prec=20)
+MAX_DECIMALS: Final = 18
+_FINEST: Final = Decimal(1).scaleb(-MAX_DECIMALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,20 @@ def reference_of(market: MarketState) -> Reference:
 
 
 def average_price(fills: Iterable[PartialFill]) -> Decimal | None:
-    """Return the quantity-weighted price to 20 significant digits; None without fills."""
+    """Return the quantity-weighted price to 20 digits, 18 decimals at most; None without fills."""
     quantity = cost = _ZERO
     for fill in fills:
         quantity = EXACT.add(quantity, fill.quantity)
         cost = EXACT.add(cost, EXACT.multiply(fill.price, fill.quantity))
-    return _AVERAGE.divide(cost, quantity) if quantity else None
+    return rounded(_AVERAGE.divide(cost, quantity)) if quantity else None
+
+
+def rounded(amount: Decimal) -> Decimal:
+    """Return a computed amount with 18 decimals at most."""
+    exponent = amount.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -MAX_DECIMALS:
+        return amount.quantize(_FINEST, ROUND_HALF_EVEN, EXACT)
+    return amount
 
 
 def total_quantity(fills: Iterable[PartialFill]) -> Decimal:

@@ -104,7 +104,7 @@ class ComposeStack:
 
     def down(self, *options: str) -> None:
         """Stop and remove everything of this project; volumes only with `-v`."""
-        self.compose("down", "--remove-orphans", "--timeout", "15", *options)
+        self.compose("down", "--remove-orphans", "--timeout", "5", *options)
 
     def container(self, service: str) -> dict[str, Any]:
         """Return what the engine says of a service's container."""

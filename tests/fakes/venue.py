@@ -60,7 +60,10 @@ class FakeVenue:
         return {"BTC-PERP": rules}
 
     async def submit(
-        self, intent: Intent, rules: ProductRules, gate: SendGate
+        self,
+        intent: Intent,
+        rules: ProductRules,  # noqa: ARG002 - the protocol's signature
+        gate: SendGate,
     ) -> Accepted | Rejected:
         """Take, lose or refuse an order as `fail_next` says."""
         if self.pause is not None:

@@ -1,6 +1,7 @@
 """The control store and its reader against a real Redis that is raced, paused, flushed, killed."""
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -350,3 +351,21 @@ async def test_a_dead_address_fails_fast() -> None:
 def _state(reader: ControlReader) -> str | None:
     record = reader.view().record
     return None if record is None else record.state
+
+
+async def test_a_reader_stops_even_when_a_cancellation_is_swallowed(
+    store: ControlStore, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client library may take a cancellation for its own time-out; the reader stops anyway."""
+    listening = asyncio.Event()
+
+    async def swallow(*_: object, **__: object) -> None:
+        listening.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1.0)
+
+    monkeypatch.setattr("redis.asyncio.client.PubSub.get_message", swallow)
+    async with asyncio.timeout(5.0):
+        async with ControlReader(store, SCOPE) as reader:
+            await eventually(lambda: reader.view().status is ViewStatus.MISSING)
+            await listening.wait()

@@ -298,7 +298,9 @@ async def test_a_locked_database_is_bounded_in_time(tmp_path: Path) -> None:
         async with engine.connect() as holder:
             await holder.execute(text("BEGIN IMMEDIATE"))
             started = time.monotonic()
-            with pytest.raises((Unavailable, DeadlineExceeded), match=r"locked|no answer") as caught:
+            with pytest.raises(
+                (Unavailable, DeadlineExceeded), match=r"locked|no answer"
+            ) as caught:
                 await store.append(Record(type="one"))
             assert time.monotonic() - started < 3
             assert caught.value.retryable

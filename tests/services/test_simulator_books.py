@@ -76,7 +76,8 @@ async def test_a_session_is_a_book() -> None:
         same.submit(3, Side.BUY, 7, 101)
         same.replace(2, 102, 9)
         book = await running.books.GetBook(
-            book_pb2.GetBookRequest(session_id=session, orders=True), timeout=5
+            book_pb2.GetBookRequest(session_id=session, orders=True, state_hash=True),
+            timeout=5,
         )
         assert same.state_hash() == book.state_hash
         assert [(102, 9, 1)] == [
@@ -105,6 +106,7 @@ async def test_levels_without_orders_unless_asked() -> None:
         ask = book_pb2.GetBookRequest
         plain = await running.books.GetBook(ask(session_id=session, levels=2), timeout=5)
         assert [[], []] == [list(level.orders) for level in plain.bids]
+        assert not plain.HasField("state_hash")
         deep = await running.books.GetBook(
             ask(session_id=session, levels=2, orders=True), timeout=5
         )

@@ -117,6 +117,36 @@ def test_a_real_fill_survives_both(request: ExecutionRequest) -> None:
         assert fill == rpc.fill_from_proto(rpc.fill_to_proto(fill))
 
 
+@pytest.mark.parametrize("level", ["L2", "L3"])
+@pytest.mark.parametrize(
+    ("price", "higher", "quantity"),
+    [
+        ("0.00000001234", "0.00000001237", "12345678.87654321"),
+        ("64934.31", "64934.32", "0.12345678"),
+        ("99999999999", "100000000000", "7"),
+    ],
+)
+def test_fills_of_any_magnitude_survive_both(
+    level: str, price: str, higher: str, quantity: str
+) -> None:
+    """Products have more digits than their factors, and the wire takes them all the same."""
+    beyond = higher + ("9" if "." in higher else ".5")
+    request = codec.execution_request_from_json(
+        body(
+            order__quantity=quantity,
+            market__bids=[[price, quantity]],
+            market__asks=[[higher, "0.00000007"], [beyond, "99999999"]],
+            asset_class="CRYPTO",
+        )
+    )
+    made = create_execution_provider("CRYPTO", level)
+    fill = made.execute(request.order, request.market, request.bar)
+    assert fill is not None
+    assert fill.fills
+    assert fill == codec.fill_from_json(codec.fill_to_json(fill))
+    assert fill == rpc.fill_from_proto(rpc.fill_to_proto(fill))
+
+
 def body(**changes: Any) -> dict[str, Any]:
     """Return a good request body, with dotted paths replaced."""
     good: dict[str, Any] = {

@@ -25,7 +25,7 @@ from touchstone.cli.up import run_until_signalled
 BATCH_SIZE = 100
 REQUEST_TIMEOUT_SECONDS = 10.0
 SHADOW_TIMEOUT_SECONDS = 60.0
-FILL_TIMEOUT_SECONDS = 30.0
+FILL_TIMEOUT_SECONDS = 60.0
 QUOTE_PATIENCE_SECONDS = 4.0
 L3_PRESET = "equity_retail"
 PERP_SYMBOL = "BTC-PERP"
@@ -118,7 +118,7 @@ def demo_environment(count: int, folder: Path) -> dict[str, str]:
     return {
         "TOUCHSTONE_SIMULATOR_L3_CONFIG_PATH": str(l3_config),
         # A faster market, so that a resting order need not wait long for its fill.
-        "TOUCHSTONE_EXCHANGE_FLOW_SPEED": "20",
+        "TOUCHSTONE_EXCHANGE_FLOW_SPEED": "50",
         # Every request of the run is compared: none dropped, none forgotten, however slow the
         # machine; in production these bounds are what keeps the candidate off the path.
         "TOUCHSTONE_ROUTER_SHADOW_QUEUE_SIZE": str(count),

@@ -138,9 +138,9 @@ def fill_from_json(body: object) -> Fill:
         raise InvalidInput(f"fill.fills: {_shown(parts)}; allowed: a list")
     return Fill(
         status=member("fill.status", fill["status"], FillStatus),
-        filled_quantity=exact("fill.filled_quantity", fill["filled_quantity"]),
+        filled_quantity=_answered("fill.filled_quantity", fill["filled_quantity"]),
         average_price=_optional("fill.average_price", fill["average_price"]),
-        fees=exact("fill.fees", fill["fees"]),
+        fees=_answered("fill.fees", fill["fees"]),
         slippage_bps=_optional("fill.slippage_bps", fill["slippage_bps"]),
         attribution=dict(attribution),
         fills=tuple(_part_from_json(f"fill.fills[{i}]", part) for i, part in enumerate(parts)),
@@ -165,8 +165,8 @@ def _part_from_json(path: str, body: object) -> PartialFill:
     if type(offset_ns) is not int:
         raise InvalidInput(f"{path}.offset_ns: {_shown(offset_ns)}; allowed: a whole number")
     return PartialFill(
-        price=exact(f"{path}.price", part["price"]),
-        quantity=exact(f"{path}.quantity", part["quantity"]),
+        price=_answered(f"{path}.price", part["price"]),
+        quantity=_answered(f"{path}.quantity", part["quantity"]),
         liquidity=member(f"{path}.liquidity", part["liquidity"], Liquidity),
         offset_ns=offset_ns,
     )
@@ -202,7 +202,7 @@ def _given(body: dict[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _optional(path: str, value: object) -> Decimal | None:
-    return None if value is None else exact(path, value)
+    return None if value is None else _answered(path, value)
 
 
 def _text(value: Decimal | None) -> str | None:
@@ -216,3 +216,8 @@ def _join(path: str, key: object) -> str:
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004 - one line of text
+
+
+def _answered(name: str, value: object) -> Decimal:
+    """Return a number of an answer, which may have more digits than a request's."""
+    return exact(name, value, bounded=False)

@@ -24,6 +24,7 @@ from touchstone.kit.control_store import (
     ControlStore,
     UnreadableRecord,
 )
+from touchstone.kit.tasks import stop_tasks
 
 __all__ = [
     "KILL_SCOPE",
@@ -128,9 +129,7 @@ class ControlReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop_tasks(self._tasks)
 
     async def refresh(self) -> ControlView:
         """Read now, whatever the poll is doing, and return the view; raises no fault."""

@@ -212,17 +212,19 @@ def fill_from_proto(fill: pb.Fill) -> Fill:
     has = fill.HasField
     return Fill(
         status=look_up("fill.status", fill.status, _STATUSES),
-        filled_quantity=exact("fill.filled_quantity", fill.filled_quantity),
+        filled_quantity=_answered("fill.filled_quantity", fill.filled_quantity),
         average_price=(
-            exact("fill.average_price", fill.average_price) if has("average_price") else None
+            _answered("fill.average_price", fill.average_price) if has("average_price") else None
         ),
-        fees=exact("fill.fees", fill.fees),
-        slippage_bps=exact("fill.slippage_bps", fill.slippage_bps) if has("slippage_bps") else None,
+        fees=_answered("fill.fees", fill.fees),
+        slippage_bps=_answered("fill.slippage_bps", fill.slippage_bps)
+        if has("slippage_bps")
+        else None,
         attribution=_attribution_from_proto(fill.attribution),
         fills=tuple(
             PartialFill(
-                price=exact("fill.fills.price", part.price),
-                quantity=exact("fill.fills.quantity", part.quantity),
+                price=_answered("fill.fills.price", part.price),
+                quantity=_answered("fill.fills.quantity", part.quantity),
                 liquidity=look_up("fill.fills.liquidity", part.liquidity, _LIQUIDITIES),
                 offset_ns=part.offset_ns,
             )
@@ -356,3 +358,8 @@ def look_up(name: str, number: int, members: Mapping[int, EnumT]) -> EnumT:
 
 def _text(value: Decimal | None) -> str | None:
     return None if value is None else plain(value)
+
+
+def _answered(name: str, value: object) -> Decimal:
+    """Return a number of an answer, which may have more digits than a request's."""
+    return exact(name, value, bounded=False)

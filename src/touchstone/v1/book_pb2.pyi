@@ -197,14 +197,16 @@ class CommandResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[BookEvent, _Mapping]]] = ...) -> None: ...
 
 class GetBookRequest(_message.Message):
-    __slots__ = ("session_id", "levels", "orders")
+    __slots__ = ("session_id", "levels", "orders", "state_hash")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     LEVELS_FIELD_NUMBER: _ClassVar[int]
     ORDERS_FIELD_NUMBER: _ClassVar[int]
+    STATE_HASH_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     levels: int
     orders: bool
-    def __init__(self, session_id: _Optional[str] = ..., levels: _Optional[int] = ..., orders: _Optional[bool] = ...) -> None: ...
+    state_hash: bool
+    def __init__(self, session_id: _Optional[str] = ..., levels: _Optional[int] = ..., orders: _Optional[bool] = ..., state_hash: _Optional[bool] = ...) -> None: ...
 
 class BookOrder(_message.Message):
     __slots__ = ("order_id", "leaves", "participant_id")

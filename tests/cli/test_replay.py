@@ -1,0 +1,101 @@
+"""`touchstone replay` and `touchstone simulate` answer in text, in JSON, and by exit code."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from touchstone.cli import replay
+
+app = typer.Typer(pretty_exceptions_enable=False)
+app.command("replay")(replay.replay)
+app.command("simulate")(replay.simulate)
+runner = CliRunner()
+
+MESSAGES = "1,1,10,5,1000000,1\n2,1,11,7,1010000,-1\n3,5,0,1,1005000,1\n"
+ROWS = "9999999999,0,1000000,5\n1010000,7,1000000,5\n1010000,7,1000000,5\n"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    """A message file and the orderbook file that agrees with it."""
+    messages, rows = tmp_path / "messages.csv", tmp_path / "rows.csv"
+    messages.write_text(MESSAGES, encoding="utf-8")
+    rows.write_text(ROWS, encoding="utf-8")
+    return str(messages), str(rows)
+
+
+def test_agreement_is_exit_code_0_and_one_json_document(files: tuple[str, str]) -> None:
+    """JSON goes to stdout alone, with the counts, the touch and the hash."""
+    result = runner.invoke(app, ["replay", files[0], "--orderbook", files[1], "--json"])
+
+    document = json.loads(result.stdout)
+    assert 0 == result.exit_code
+    assert 3 == document["messages"]
+    assert {"hidden_execution": 1} == document["unusable"]
+    assert {"price_ticks": 10100, "quantity_lots": 7, "order_count": 1} == document["best_ask"]
+    assert (3, 3) == (document["comparison"]["rows"], document["comparison"]["agreeing"])
+    assert 32 == len(document["state_hash"])
+
+
+def test_text_says_the_same(files: tuple[str, str]) -> None:
+    """Without --json a person reads it."""
+    result = runner.invoke(app, ["replay", files[0], "--orderbook", files[1], "--quiet"])
+
+    assert 0 == result.exit_code
+    assert "3 of 3 rows at depth 1" in result.stdout
+    assert "hidden_execution 1" in result.stdout
+    assert "7 @ 10,100 ticks in 1 orders" in result.stdout
+
+
+def test_a_mismatch_is_exit_code_1(files: tuple[str, str], tmp_path: Path) -> None:
+    """A book that differs fails the check and shows both sides."""
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text(ROWS.replace("1010000,7", "1010000,8"), encoding="utf-8")
+
+    result = runner.invoke(app, ["replay", files[0], "--orderbook", str(wrong), "--quiet"])
+
+    assert 1 == result.exit_code
+    assert "line 2, row 2" in result.stdout
+
+
+@pytest.mark.parametrize("text", ["nonsense\n", None])
+def test_bad_input_is_exit_code_2_and_one_line(tmp_path: Path, text: str | None) -> None:
+    """A file that cannot be read or used is named on stderr."""
+    path = tmp_path / "bad.csv"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+
+    result = runner.invoke(app, ["replay", str(path), "--quiet"])
+
+    assert 2 == result.exit_code
+    assert "" == result.stdout
+    assert result.stderr.startswith(f"touchstone: {path}")
+    assert 1 == len(result.stderr.strip().splitlines())
+
+
+def test_simulate_runs_the_rulebook(root: Path) -> None:
+    """Every scenario file holds."""
+    files = [str(path) for path in sorted((root / "tests" / "scenarios").glob("*.book"))]
+
+    result = runner.invoke(app, ["simulate", *files, "--json"])
+
+    assert 0 == result.exit_code
+    assert [] == json.loads(result.stdout)["failed"]
+
+
+def test_a_scenario_that_fails_is_exit_code_1(tmp_path: Path) -> None:
+    """The failure shows the line and both pictures."""
+    path = tmp_path / "wrong.book"
+    path.write_text("scenario A\nwhen o1 BUY 1 @5\nthen o1 filled\n", encoding="utf-8")
+
+    result = runner.invoke(app, ["simulate", str(path)])
+
+    assert 1 == result.exit_code
+    assert f"{path}:3" in result.stdout
+    assert "o1 rests 1" in result.stdout
+    assert "0 of 1 scenarios hold" in result.stdout
+    path.write_text("nonsense\n", encoding="utf-8")
+    assert 2 == runner.invoke(app, ["simulate", str(path)]).exit_code

@@ -1,0 +1,225 @@
+"""The kill switch over a real Redis: alive, killed, flushed, restored; restarts never re-arm."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from lob.errors import Conflict, Fault, InvalidInput
+from services.order_gateway.kill_switch import KillSwitch
+from services.order_gateway.metrics import GatewayMetrics
+from touchstone.kit.control import KILL_SCOPE, ControlReader, ControlStore
+from touchstone.kit.event_store import EventStore, database_url
+from touchstone.kit.redis_server import RedisServer, running_redis, start_redis
+from touchstone.perps.kill import TradingState
+
+A, R, C, H = TradingState
+Eventually = Callable[..., Awaitable[float]]
+
+
+@asynccontextmanager
+async def switched(
+    url: str, folder: Path, first: TradingState = A, closings: list[float] | None = None
+) -> AsyncIterator[KillSwitch]:
+    """Run a kill switch as one gateway process would."""
+    events = database_url(None, folder / "events.db")
+    async with (
+        EventStore(events, bot_id="bot", deadline_seconds=10) as store,
+        ControlStore(url) as control,
+    ):
+        mark = await store.load_watermark(KILL_SCOPE)
+        floor = mark.generation if mark else 0
+        async with ControlReader(control, KILL_SCOPE, floor_generation=floor) as reader:
+            switch = KillSwitch(
+                control,
+                reader,
+                store,
+                GatewayMetrics(CollectorRegistry(), []),
+                watermark=mark,
+                first_state=first,
+                stale_after_seconds=0.5,
+            )
+
+            async def on_closed() -> None:
+                if closings is not None:
+                    closings.append(time.monotonic())
+
+            watcher = asyncio.create_task(switch.watch(on_closed))
+            try:
+                yield switch
+            finally:
+                watcher.cancel()
+                await asyncio.gather(watcher, return_exceptions=True)
+
+
+async def is_active(switch: KillSwitch, eventually: Eventually) -> None:
+    """Wait until the switch is armed and its generation is remembered."""
+    await eventually(lambda: switch.gate().state is A and switch.gate().known)
+    await eventually(lambda: switch._watermark is not None)
+
+
+@pytest.mark.parametrize("first", [A, R])
+async def test_the_very_first_start_writes_the_first_state(
+    first: TradingState, redis_url: str, tmp_path: Path, eventually: Eventually
+) -> None:
+    """With neither a record nor a watermark, the configured first state is written, once."""
+    async with switched(redis_url, tmp_path, first) as switch:
+        await eventually(lambda: switch.gate().known)
+        assert switch.gate().state is first
+        assert switch.generation == 1
+
+
+async def test_before_the_first_answer_nothing_is_permitted(tmp_path: Path) -> None:
+    """Without Redis the gate is closed to new risk from the first instant, and says why."""
+    async with switched("redis://127.0.0.1:1/0", tmp_path) as switch:
+        gate = switch.gate()
+        assert (gate.state, gate.known) == (R, False)
+        assert "never read" in gate.why
+
+
+async def test_tightening_is_seen_by_every_process(
+    redis_url: str, tmp_path: Path, eventually: Eventually
+) -> None:
+    """One process is told, the other closes and is asked to cancel its entries."""
+    closings: list[float] = []
+    (tmp_path / "b").mkdir()
+    async with (
+        switched(redis_url, tmp_path) as one,
+        switched(redis_url, tmp_path / "b", closings=closings) as other,
+    ):
+        await is_active(one, eventually)
+        await is_active(other, eventually)
+        made = await one.tighten(R, actor="me", reason="test")
+        assert (made.state, made.generation, made.persisted) == (R, 2, True)
+        took = await eventually(lambda: other.gate().state is R and other.gate().known)
+        assert took < 0.5
+        await eventually(lambda: len(closings) == 1)
+
+
+async def test_a_dead_redis_closes_within_its_limit_and_tightening_still_works(
+    own_redis: RedisServer, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Stale is closed; a kill holds in process; Redis gets it when it is back, by itself."""
+    url = f"redis://127.0.0.1:{own_redis.port}/0"
+    async with switched(url, tmp_path) as switch:
+        await is_active(switch, eventually)
+        own_redis.process.kill()
+        took = await eventually(lambda: not switch.gate().known)
+        assert took < 1.0
+        assert switch.gate().state is R
+        started = time.monotonic()
+        made = await switch.tighten(H, actor="me", reason="fire")
+        assert time.monotonic() - started < 1.0
+        assert (made.state, made.persisted) == (H, False)
+        assert switch.gate().state is H
+        with pytest.raises(Fault):
+            await switch.change(R, actor="me", reason="r", expected_generation=1)
+        with running_redis(own_redis.data_dir, own_redis.port):
+            await eventually(lambda: switch.describe()["persisted"], 10)
+            assert switch.gate().state is H
+            async with ControlStore(url) as control:
+                record = await control.read(KILL_SCOPE)
+            assert record is not None
+            assert (record.state, record.reason) == ("HALTED", "fire")
+
+
+async def test_tightening_never_loosens(
+    redis_url: str, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Reduce-only asked for while halted leaves it halted."""
+    async with switched(redis_url, tmp_path) as switch:
+        await is_active(switch, eventually)
+        await switch.tighten(H, actor="me", reason="fire")
+        made = await switch.tighten(R, actor="me", reason="curl")
+        assert (made.state, made.persisted) == (H, True)
+        async with ControlStore(redis_url) as control:
+            record = await control.read(KILL_SCOPE)
+        assert record is not None
+        assert (record.state, record.generation) == ("HALTED", 2)
+
+
+async def test_loosening_takes_reason_generation_and_the_way_through_reduce_only(
+    redis_url: str, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Each missing condition is refused by name; all of them together open the gate again."""
+    async with switched(redis_url, tmp_path) as switch:
+        await is_active(switch, eventually)
+        await switch.tighten(H, actor="me", reason="fire")
+        with pytest.raises(InvalidInput, match="needs a reason"):
+            await switch.change(R, actor="me", reason="", expected_generation=2)
+        with pytest.raises(InvalidInput, match="expected_generation: missing"):
+            await switch.change(R, actor="me", reason="out", expected_generation=None)
+        with pytest.raises(Conflict, match="present one is 2"):
+            await switch.change(R, actor="me", reason="out", expected_generation=1)
+        with pytest.raises(Conflict, match="only be loosened to CANCEL_ONLY, REDUCE_ONLY"):
+            await switch.change(A, actor="me", reason="out", expected_generation=2)
+        made = await switch.change(R, actor="me", reason="out", expected_generation=2)
+        assert (made.state, made.generation) == (R, 3)
+        switch.may_go_active = lambda: "positions differ"
+        with pytest.raises(Conflict, match="positions differ"):
+            await switch.change(A, actor="me", reason="out", expected_generation=3)
+        switch.may_go_active = lambda: ""
+        await switch.change(A, actor="me", reason="out", expected_generation=3)
+        assert switch.gate().state is A
+
+
+async def test_a_flushed_redis_is_closed_and_stays_closed_over_restarts(
+    redis_url: str, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Lost data means HALTED, for this process and the next, until a person says otherwise."""
+    async with switched(redis_url, tmp_path) as switch:
+        await is_active(switch, eventually)
+        async with Redis.from_url(redis_url) as client:
+            await client.flushdb()
+        await eventually(lambda: switch.gate().state is H)
+        assert not switch.gate().known
+    async with switched(redis_url, tmp_path) as switch:
+        await eventually(lambda: "no record" in switch.gate().why)
+        await asyncio.sleep(0.6)
+        assert switch.gate().state is H
+        assert switch.generation == 1
+        await switch.change(R, actor="me", reason="checked", expected_generation=1)
+        assert switch.generation == 2
+        assert switch.gate().state is R
+
+
+async def test_a_restored_backup_is_closed(
+    redis_url: str, tmp_path: Path, eventually: Eventually
+) -> None:
+    """A lower generation than one applied before is not believed, even after a restart."""
+    async with switched(redis_url, tmp_path) as switch:
+        await is_active(switch, eventually)
+        await switch.tighten(H, actor="me", reason="fire")
+        await eventually(
+            lambda: switch._watermark is not None and switch._watermark.generation == 2
+        )
+    async with Redis.from_url(redis_url) as client:
+        await client.hset(f"control:{{{KILL_SCOPE}}}", mapping={"generation": 1, "state": "ACTIVE"})
+    async with switched(redis_url, tmp_path) as switch:
+        await eventually(lambda: "below 2" in switch.gate().why)
+        gate = switch.gate()
+        assert (gate.state, gate.known) == (H, False)
+
+
+async def test_a_restart_without_redis_never_re_arms(
+    own_redis: RedisServer, tmp_path: Path, eventually: Eventually
+) -> None:
+    """The state was ACTIVE; Redis is gone at the next start: closed to new risk."""
+    url = f"redis://127.0.0.1:{own_redis.port}/0"
+    async with switched(url, tmp_path) as switch:
+        await is_active(switch, eventually)
+    own_redis.stop()
+    async with switched(url, tmp_path) as switch:
+        await asyncio.sleep(0.3)
+        assert (switch.gate().state, switch.gate().known) == (R, False)
+    server = start_redis(own_redis.data_dir, own_redis.port)
+    try:
+        async with switched(url, tmp_path) as switch:
+            await is_active(switch, eventually)
+    finally:
+        server.stop()
