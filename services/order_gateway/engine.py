@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from lob.errors import Conflict, Fault, NotFound
+from lob.errors import Conflict, Fault, NotFound, Unavailable
 from services.order_gateway.kill_switch import KillSwitch
 from services.order_gateway.ledger import Ledger
 from services.order_gateway.market import Quotes
@@ -45,6 +45,8 @@ from touchstone.perps.products import ProductRules
 _log = structlog.get_logger("touchstone.gateway.engine")
 
 E = OrderEvent
+DRAIN_POLL_SECONDS: Final = 0.1
+CANCELLABLE: Final = frozenset({OrderState.SUBMITTED, OrderState.OPEN, OrderState.PARTIALLY_FILLED})
 NOT_CANCELLABLE_YET: Final = frozenset({OrderState.PENDING_SUBMIT, OrderState.UNKNOWN})
 
 
@@ -151,7 +153,10 @@ class Engine:
         order = self.ledger.current(order)
         if order.state in NOT_CANCELLABLE_YET or not order.venue_order_id:
             return order
-        reason = await self.venue.cancel(order.venue_order_id)
+        answers = await self.venue.cancel([order.venue_order_id])
+        reason = answers.get(order.venue_order_id)
+        if reason is None:
+            raise Unavailable(f"venue: cancel of {key}: the answer does not mention it")
         order = self.ledger.current(order)
         if order.state.is_terminal:
             return order
@@ -164,7 +169,11 @@ class Engine:
         return order
 
     async def cancel_entries(self) -> int:
-        """Cancel what could increase risk and keep what reduces it; return how many."""
+        """Cancel what could increase risk and keep what reduces it; return how many.
+
+        All of them go in one request (the venue's rate limit must not stand in the way of a kill);
+        what is not over after it is cancelled again, one by one, until it is.
+        """
         wanted = [
             self.ledger.change(order, cancel_wanted=True)
             for symbol in self.symbols
@@ -172,14 +181,19 @@ class Engine:
                 self.ledger.working(symbol), self.ledger.position(symbol).quantity
             )
         ]
-        for order in wanted:
-            try:
-                await self.send_cancel(order)
-            except Fault as fault:
-                key = order.intent.client_order_id
-                _log.warning("entry_not_cancelled", client_order_id=key, why=str(fault))
+        self.unsettled.update(order.intent.client_order_id for order in wanted)
+        by_id = {o.venue_order_id: o for o in wanted if o.venue_order_id}
+        try:
+            answers = await self.venue.cancel(list(by_id)) if by_id else {}
+        except Fault as fault:
+            _log.warning("entries_not_cancelled", count=len(wanted), why=str(fault))
+            return len(wanted)
+        for venue_order_id, order in by_id.items():
+            order = self.ledger.current(order)  # noqa: PLW2901 - as it stands now
+            if answers.get(venue_order_id) == "" and order.state in CANCELLABLE:
+                await self.ledger.apply(order, (E.CANCEL_REQUESTED,))
         if wanted:
-            _log.warning("entries_cancelled", count=len(wanted))
+            _log.warning("entries_cancel_requested", count=len(wanted), taken=len(answers))
         return len(wanted)
 
     async def refresh(self, order: Order) -> Order:
@@ -237,7 +251,20 @@ class Engine:
         if self._sending:
             await asyncio.wait(set(self._sending))
         await self.cancel_entries()
+        await self._wait_for_cancels()
         await self.ledger.save_unsaved()
+
+    async def _wait_for_cancels(self) -> None:
+        """Wait until no order wants a cancel any more; the caller bounds the time."""
+        while any(order.cancel_wanted for order in self.ledger.working()):
+            for order in self.ledger.working():
+                if order.cancel_wanted and order.venue_order_id:
+                    try:
+                        await self.refresh(order)
+                    except Fault as fault:
+                        key = order.intent.client_order_id
+                        _log.warning("order_unsettled", client_order_id=key, why=str(fault))
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
 
     async def _journal_and_send(self, order: Order) -> Submitted:
         journaled = False

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -130,10 +130,13 @@ class FakeVenue:
         self.held[report.symbol] = VenuePosition(after, Decimal(price))
         return report
 
-    async def cancel(self, venue_order_id: str) -> str:
+    async def cancel(self, venue_order_ids: Sequence[str]) -> Mapping[str, str]:
         """Cancel at once; refuse what is over."""
         self._answer()
-        self.cancels.append(venue_order_id)
+        self.cancels.extend(venue_order_ids)
+        return {key: self._cancel(key) for key in venue_order_ids}
+
+    def _cancel(self, venue_order_id: str) -> str:
         report = self.by_id.get(venue_order_id)
         if report is None:
             return "UNKNOWN_CANCEL_ORDER"

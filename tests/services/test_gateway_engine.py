@@ -324,6 +324,8 @@ async def test_closing_cancels_entries_and_keeps_what_reduces(house: House) -> N
     await house.submit(limit("exit", Side.SELL, reduce_only=True))
     house.kill_switch.state = TradingState.REDUCE_ONLY
     assert await house.engine.cancel_entries() == 1
+    assert await house.state("entry") is OrderState.PENDING_CANCEL
+    await house.recovery.reconcile_orders()
     assert await house.state("entry") is OrderState.CANCELLED
     assert await house.state("exit") is OrderState.OPEN
     assert await refused(house, limit("more")) is RefusalReason.REDUCE_ONLY

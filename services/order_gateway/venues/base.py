@@ -4,7 +4,7 @@ Three things can become of a submit, and telling them apart is the adapter's mai
 answered, it certainly never left (`NotSent`), or nobody knows (`OutcomeUnknown`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -90,8 +90,11 @@ class Venue(Protocol):
         """Send an order; raises `NotSent`, `OutcomeUnknown` or `GateClosed`."""
         ...
 
-    async def cancel(self, venue_order_id: str) -> str:
-        """Ask for a cancel; return '' when it was taken, else the venue's reason."""
+    async def cancel(self, venue_order_ids: Sequence[str]) -> Mapping[str, str]:
+        """Ask for cancels; return by id '' when it was taken, else the venue's reason.
+
+        An id that the venue did not answer for is absent: nobody knows.
+        """
         ...
 
     async def order(self, venue_order_id: str) -> VenueReport | None:

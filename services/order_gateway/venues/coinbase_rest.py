@@ -33,6 +33,7 @@ from touchstone.perps.products import ProductRules
 
 PREFIX: Final = "/api/v3/brokerage"
 PAGE_ROWS: Final = 250
+CANCELS_MAX: Final = 100
 PAGES_MAX: Final = 20
 RECENT_PAGES: Final = 4
 
@@ -127,15 +128,17 @@ class CoinbaseRest:
         self._metrics.count_request("create", str(response.status_code))
         return self._read_created(response, intent, rules)
 
-    async def cancel(self, venue_order_id: str) -> str:
-        """Ask for a cancel; return '' when the request was taken, else the venue's reason."""
-        body = {"order_ids": [venue_order_id]}
-        answer = await self._call("cancel", "POST", "/orders/batch_cancel", json=body)
-        for result in answer.get("results", []):
-            if result.get("order_id") == venue_order_id:
+    async def cancel(self, venue_order_ids: Sequence[str]) -> Mapping[str, str]:
+        """Ask for cancels, a hundred a request; '' where taken, else the venue's reason, by id."""
+        found: dict[str, str] = {}
+        for start in range(0, len(venue_order_ids), CANCELS_MAX):
+            body = {"order_ids": list(venue_order_ids[start : start + CANCELS_MAX])}
+            answer = await self._call("cancel", "POST", "/orders/batch_cancel", json=body)
+            for result in answer.get("results", []):
+                # The reason is there even on success; it then means nothing.
                 reason = str(result.get("failure_reason") or "UNKNOWN_CANCEL_FAILURE_REASON")
-                return "" if result.get("success") else reason
-        raise Unavailable(f"venue: cancel of {venue_order_id}: the answer does not mention it")
+                found[str(result.get("order_id"))] = "" if result.get("success") else reason
+        return found
 
     async def order(self, venue_order_id: str) -> VenueReport | None:
         """Return one order; None when the venue answers that there is none of that id."""

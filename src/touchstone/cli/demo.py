@@ -214,7 +214,7 @@ async def compare(router: Service, expected: int) -> Json:
         task = bar.add_task("   mirrored by L3", total=expected)
         while True:
             summary = await router.get("/v1/shadow/summary")
-            done = int(summary["overall"]["pairs"]) + int(summary["dropped"])
+            done = int(summary["mirrored"]) + int(summary["dropped"])
             bar.update(task, completed=done)
             if done >= expected:
                 break

@@ -6,7 +6,6 @@ their promises without it. Under Docker the restart policy brings it back.
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -25,6 +24,7 @@ from redis.exceptions import RedisError
 
 from lob.errors import ConfigError, Conflict, Unavailable
 from touchstone.cli.ports import LOOPBACK, Ports
+from touchstone.kit.lifecycle import die_with_parent
 
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 10.0
@@ -327,13 +327,6 @@ def last_line(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     plain = [line for line in lines if not line.startswith("{")]
     return (plain or lines or [f"nothing in {log}"])[-1]
-
-
-def die_with_parent() -> None:
-    """Have the kernel end this child with SIGTERM when the supervisor is gone (Linux only)."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 async def _terminate(process: asyncio.subprocess.Process) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import signal
 import socket
@@ -38,6 +39,16 @@ def run_service(name: str, main: Callable[[], Awaitable[None]]) -> int:
 
 async def _await(main: Callable[[], Awaitable[None]]) -> None:
     await main()
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process with SIGTERM when its parent is gone (Linux only).
+
+    For `preexec_fn`: what a supervisor or a test starts does not outlive its `kill -9`.
+    """
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from lob.errors import Fault, NotFound, Unavailable
+from touchstone.kit.lifecycle import die_with_parent
 
 START_SECONDS_MAX: Final = 10.0
 STOP_SECONDS_MAX: Final = 5.0
@@ -129,6 +130,7 @@ def _start(binary: Path, data_dir: Path, port: int) -> RedisServer:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - no thread of ours holds a lock here
         )
     server = RedisServer(process, port, data_dir)
     try:
