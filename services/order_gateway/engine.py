@@ -252,7 +252,7 @@ class Engine:
             await asyncio.wait(set(self._sending))
         await self.cancel_entries()
         await self._wait_for_cancels()
-        await self.ledger.save_unsaved()
+        await self.ledger.flush()
 
     async def _wait_for_cancels(self) -> None:
         """Wait until no order wants a cancel any more; the caller bounds the time."""

@@ -158,12 +158,21 @@ class Ledger:
         """Store the order's present state; what cannot be saved now is saved later."""
         key = order.intent.client_order_id
         async with self._writing:
-            waiting = [*self._unsaved.pop(key, []), *records]
+            waiting = [*self._unsaved.get(key, []), *records]
+            self._unsaved[key] = waiting
             try:
                 await self._store.save_order(self.current(order), *waiting)
             except Fault as fault:
-                self._unsaved[key] = waiting
                 _log.warning("order_unsaved", client_order_id=key, why=str(fault))
+            else:
+                # Only now: a write that is cancelled half-way is to be done again, too.
+                del self._unsaved[key]
+
+    async def flush(self) -> None:
+        """Wait for the writes that are under way, then store what could not be stored."""
+        async with self._writing:
+            pass
+        await self.save_unsaved()
 
     async def save_unsaved(self) -> None:
         """Try again to store what could not be stored."""

@@ -214,3 +214,4 @@ async def _drain(engine: Engine, seconds: float) -> None:
             await engine.drain()
     except TimeoutError:
         _log.warning("drain_incomplete", seconds=seconds)
+        await engine.ledger.flush()
