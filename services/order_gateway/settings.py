@@ -25,6 +25,8 @@ class GatewaySettings(ServiceSettings):
     api_key_file: Path | None = None
     api_token: SecretStr | None = Field(default=None, min_length=16)
     allowed_hosts: tuple[str, ...] = ()
+    # Hosts beyond loopback that are paper exchanges: only there is the very first state ACTIVE.
+    paper_venue_hosts: tuple[str, ...] = ()
     symbol_map: dict[str, str] = Field(default=DEFAULT_SYMBOL_MAP, min_length=1)
     bot_id: str = Field(default="touchstone", pattern=r"^[A-Za-z0-9_.:-]{1,64}$")
     database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
@@ -54,6 +56,7 @@ class GatewaySettings(ServiceSettings):
         return self.api_key_file or self.data_dir / "exchange" / "keys" / "cdp_api_key.json"
 
     @property
-    def venue_is_loopback(self) -> bool:
-        """Return whether the venue is on this machine, which only a paper exchange is."""
-        return (urlsplit(self.venue_url).hostname or "") in LOOPBACK_HOSTS
+    def venue_is_paper(self) -> bool:
+        """Return whether no real money is at the venue: it is on loopback, or named as paper."""
+        host = urlsplit(self.venue_url).hostname or ""
+        return host in LOOPBACK_HOSTS or host in self.paper_venue_hosts

@@ -110,7 +110,7 @@ async def wire(settings: GatewaySettings) -> AsyncIterator[Components]:
 
 def first_state(settings: GatewaySettings) -> TradingState:
     """Return the state of a very first start: ACTIVE only where the venue is a paper exchange."""
-    return TradingState.ACTIVE if settings.venue_is_loopback else TradingState.REDUCE_ONLY
+    return TradingState.ACTIVE if settings.venue_is_paper else TradingState.REDUCE_ONLY
 
 
 def _open_store(

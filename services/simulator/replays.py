@@ -92,7 +92,7 @@ class Replays:
         working = asyncio.get_running_loop().run_in_executor(
             self._executor, _replay, file, progress
         )
-        working.add_done_callback(lambda _: self._ended(progress))
+        working.add_done_callback(lambda done: self._ended(progress, done))
         try:
             while not working.done():
                 await progress.news()
@@ -103,8 +103,10 @@ class Replays:
         finally:
             progress.leave()
 
-    def _ended(self, progress: _Progress) -> None:
+    def _ended(self, progress: _Progress, done: "asyncio.Future[ReplayStep]") -> None:
         self.running -= 1
+        if not done.cancelled():
+            done.exception()  # looked at, because a caller who has left never will
         progress.finished()
 
     def _file(self, path: str) -> Path:

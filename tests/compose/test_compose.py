@@ -169,12 +169,9 @@ def test_the_gateway_asks_callers_from_outside_its_container_for_the_token(
 
 
 def test_a_perps_order_is_filled_and_stored(stack: ComposeStack) -> None:
-    """Gateway, paper exchange and PostgreSQL work together once trading is opened."""
+    """Gateway, paper exchange and PostgreSQL work together from the first start."""
     now = stack.call("GET", "order-gateway", "/v1/kill-switch").json()
-    if now["state"] != "ACTIVE":
-        body = {"state": "ACTIVE", "reason": "test", "expected_generation": now["generation"]}
-        opened = stack.call("POST", "order-gateway", "/v1/kill-switch", body, token=TOKEN)
-        assert 200 == opened.status_code, opened.text
+    assert "ACTIVE" == now["state"]
     placed = stack.call("POST", "order-gateway", "/v1/orders", PERPS_ORDER, token=TOKEN)
     assert placed.is_success, placed.text
     identifier = placed.json()["order"]["client_order_id"]

@@ -1,6 +1,7 @@
 """BookService over real gRPC: sessions, depth, events, and every bound."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from lob import OrderBook
 from lob.replay import LobsterReplay
 from lob.types import Side
+from services.simulator import replays
 from services.simulator.sessions import Limits, Sessions
 from tests.services.simulator_harness import Running, running_simulator
 from touchstone.v1 import book_pb2, execution_pb2
@@ -221,9 +223,18 @@ async def test_a_replay_without_a_folder_is_refused() -> None:
             await stream.read()
 
 
-async def test_replays_are_bounded_and_end_with_their_caller(tmp_path: Path) -> None:
+async def test_replays_are_bounded_and_end_with_their_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A second one is RESOURCE_EXHAUSTED; cancelling the first makes room."""
-    lobster_file(tmp_path / "day.csv", 60_000)
+    lobster_file(tmp_path / "day.csv", 3)
+
+    def endless(_: Path, progress: Any) -> None:
+        for messages in range(10_000):
+            progress.tell(messages, 10_000)
+            time.sleep(0.005)
+
+    monkeypatch.setattr(replays, "_replay", endless)
     async with running_simulator(replay_dir=tmp_path) as running:
         ask = book_pb2.ReplayRequest(path="day.csv")
         first = running.books.Replay(ask, timeout=30)

@@ -8,9 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
-    ProtoReflectionDescriptorDatabase,
-)
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from execution_providers import create_execution_provider
 from lob.config import L3ExecutionConfig
@@ -202,12 +200,11 @@ async def test_health_and_reflection_answer() -> None:
         for name in ("", "touchstone.v1.ExecutionService", "touchstone.v1.BookService"):
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
             assert health_pb2.HealthCheckResponse.SERVING == answer.status
-
-        def listed() -> list[str]:
-            with grpc.insecure_channel(running.address) as blocking:
-                return list(ProtoReflectionDescriptorDatabase(blocking).get_services())
-
-        services = await asyncio.to_thread(listed)
+        question = reflection_pb2.ServerReflectionRequest(list_services="")
+        listing = reflection_pb2_grpc.ServerReflectionStub(channel)
+        answers = listing.ServerReflectionInfo(iter([question]), timeout=5)
+        listed = await answers.read()
+        services = [service.name for service in listed.list_services_response.service]
         assert "touchstone.v1.ExecutionService" in services
         assert "touchstone.v1.BookService" in services
 

@@ -8,14 +8,25 @@ later, finds it closed. Only tightening has that second way.
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
 
 from lob.errors import Conflict, Fault, InvalidInput, Unavailable
-from touchstone.cli.console import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain, guarded, print_json
-from touchstone.cli.ports import LOOPBACK, Ports
+from touchstone.cli.console import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_USAGE,
+    JsonOption,
+    complain,
+    guarded,
+    print_json,
+)
+from touchstone.cli.ports import LOOPBACK
+from touchstone.cli.status import ports_of
+from touchstone.cli.up import DataDirOption, data_dir_or_default
 from touchstone.kit.control import KILL_SCOPE, ControlStore
 from touchstone.perps.kill import TradingState, parse_state, strictest
 
@@ -25,10 +36,9 @@ HTTP_BAD_REQUEST = 400
 HTTP_CONFLICT = 409
 
 UrlOption = Annotated[
-    str | None, typer.Option("--url", help="The gateway's address [default: from the environment].")
+    str | None, typer.Option("--url", help="The gateway's address; else that of the local stack.")
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
 def kill(
@@ -45,6 +55,7 @@ def kill(
     ] = None,
     confirm: Annotated[bool, typer.Option("--confirm", help="Do it without asking.")] = False,
     url: UrlOption = None,
+    data_dir: DataDirOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Set the kill switch: HALTED unless another state is named.
@@ -64,12 +75,15 @@ def kill(
     body: dict[str, Any] = {"state": state.value, "reason": reason, "actor": "touchstone kill"}
     if expected_generation is not None:
         body["expected_generation"] = expected_generation
-    raise typer.Exit(guarded(lambda: _run("/v1/kill-switch", state, body, url, json_output)))
+    raise typer.Exit(
+        guarded(lambda: _run("/v1/kill-switch", state, body, url, data_dir, json_output))
+    )
 
 
 def reduce_only(
     reason: ReasonOption = "touchstone reduce-only",
     url: UrlOption = None,
+    data_dir: DataDirOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Allow nothing but orders that reduce positions, and cancel the entries that rest.
@@ -80,7 +94,7 @@ def reduce_only(
     state = TradingState.REDUCE_ONLY
     body = {"reason": reason, "actor": "touchstone reduce-only"}
     # A gateway that is closed further stays so: /reduce-only never loosens.
-    raise typer.Exit(guarded(lambda: _run("/reduce-only", state, body, url, json_output)))
+    raise typer.Exit(guarded(lambda: _run("/reduce-only", state, body, url, data_dir, json_output)))
 
 
 def _agreed(question: str) -> bool:
@@ -88,9 +102,14 @@ def _agreed(question: str) -> bool:
 
 
 def _run(
-    path: str, state: TradingState, body: dict[str, Any], url: str | None, json_output: bool
+    path: str,
+    state: TradingState,
+    body: dict[str, Any],
+    url: str | None,
+    data_dir: Path | None,
+    json_output: bool,
 ) -> int:
-    ports = Ports.from_environment()
+    ports = ports_of(data_dir_or_default(data_dir))
     address = url or f"http://{LOOPBACK}:{ports.order_gateway}"
     try:
         answer = _ask_gateway(address, path, body)
