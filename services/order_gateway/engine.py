@@ -46,6 +46,8 @@ _log = structlog.get_logger("touchstone.gateway.engine")
 
 E = OrderEvent
 DRAIN_POLL_SECONDS: Final = 0.1
+# A venue may show an order a little later than it takes it.
+VISIBLE_AFTER_SECONDS: Final = 10
 CANCELLABLE: Final = frozenset({OrderState.SUBMITTED, OrderState.OPEN, OrderState.PARTIALLY_FILLED})
 NOT_CANCELLABLE_YET: Final = frozenset({OrderState.PENDING_SUBMIT, OrderState.UNKNOWN})
 
@@ -210,6 +212,9 @@ class Engine:
             order = self.ledger.current(order)
             if order.state.is_terminal:
                 self.unsettled.discard(order.intent.client_order_id)
+                return order
+            age_seconds = (self.ledger.now_ns() - order.created_ns) / 1e9
+            if order.state is OrderState.SUBMITTED and age_seconds < VISIBLE_AFTER_SECONDS:
                 return order
             self.metrics.reconciliation_differences.labels("order_missing").inc()
             return await self.ledger.apply(order, (E.NOT_FOUND,), "the venue has no such order")

@@ -49,6 +49,8 @@ class MutationGuard:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
             return InvalidInput(f"content-length: {length}; allowed: 0..{BODY_BYTES_MAX}")
+        if (problem := _unreadable_body(headers)) is not None:
+            return problem
         if self._has_token(headers):
             return None
         client = scope.get("client")
@@ -63,7 +65,7 @@ class MutationGuard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if not _is_named(f"//{host}", self._hosts):
             return PermissionDenied(f"Host: {host!r}; allowed: {', '.join(sorted(self._hosts))}")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):
             return PermissionDenied(f"Origin: {origin!r}: not from another site")
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return PermissionDenied("Sec-Fetch-Site: not from another site")
@@ -74,6 +76,16 @@ class MutationGuard:
         if self._token is None or scheme.lower() != "bearer":
             return False
         return hmac.compare_digest(given.strip().encode(), self._token.encode())
+
+
+def _unreadable_body(headers: Headers) -> Fault | None:
+    """Return why the body cannot be taken: of unknown length, or not said to be JSON."""
+    if "transfer-encoding" in headers:
+        return InvalidInput("transfer-encoding: not allowed; send the body with a content-length")
+    kind = headers.get("content-type", "")
+    if int(headers.get("content-length", "0")) and "json" not in kind.lower():
+        return InvalidInput(f"content-type: {kind!r}; allowed: application/json")
+    return None
 
 
 def _is_named(url: str, names: Collection[str]) -> bool:

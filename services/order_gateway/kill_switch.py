@@ -138,10 +138,12 @@ class KillSwitch:
         present = self.gate().state
         if is_loosening(present, wanted):
             return await self._loosen(present, wanted, actor, reason, expected_generation)
-        return await self.tighten(wanted, actor=actor, reason=reason or f"set to {wanted}")
+        return await self.tighten(wanted, actor=actor, reason=reason)
 
     async def tighten(self, wanted: TradingState, *, actor: str, reason: str) -> Change:
         """Close at once in process, then persist; the answer says whether that worked."""
+        # A blank reason could never be persisted, and its latch never be let go.
+        reason = reason.strip() or f"set to {wanted}"
         state = strictest((wanted, self.gate().state))
         held = self._latch.state if self._latch else TradingState.ACTIVE
         self._latch = Latch(strictest((state, held)), actor, reason)
@@ -170,18 +172,14 @@ class KillSwitch:
             self._metrics.kill_state.set(gate.state.strictness)
             self._metrics.control_age.labels(KILL_SCOPE).set(gate.age_seconds)
             closed = gate.known and gate.state is not TradingState.ACTIVE
-            try:
-                await self._note_generation()
-                tried += 1
-                # Every fifth turn: what Redis refused a moment ago is not asked for at once.
-                if tried % 5 == 1:
-                    await self._first_record()
-                    await self._persist_latch()
-                if closed and not closed_before:
-                    await on_closed()
-                closed_before = closed
-            except (Fault, TimeoutError) as error:
-                _log.debug("kill_switch_pending", why=str(error))
+            # First and by itself: no store or Redis that fails may keep entries alive.
+            closed_before = closed and (closed_before or await _succeeds(on_closed))
+            await _succeeds(self._note_generation)
+            tried += 1
+            # Every fifth turn: what Redis refused a moment ago is not asked for at once.
+            if tried % 5 == 1:
+                await _succeeds(self._first_record, PERSIST_SECONDS)
+                await _succeeds(self._persist_latch, PERSIST_SECONDS)
             await asyncio.sleep(WATCH_SECONDS)
 
     def _from_redis(self, view: ControlView) -> tuple[TradingState, bool, str]:
@@ -325,3 +323,14 @@ class KillSwitch:
                 },
             ),
         )
+
+
+async def _succeeds(step: Callable[[], Awaitable[None]], seconds: float | None = None) -> bool:
+    """Take one step, for at most `seconds`; return False where it is to be tried again."""
+    try:
+        async with asyncio.timeout(seconds):
+            await step()
+    except (Fault, TimeoutError) as error:
+        _log.debug("kill_switch_pending", why=str(error) or type(error).__name__)
+        return False
+    return True

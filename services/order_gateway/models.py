@@ -2,17 +2,25 @@
 
 import re
 import uuid
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from lob.types import OrderType, Side, TimeInForce
 from touchstone.perps.kill import TradingState
 from touchstone.perps.orders import Intent, Order
 from touchstone.perps.positions import Position
 
-DIGITS_MAX = 30
+# Fifteen digits on either side of the point are more than the default context keeps.
+_CONTEXT = Context(prec=60)
 _DECIMAL = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
 
 
@@ -25,6 +33,10 @@ def _decimal(value: Any) -> Any:
         raise ValueError("allowed: at most 15 digits before and after the point")
     return Decimal(text)
 
+
+# Blanks are no text: Redis keeps no record without an actor and a reason.
+Actor = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=400)]
 
 PositiveDecimal = Annotated[Decimal, BeforeValidator(_decimal), Field(gt=0)]
 
@@ -82,8 +94,8 @@ class KillRequest(BaseModel):
 
     state: TradingState
     scope: Literal["global"] = "global"
-    reason: str = Field(default="", max_length=400)
-    actor: str = Field(default="operator", min_length=1, max_length=64)
+    reason: Reason = ""
+    actor: Actor = "operator"
     expected_generation: int | None = Field(default=None, ge=0)
 
 
@@ -92,8 +104,8 @@ class ReduceOnlyRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    reason: str = Field(default="POST /reduce-only", min_length=1, max_length=400)
-    actor: str = Field(default="operator", min_length=1, max_length=64)
+    reason: Annotated[Reason, Field(min_length=1)] = "POST /reduce-only"
+    actor: Actor = "operator"
 
 
 def order_json(order: Order) -> dict[str, Any]:
@@ -140,7 +152,10 @@ def position_json(position: Position, mark: Decimal | None) -> dict[str, Any]:
 
 def decimal_text(value: Decimal) -> str:
     """Return a decimal without exponent and without trailing zeros, at most 15 places."""
-    text = format(value.quantize(Decimal("1E-15")) if value.as_tuple().exponent else value, "f")
+    short = (
+        value.quantize(Decimal("1E-15"), context=_CONTEXT) if value.as_tuple().exponent else value
+    )
+    text = format(short, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "") else text
 

@@ -110,10 +110,9 @@ class Recovery:
         orders_due = positions_due = 0.0
         while True:
             try:
-                if not self.rules_loaded.is_set():
-                    self._engine.rules = dict(await self._engine.venue.rules())
-                    self.rules_loaded.set()
                 now = self._monotonic()
+                if now >= orders_due:
+                    await self._load_rules()
                 asked = self._resync.is_set() or not self._engine.reconciled
                 self._resync.clear()
                 if asked or now >= orders_due:
@@ -127,8 +126,9 @@ class Recovery:
                 self._engine.reconciled = True
                 self.problem = ""
                 gate = self._engine.kill_switch.gate()
-                if asked and gate.known and gate.state is not TradingState.ACTIVE:
-                    # What was found or adopted just now must obey a state that came before it.
+                if gate.known and gate.state is not TradingState.ACTIVE:
+                    # What was found or adopted just now must obey a state that came before it, and
+                    # what reduced a position that is gone since is an entry.
                     await self._engine.cancel_entries()
                 pause = min(orders_due, positions_due) - self._monotonic()
             except Fault as fault:
@@ -191,6 +191,19 @@ class Recovery:
             self._suspects.pop(symbol, None)
             position = venue or FLAT
             await self._ledger.adopt_position(symbol, position, self._engine.quotes.mark(symbol))
+
+    async def _load_rules(self) -> None:
+        """Load what the venue allows: a trading halt ends, increments change.
+
+        Rules that are known stay in force while newer ones cannot be had.
+        """
+        try:
+            self._engine.rules = dict(await self._engine.venue.rules())
+        except Fault as fault:
+            if not self.rules_loaded.is_set():
+                raise
+            _log.warning("rules_not_refreshed", why=str(fault))
+        self.rules_loaded.set()
 
     async def _settle(self, order: Order) -> None:
         """Find out what became of one order, and send the cancel it wants."""

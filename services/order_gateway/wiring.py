@@ -96,7 +96,7 @@ async def wire(settings: GatewaySettings) -> AsyncIterator[Components]:
             venue, ledger, kill_switch, quotes, metrics, symbols=settings.symbol_map, limits=limits
         )
         recovery = Recovery(engine, _times(settings))
-        kill_switch.may_go_active = lambda: "" if engine.reconciled else recovery.problem
+        kill_switch.may_go_active = lambda: recovery.problem
         owner = FeedOwner(recovery.offer, recovery.request_resync, venue.rules_for_product)
         products = list(settings.symbol_map.values())
         feed = CoinbaseFeed(settings.venue_ws_url, signer, products, quotes, owner, venue_metrics)

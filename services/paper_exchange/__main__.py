@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from services.paper_exchange.app import create_app
 from services.paper_exchange.settings import ExchangeSettings
-from services.paper_exchange.transport import ImpatientWebSocket
+from services.paper_exchange.transport import ImpatientWebSocket, tls_options
 from services.paper_exchange.wiring import wire
 from touchstone.kit.lifecycle import run_service, serve_web
 from touchstone.kit.logs import configure_logging
@@ -18,14 +18,14 @@ async def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     settings = load(ExchangeSettings)
     configure_logging("paper_exchange", settings.log_level)
+    tls = tls_options(settings.tls_certificate, settings.tls_key)
     async with wire(settings) as components:
         await serve_web(
             create_app(components),
             settings.host,
             settings.port,
             **websocket_options(),
-            ssl_certfile=settings.tls_certificate,
-            ssl_keyfile=settings.tls_key,
+            **tls,
         )
 
 

@@ -97,7 +97,9 @@ def _load(path: Path) -> ApiKey:
     if not isinstance(name, str) or not name:
         raise ConfigError(f"{path}: name: {name!r}; allowed: a non-empty text")
     permissions = document.get("permissions", sorted(PERMISSIONS))
-    if not isinstance(permissions, list) or not set(permissions) <= PERMISSIONS:
+    if not isinstance(permissions, list) or not all(
+        isinstance(permission, str) and permission in PERMISSIONS for permission in permissions
+    ):
         raise ConfigError(f"{path}: permissions: {permissions!r}; allowed: {sorted(PERMISSIONS)}")
     account = document.get("account", "default")
     if not isinstance(account, str) or not account:

@@ -1,4 +1,4 @@
-"""What the paper exchange exports: orders by outcome, cancels, connections, trades, equity."""
+"""What the paper exchange exports: orders and cancels by outcome, open connections."""
 
 from collections.abc import Callable
 

@@ -1,18 +1,22 @@
 """What callers may send: strict bodies and query parameters, refused in Coinbase's words."""
 
+import asyncio
+import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from starlette.requests import ClientDisconnect
 
 from lob.errors import InvalidInput
 from lob.types import Side, TimeInForce
 from touchstone.exchange import FailureReason, OrderRequest, Refusal
 
 BODY_BYTES_MAX: Final = 65_536
+BODY_SECONDS_MAX: Final = 10.0
 ORDER_IDS_MAX: Final = 100
 _DECIMAL: Final = re.compile(r"\d{1,15}(\.\d{1,15})?")
 
@@ -36,6 +40,13 @@ class CreateOrder(_Body):
     self_trade_prevention_id: str | None = None
     preview_id: str | None = None
     attached_order_configuration: dict[str, Any] | None = None
+
+    @field_validator("order_configuration")
+    @classmethod
+    def _can_be_echoed(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        # A refusal sends it back; pydantic's parser lets in NaN and 1e999, which JSON has not.
+        json.dumps(value, allow_nan=False)
+        return value
 
 
 class CancelOrders(_Body):
@@ -93,12 +104,18 @@ UNSUPPORTED_CONFIGURATIONS: Final = frozenset(
 
 
 async def read_bytes(request: Request) -> bytes:
-    """Return the body; `InvalidInput` when it is longer than 64 KiB."""
+    """Return the body; `InvalidInput` when it is longer than 64 KiB or takes longer than 10 s."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            raise InvalidInput(f"body: longer than {BODY_BYTES_MAX} bytes")
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > BODY_BYTES_MAX:
+                    raise InvalidInput(f"body: longer than {BODY_BYTES_MAX} bytes")
+    except TimeoutError:
+        raise InvalidInput(f"body: not complete within {BODY_SECONDS_MAX:g} s") from None
+    except ClientDisconnect:
+        raise InvalidInput("body: the client left before its end") from None
     return bytes(body)
 
 

@@ -20,6 +20,7 @@ from touchstone.kit.control import (
     ControlStore,
     ControlView,
     ViewStatus,
+    require_text,
 )
 from touchstone.rollout.assignment import RoutingConfig
 from touchstone.rollout.state import (
@@ -155,13 +156,22 @@ class RolloutControl:
             held = "none" if present is None else present.phase
             raise Conflict(f"nothing to re-arm: phase {held}; allowed: PUT /v1/rollout")
         after = replace(self._last_document(record), phase=Phase(phase))
+        latch = self._latch
         written = await self._write(after, expected, actor, reason)
-        self._latch = None
+        # A rollback that came in meanwhile is another one, and stays.
+        if self._latch is latch:
+            self._latch = None
         await self._save()
         return written
 
     async def rollback(self, *, actor: str, reason: str) -> ControlRecord | None:
-        """Roll back: here at once, then for everybody; None when that could not be persisted."""
+        """Roll back: here at once, then for everybody; None when that could not be persisted.
+
+        Raises:
+            InvalidInput: actor or reason could never be persisted; nothing is changed.
+        """
+        require_text("actor", actor)
+        require_text("reason", reason)
         self._latch = Latch(reason, actor)
         _log.warning("emergency_rollback", actor=actor, reason=reason)
         record = await self._persist_latch()

@@ -7,6 +7,7 @@ command changes nothing and returns one `Rejected`. What rests, and what a feed 
 
 from typing import Final
 
+from lob.errors import InvalidInput
 from lob.ladder import Ladder, LiveOrder
 from lob.resting import RestingBook, is_int64, overflows, require_int64
 from lob.types import (
@@ -32,6 +33,12 @@ from lob.types import (
     Traded,
     Walk,
 )
+
+_WORDS: Final = {
+    "order_type": frozenset(OrderType),
+    "time_in_force": frozenset(TimeInForce),
+    "stp": frozenset(SelfTradePrevention),
+}
 
 _ANY_PRICE: Final = INT64_MAX + 1
 """The limit key of an order without a limit: no level lies beyond it."""
@@ -92,8 +99,12 @@ class OrderBook(RestingBook):
         """Take a new order: trade what crosses, then rest or cancel the remainder.
 
         It is refused whole where a field is out of range, a post-only order would trade or could
-        not rest, or a FOK order could not trade in full.
+        not rest, or a FOK order could not trade in full. A word that is no order type, time in
+        force or self-trade mode is `InvalidInput`: it must not be taken for another one.
         """
+        _require_word("order_type", order_type)
+        _require_word("time_in_force", time_in_force)
+        _require_word("stp", stp)
         own, opposite = self._ladders(side)
         is_limit = order_type == OrderType.LIMIT
         rests = is_limit and time_in_force == TimeInForce.GTC
@@ -188,9 +199,10 @@ class OrderBook(RestingBook):
         """Return what an aggressor of `side` would get now, without touching anything.
 
         It is what an IOC order of the same quantity, limit, participant and mode trades. Raises
-        `InvalidInput` for a bad quantity or limit. O(levels reached + orders at the last).
+        `InvalidInput` for a bad quantity, limit or mode. O(levels reached + orders at the last).
         """
         require_int64("quantity_lots", quantity_lots)
+        _require_word("stp", stp)
         _, opposite = self._ladders(side)
         limit_key = _ANY_PRICE
         if limit_ticks is not None:
@@ -292,6 +304,12 @@ class OrderBook(RestingBook):
         if mode != SelfTradePrevention.CANCEL_OLDEST:
             events.append(Cancelled(taker.order_id, taker.leaves, why))
             taker.leaves = 0  # stopped for good: neither this level nor any other, and no rest
+
+
+def _require_word(name: str, word: str) -> None:
+    allowed = _WORDS[name]
+    if word not in allowed:
+        raise InvalidInput(f"{name}: {word!r}; allowed: {', '.join(sorted(allowed))}")
 
 
 def _post_only_refusal(rests: bool) -> RejectReason:

@@ -180,18 +180,19 @@ class MatchingEngine:
 
     def send(self, command: Command) -> Sent:
         """Send a command now; it acts when `run_until` has come to its arrival."""
-        if isinstance(command, Submit):
-            if command.order_id not in self._own and len(self._own) >= self._max_tracked_orders:
-                raise Overloaded(f"tracked orders: full with {self._max_tracked_orders}")
-            # An id that another live order has will be refused: its owner hears, not this client.
-            if command.order_id not in self.book:
-                self._own.add(command.order_id)
+        # An id that another live order has will be refused: its owner hears, not this client.
+        order_id = command.order_id
+        tracked = isinstance(command, Submit) and order_id not in self._own
+        if tracked and len(self._own) >= self._max_tracked_orders:
+            raise Overloaded(f"tracked orders: full with {self._max_tracked_orders}")
         now_ns = self.clock.now_ns()
         order_ns = self._draw(Component.ORDER)
         exchange_ns = self._draw(Component.EXCHANGE)
         arrival_ns = max(now_ns + order_ns + exchange_ns, self._last_arrival_ns)
         sent = Sent(command, now_ns, (order_ns, exchange_ns), self.background_count, self._touch())
         self._queue.push(arrival_ns, Priority.ORDER_ARRIVAL, sent)
+        if tracked and order_id not in self.book:
+            self._own.add(order_id)
         self._last_arrival_ns = arrival_ns
         return sent
 

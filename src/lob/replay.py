@@ -10,6 +10,10 @@ the start with as many lots as later leave it.
 row for every change of its levels, and for every hidden execution, cross and halt, which repeat the
 row before; it may go on after the last message.
 
+**What does not fit.** A message that contradicts the book, or whose order was never seen, counts as
+not used, with its line, and changes nothing. A delete that names another size than the order has
+shows that a message was missed: the order goes, and the size counts as not used.
+
 **What is stale.** A file of n levels says nothing of orders further out, so one that was deleted
 there seems to rest for ever. When the market comes back to its price, the venue's row shows a worse
 touch than ours. Our orders at prices better than the venue's touch cannot be there. They are taken
@@ -35,6 +39,7 @@ from lob.feeds.lobster import (
     LobsterMessage,
     LobsterReader,
     MessageType,
+    count_levels,
     count_lines,
     read_book_rows,
 )
@@ -93,6 +98,7 @@ class ReplaySummary:
     rows_agreeing: int = 0
     rows_missing: int = 0
     stale: list[Stale] = field(default_factory=list)
+    stale_count: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
 
     @property
@@ -104,10 +110,12 @@ class ReplaySummary:
 class LobsterReplay:
     """Rebuild `book` from a message file; compare it with an orderbook file if there is one.
 
-    `depth` levels are compared (at most those of the file). `progress(done, total)` is called every
-    `PROGRESS_EVERY` messages and at the end; `on_message(message, book)` sees the book after each.
+    `depth` levels are compared, at most those of the file: the attribute says how many.
+    `progress(done, total)` is called every `PROGRESS_EVERY` messages and at the end;
+    `on_message(message, book)` sees the book after each.
     Positions in the summary are line numbers; its lists hold the first `MAX_REPORTED`, its counts
-    hold all.
+    hold all. A message file without messages, and an orderbook file without rows, are
+    `InvalidInput`: there is nothing that could agree.
     """
 
     def __init__(
@@ -126,13 +134,16 @@ class LobsterReplay:
         self._reader = LobsterReader(messages)
         self.progress = progress
         self._on_message = on_message
-        self._depth = depth
-        self._total = count_lines(messages)
+        self.depth = depth
+        self._levels = depth
+        self._total = _required_lines(messages, "message")
         self._rows: Iterator[BookRow] | None = None
         self._row_per_message = False
         self._added_line: dict[int, int] = {}
         if orderbook is not None:
-            self._row_per_message = count_lines(orderbook) == self._total
+            self._row_per_message = _required_lines(orderbook, "row") == self._total
+            self._levels = max(1, count_levels(orderbook))
+            self.depth = min(depth, self._levels)
             self._rows = read_book_rows(orderbook)
 
     def run(self) -> ReplaySummary:
@@ -140,7 +151,7 @@ class LobsterReplay:
         summary = self.summary
         self._begin()
         rows = self._rows
-        shown = self._picture(self._depth)
+        shown = self._picture(self._levels)
         for message in self._reader:
             self._apply(message)
             summary.messages += 1
@@ -150,10 +161,10 @@ class LobsterReplay:
                 summary.crossed_count += 1
                 _note(summary.crossed, message.line)
             if rows is not None:
-                now = self._picture(self._depth)
-                if self._row_per_message or now != shown or message.kind in UNUSABLE:
+                changed = self._row_per_message or self._picture(self._levels) != shown
+                if changed or message.kind in UNUSABLE:
                     self._compare(message.line, rows)
-                    shown = self._picture(self._depth)
+                    shown = self._picture(self._levels)
             if self.progress is not None and summary.messages % PROGRESS_EVERY == 0:
                 self.progress(summary.messages, self._total)
         if summary.stale:
@@ -203,23 +214,33 @@ class LobsterReplay:
         if kind in UNUSABLE:
             return
         book, order_id = self.book, message.order_id
+        order = book.order(order_id)
         try:
             if kind is MessageType.ADD:
                 book.feed_add(order_id, message.side, message.price_ticks, message.quantity_lots)
                 if self._rows is not None:
                     self._added_line[order_id] = message.line
-            elif order_id not in book:
+            elif order is None:
                 self._take_unknown(message)
-            elif kind is MessageType.DELETE:
-                book.feed_delete(order_id)
-            elif kind is MessageType.EXECUTE:
-                book.feed_execute(order_id, message.quantity_lots)
             else:
-                book.feed_reduce(order_id, message.quantity_lots)
+                self._change(order, message)
         except Conflict as fault:
             self._not_used("contradiction", message, str(fault))
         if order_id not in book:
             self._added_line.pop(order_id, None)
+
+    def _change(self, order: RestingOrder, message: LobsterMessage) -> None:
+        """Take from an order what a message says; `Conflict` where that cannot be."""
+        if (order.side, order.price_ticks) != (message.side, message.price_ticks):
+            raise Conflict(f"order {order.order_id}: {order.side} @ {order.price_ticks} ticks")
+        if message.kind is MessageType.DELETE:
+            if order.leaves != message.quantity_lots:
+                self._not_used("delete_size", message, f"the order has {order.leaves} lots")
+            self.book.feed_delete(order.order_id)
+        elif message.kind is MessageType.EXECUTE:
+            self.book.feed_execute(order.order_id, message.quantity_lots)
+        else:
+            self.book.feed_reduce(order.order_id, message.quantity_lots)
 
     def _take_unknown(self, message: LobsterMessage) -> None:
         """Take the lots of an order we never saw off its level's anonymous order, if there is one.
@@ -251,7 +272,7 @@ class LobsterReplay:
         if row is None:
             summary.rows_missing += 1
             return
-        depth = min(self._depth, max(len(row.bids), len(row.asks)))
+        depth = self.depth
         venue = (_pairs(row.bids[:depth]), _pairs(row.asks[:depth]))
         ours = self._picture(depth)
         summary.rows_compared += 1
@@ -276,7 +297,9 @@ class LobsterReplay:
             added = self._added_line.pop(order.order_id, None)
             self.book.feed_delete(order.order_id)
             place = (order.order_id, order.side, order.price_ticks, order.leaves)
-            self.summary.stale.append(Stale(*place, added, line, row.line, touch))
+            self.summary.stale_count += 1
+            if len(self.summary.stale) < MAX_REPORTED:
+                self.summary.stale.append(Stale(*place, added, line, row.line, touch))
         return True
 
     def _picture(self, depth: int, without: AbstractSet[tuple[Side, int]] = frozenset()) -> Picture:
@@ -342,6 +365,13 @@ def resting_before(reader: LobsterReader) -> tuple[RestingOrder, ...]:
 
 def _pairs(levels: tuple[Level, ...]) -> tuple[tuple[int, int], ...]:
     return tuple((level.price_ticks, level.quantity_lots) for level in levels)
+
+
+def _required_lines(path: str | Path, what: str) -> int:
+    count = count_lines(path)
+    if not count:
+        raise InvalidInput(f"{path}: empty; allowed: at least one {what}")
+    return count
 
 
 def _note(lines: list[int], line: int) -> None:

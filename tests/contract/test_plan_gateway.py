@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -123,4 +125,29 @@ def test_without_a_gateway_the_command_line_writes_to_redis(
     environment["TOUCHSTONE_REDIS_URL"] = "redis://127.0.0.1:1/0"
     code, out, told = touchstone(environment, "reduce-only")
     assert (code, out) == (1, "")
+    assert "Traceback" not in told
+
+
+def test_something_else_on_the_port_is_not_taken_for_a_gateway(redis: RedisServer) -> None:
+    """A server that answers 200 without being a gateway: said so, and written to Redis."""
+
+    class Stranger(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {
+            "TOUCHSTONE_GATEWAY_PORT": str(server.server_port),
+            "TOUCHSTONE_REDIS_URL": redis.url,
+        }
+        code, out, told = touchstone(environment, "reduce-only", "--json")
+        server.shutdown()
+    assert (code, json.loads(out)["by"]) == (0, "redis")
+    assert "no answer of a gateway" in told
     assert "Traceback" not in told

@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field
 
 from lob.errors import ConfigError
-from touchstone.kit.settings import ServiceSettings, load, service_config
+from touchstone.kit.settings import ServiceSettings, load, service_config, without_password
 
 
 class RouterLike(ServiceSettings):
@@ -51,3 +51,17 @@ def test_a_wrong_value_names_variable_value_and_reason(monkeypatch: pytest.Monke
     assert "TOUCHSTONE_ROUTER_PORT" in text
     assert "'eighty'" in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://:secret@127.0.0.1/0", "redis://:***@127.0.0.1/0"),
+        ("rediss://bo:se@cr:et@host:1/0", "rediss://bo:***@host:1/0"),
+        ("redis://host/0?password=secret&db=1", "redis://host/0?password=***&db=1"),
+    ],
+)
+def test_a_password_in_an_address_is_never_shown(url: str, expected: str) -> None:
+    """Errors and `config show` print addresses; the password stays out."""
+    assert expected == without_password(url)

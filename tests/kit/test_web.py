@@ -27,11 +27,16 @@ def client_of(readiness: Readiness) -> httpx.AsyncClient:
     async def conflict() -> None:
         raise Conflict("generation: 3: the present one is 4")
 
+    @app.get("/defect")
+    async def defect() -> None:
+        raise ZeroDivisionError("division by zero")
+
     @app.post("/sized")
     async def sized(body: Body) -> int:
         return body.size
 
-    transport = httpx.ASGITransport(app=app)
+    # As over a socket: the server answers and logs, where the transport would raise here.
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
 
@@ -93,6 +98,20 @@ async def test_faults_and_bad_bodies_have_one_shape() -> None:
     assert wrong.status_code == 400
     assert "size: 'huge'" in wrong.json()["error"]["message"]
     assert "sizes" in unknown.json()["error"]["message"]
+
+
+async def test_unknown_paths_methods_and_defects_have_the_same_shape() -> None:
+    """A client reads one kind of error; a defect tells nothing of its inside."""
+    async with client_of(Readiness()) as client:
+        path = await client.get("/nowhere")
+        method = await client.delete("/sized")
+        defect = await client.get("/defect")
+    assert (404, "NOT_FOUND") == (path.status_code, path.json()["error"]["code"])
+    assert "GET /nowhere" in path.json()["error"]["message"]
+    assert (405, "METHOD_NOT_ALLOWED") == (method.status_code, method.json()["error"]["code"])
+    assert "POST" == method.headers["Allow"]
+    assert (500, "INTERNAL") == (defect.status_code, defect.json()["error"]["code"])
+    assert "division" not in defect.text
 
 
 async def test_metrics_carry_build_information() -> None:

@@ -1,6 +1,7 @@
 """The book's feed side, its questions, and its checks."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -123,6 +124,17 @@ def test_plain_strings_mean_the_same_as_the_enums() -> None:
     book.submit(1, "BUY", 5, 99, time_in_force="GTC", order_type="LIMIT", stp="NONE")  # type: ignore[arg-type]
 
     assert book.best_bid() == Level(99, 5, 1)
+
+
+@pytest.mark.parametrize("field", ["order_type", "time_in_force", "stp"])
+def test_an_unknown_word_is_a_fault_and_not_another_order(book: OrderBook, field: str) -> None:
+    """A stop is no market order and a day order no IOC: what the book has not, it says so."""
+    words: dict[str, Any] = {field: "STOP"}
+    with pytest.raises(InvalidInput, match=f"{field}: 'STOP'; allowed: "):
+        book.submit(9, Side.BUY, 5, None if field == "order_type" else 101, **words)
+    with pytest.raises(InvalidInput, match="stp: 'STOP'"):
+        book.walk(Side.BUY, 5, stp="STOP")  # type: ignore[arg-type]
+    assert 4 == len(book)
 
 
 def test_the_hash_sees_everything_that_decides_the_future(book: OrderBook) -> None:

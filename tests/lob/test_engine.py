@@ -35,7 +35,9 @@ LATENCY = LatencyModel(
 )
 
 
-def engine_with(tape: list[tuple[int, Command]], *, max_tracked_orders: int = 10) -> MatchingEngine:
+def engine_with(
+    tape: list[tuple[int, Command]], *, max_tracked_orders: int = 10, max_events: int = 1_000
+) -> MatchingEngine:
     """Return an engine over one ask of 5 at 101 with a tape of background commands."""
     book = OrderBook()
     book.submit(900, Side.SELL, 5, 101)
@@ -45,6 +47,7 @@ def engine_with(tape: list[tuple[int, Command]], *, max_tracked_orders: int = 10
         LATENCY,
         ManualClock(),
         lambda _: next(following, None),
+        max_events=max_events,
         max_tracked_orders=max_tracked_orders,
     )
 
@@ -134,6 +137,15 @@ def test_tracked_orders_are_bounded_and_freed() -> None:
         engine.send(Submit(2, Side.BUY, 1, 99))
     engine.execute(Cancel(1))
     assert Accepted is type(engine.execute(Submit(2, Side.BUY, 1, 99)).arrival.events[0])
+
+
+def test_what_could_not_be_sent_is_not_tracked() -> None:
+    """An order that the full event queue turned away takes no room among the tracked ones."""
+    engine = engine_with([], max_tracked_orders=2, max_events=1)
+    engine.send(Submit(1, Side.BUY, 1, 99))
+    for order_id in (2, 3):
+        with pytest.raises(Overloaded, match="event queue"):
+            engine.send(Submit(order_id, Side.BUY, 1, 99))
 
 
 def test_another_owners_id_is_refused_and_stays_theirs() -> None:

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from lob.replay import LobsterReplay, ReplaySummary
+import pytest
+
+from lob.errors import InvalidInput
+from lob.replay import MAX_REPORTED, LobsterReplay, ReplaySummary
 from lob.types import Level, Side
 
 
@@ -93,6 +96,72 @@ def test_rows_only_where_the_level_changes_are_lined_up(tmp_path: Path) -> None:
     assert 4 == summary.rows_compared
 
 
+TWO_LEVEL_MESSAGES = [
+    "1,1,100,5,1000000,1",
+    "2,1,101,4,990000,1",
+    "3,1,102,3,980000,1",
+    "4,1,103,2,1000000,1",
+]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_rows_line_up_with_the_file_s_levels_whatever_is_compared(
+    tmp_path: Path, depth: int
+) -> None:
+    """A row is due where the file's own levels change, and no more levels than it has compare."""
+    replay, summary = replayed(
+        tmp_path,
+        TWO_LEVEL_MESSAGES,
+        [
+            "9999999999,0,1000000,5,9999999999,0,-9999999999,0",
+            "9999999999,0,1000000,5,9999999999,0,990000,4",
+            "9999999999,0,1000000,7,9999999999,0,990000,4",
+        ],
+        depth,
+    )
+
+    assert summary.agrees
+    assert (3, 3) == (summary.rows_agreeing, summary.rows_compared)
+    assert min(depth, 2) == replay.depth
+
+
+def test_an_empty_venue_book_agrees_with_an_empty_one_only(tmp_path: Path) -> None:
+    """A row without any level is compared like every other."""
+    empty = "9999999999,0,-9999999999,0"
+    _, summary = replayed(tmp_path, ["1,1,100,5,1000000,1"], [empty])
+
+    assert not summary.agrees
+    assert (((10_000, 5),), ()) == summary.mismatches[0].ours
+
+
+@pytest.mark.parametrize("rows", [None, ["9999999999,0,1000000,5"]])
+def test_a_file_without_messages_is_no_success(tmp_path: Path, rows: list[str] | None) -> None:
+    """Nothing to rebuild a book from is a fault, not an agreement."""
+    with pytest.raises(InvalidInput, match=r"messages\.csv: empty"):
+        replayed(tmp_path, [], rows)
+
+
+def test_a_book_file_without_rows_is_no_success(tmp_path: Path) -> None:
+    """Nothing to compare with, where it was asked for, is a fault, not an agreement."""
+    with pytest.raises(InvalidInput, match=r"rows\.csv: empty"):
+        replayed(tmp_path, TWO_LEVEL_MESSAGES, [])
+
+
+def test_stale_orders_are_counted_all_and_named_up_to_a_bound(tmp_path: Path) -> None:
+    """However many orders are stale, the summary stays small."""
+    count = MAX_REPORTED + 5
+    added = [f"1,1,{100 + i},5,{(10_001 + i) * 100},1" for i in range(count)]
+    rows = [f"9999999999,0,{(10_001 + i) * 100},5" for i in range(count)]
+    _, summary = replayed(
+        tmp_path,
+        ["1,1,99,5,1000000,1", *added, "2,5,0,1,1005000,-1"],
+        ["9999999999,0,1000000,5", *rows, "9999999999,0,1000000,5"],
+    )
+
+    assert summary.agrees
+    assert (count, MAX_REPORTED) == (summary.stale_count, len(summary.stale))
+
+
 STALE_MESSAGES = [
     "1,1,100,5,1010000,-1",
     "2,1,101,5,1000000,1",
@@ -156,6 +225,23 @@ def test_contradictions_and_crossed_books_have_positions(tmp_path: Path) -> None
     assert {"contradiction": 1} == dict(summary.unusable)
     assert [2] == summary.unknown
     assert (1, [3]) == (summary.crossed_count, summary.crossed)
+
+
+def test_messages_that_do_not_fit_their_order_are_counted(tmp_path: Path) -> None:
+    """Another side, another price or another size is never used in silence."""
+    replay, summary = replayed(
+        tmp_path,
+        [
+            "1,1,100,5,1000000,1",
+            "2,2,100,1,1000000,-1",
+            "3,4,100,1,1010000,1",
+            "4,3,100,4,1000000,1",
+        ],
+    )
+
+    assert {"contradiction": 2, "delete_size": 1} == dict(summary.unusable)
+    assert [2, 3, 4] == summary.unknown
+    assert 0 == len(replay.book)
 
 
 def test_missing_rows_are_no_agreement(tmp_path: Path) -> None:

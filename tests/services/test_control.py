@@ -157,6 +157,29 @@ async def test_a_damaged_record_is_unavailable_and_can_be_tightened(
     assert (await put(store, "ROLLED_BACK", None, floor_generation=1)).generation == 2
 
 
+async def test_a_record_that_is_no_text_closes_the_view_until_it_is_repaired(
+    store: ControlStore, redis_url: str, eventually: Eventually
+) -> None:
+    """Bytes from a foreign hand do not end the reader: it sees the next good record."""
+    await put(store, "FULL", 0)
+    async with ControlReader(store, SCOPE) as reader, Redis.from_url(redis_url) as client:
+        await eventually(lambda: reader.view().known)
+        await client.hset(HASH, "reason", b"\xff\xfe")
+        await eventually(lambda: reader.view().status is ViewStatus.UNREADABLE)
+        assert not reader.view().known
+        await put(store, "OFF", None)
+        await eventually(lambda: reader.view().known)
+        assert (2, "OFF") == (reader.seen_generation, _state(reader))
+
+
+async def test_a_reason_that_utf_8_cannot_hold_is_refused(store: ControlStore) -> None:
+    """A lone surrogate comes in through JSON; it is the caller's mistake, not Redis's."""
+    with pytest.raises(InvalidInput, match="reason"):
+        await store.write(
+            SCOPE, state="OFF", document={}, actor="a", reason="\ud800", expected_generation=0
+        )
+
+
 async def test_our_own_server_is_durable(store: ControlStore) -> None:
     """The embedded server is configured as the principle demands."""
     assert await store.durability_problems() == ()

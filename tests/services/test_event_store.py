@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -19,7 +20,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from lob.errors import ConfigError, Conflict, DeadlineExceeded, Unavailable
 from lob.types import OrderType, Side
-from touchstone.kit.event_store import EventStore, Fill, Record, Watermark, database_url
+from touchstone.kit import event_store as event_store_module
+from touchstone.kit.event_store import EventStore, Fill, Record, Watermark
+from touchstone.kit.event_store_url import database_url
 from touchstone.perps.orders import Intent, Order, OrderState
 from touchstone.perps.positions import Position, apply_fill, difference
 
@@ -310,9 +313,47 @@ async def test_a_locked_database_is_bounded_in_time(tmp_path: Path) -> None:
         assert [row["type"] for row in await store.load_events()] == ["two"]
 
 
-@pytest.mark.parametrize("url", ["mysql://a:secret@b/c", "nonsense"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://a:secret@b/c",
+        "nonsense",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql://a:secret@b/c?sslmode=yes",
+        "postgresql://a:secret@b/c?pool=3",
+    ],
+)
 def test_other_databases_are_refused(url: str) -> None:
     """Only SQLite and PostgreSQL are known, and the password is never shown."""
     with pytest.raises(ConfigError, match="DATABASE_URL") as caught:
         database_url(url, Path())
     assert "secret" not in str(caught.value)
+
+
+def test_the_usual_ssl_parameter_reaches_the_driver() -> None:
+    """What every PostgreSQL URL calls `sslmode`, asyncpg calls `ssl`."""
+    url = database_url("postgres://a:b@c/d?sslmode=require", Path())
+    assert (url.drivername, dict(url.query)) == ("postgresql+asyncpg", {"ssl": "require"})
+
+
+async def test_positions_are_added_up_over_any_number_of_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each read is bounded, the sum is that of all deltas, and no read asks for everything."""
+    monkeypatch.setattr(event_store_module, "PAGE_ROWS", 2)
+    delta = Position(symbol="BTC-PERP", quantity=Decimal("0.1"), cost=Decimal(6_000))
+    async with opened(f"sqlite:///{tmp_path}/events.db") as store:
+        for _ in range(5):
+            await store.adjust_position(delta, "test", Record(type="test"))
+        pages = []
+        read = store._rows
+
+        async def counted(what: str, query: Any) -> Any:
+            rows = await read(what, query)
+            pages.append(len(rows))
+            return rows
+
+        monkeypatch.setattr(store, "_rows", counted)
+        assert (await store.load_positions())["BTC-PERP"].quantity == Decimal("0.5")
+        assert pages == [2, 2, 1, 0]

@@ -1,7 +1,7 @@
 """The engine against a fake venue: lost answers, duplicates, late fills, kills in flight."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -21,12 +21,15 @@ from services.order_gateway.metrics import GatewayMetrics
 from services.order_gateway.recovery import Recovery, RecoveryTimes
 from services.order_gateway.venues.base import VenuePosition
 from tests.fakes.venue import Failure, FakeVenue
-from touchstone.kit.event_store import EventStore, database_url
+from touchstone.kit.event_store import EventStore
+from touchstone.kit.event_store_url import database_url
 from touchstone.perps.checks import Limits, Refusal, RefusalReason
 from touchstone.perps.kill import Gate, TradingState
 from touchstone.perps.orders import Intent, Order, OrderState, VenueStatus
+from touchstone.perps.products import ProductRules
 
 SYMBOL = "BTC-PERP"
+Eventually = Callable[..., Awaitable[float]]
 
 
 class FakeKillSwitch:
@@ -443,3 +446,74 @@ async def test_a_drain_takes_nothing_new_and_cancels_entries(house: House) -> No
     assert await house.state("entry") is OrderState.CANCELLED
     assert await house.state("exit") is OrderState.OPEN
     assert await refused(house, limit("new")) is RefusalReason.DRAINING
+
+
+async def test_an_order_the_venue_does_not_show_yet_is_not_missing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken with an id, not found a moment later: it still uses up the position's room."""
+    await hold(house, "0.02")
+
+    async def not_yet(_venue_order_id: str) -> None:
+        return None
+
+    monkeypatch.setattr(house.venue, "order", not_yet)
+    order = await house.submit(limit("a", Side.SELL, reduce_only=True))
+    assert order.state is OrderState.SUBMITTED
+    assert house.engine.unsettled == {"a"}
+    second = await refused(house, limit("b", Side.SELL, reduce_only=True))
+    assert second is RefusalReason.REDUCE_ONLY_WOULD_INCREASE
+    house.now_ns[0] += 11 * 10**9
+    await house.engine.refresh(order)
+    assert await house.state("a") is OrderState.MISSING
+
+
+@asynccontextmanager
+async def reconciling(house: House) -> AsyncIterator[Recovery]:
+    """Run reconciliation at a rate that tests can wait for."""
+    recovery = Recovery(house.engine, RecoveryTimes(0.02, 0.02, late_arrival_seconds=40))
+    task = asyncio.create_task(recovery.reconcile_forever())
+    try:
+        yield recovery
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_the_venue_allows_is_looked_up_again(
+    house: House, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trading halt at the first look does not last until the next restart."""
+    open_rules = dict(house.engine.rules)
+    halted = {SYMBOL: replace(open_rules[SYMBOL], disabled="trading_disabled")}
+    found = halted
+
+    async def rules() -> dict[str, ProductRules]:
+        if house.venue.down:
+            raise Unavailable("venue: down")
+        return found
+
+    monkeypatch.setattr(house.venue, "rules", rules)
+    async with reconciling(house) as recovery:
+        await eventually(lambda: house.engine.rules == halted)
+        assert await refused(house, limit("a")) is RefusalReason.PRODUCT_CLOSED
+        found = open_rules
+        await eventually(lambda: house.engine.rules == open_rules)
+        house.venue.down = True
+        await eventually(lambda: recovery.problem != "")
+        assert house.engine.rules == open_rules
+
+
+async def test_while_closed_every_reconciliation_cancels_what_became_an_entry(
+    house: House, eventually: Eventually
+) -> None:
+    """An exit whose position is gone, found without a reconnection, does not stay."""
+    await hold(house, "0.02")
+    await house.submit(limit("exit", Side.SELL))
+    house.kill_switch.state = TradingState.REDUCE_ONLY
+    async with reconciling(house):
+        await eventually(lambda: house.engine.reconciled)
+        assert await house.state("exit") is OrderState.OPEN
+        house.venue.held[SYMBOL] = VenuePosition(Decimal(0), None)
+        await eventually(lambda: not house.ledger.working())
+    assert await house.state("exit") is OrderState.CANCELLED

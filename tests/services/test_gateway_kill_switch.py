@@ -10,11 +10,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from lob.errors import Conflict, Fault, InvalidInput
+from lob.errors import Conflict, Fault, InvalidInput, Unavailable
 from services.order_gateway.kill_switch import KillSwitch
 from services.order_gateway.metrics import GatewayMetrics
 from touchstone.kit.control import KILL_SCOPE, ControlReader, ControlStore
-from touchstone.kit.event_store import EventStore, database_url
+from touchstone.kit.event_store import EventStore, Watermark
+from touchstone.kit.event_store_url import database_url
 from touchstone.kit.redis_server import RedisServer, running_redis, start_redis
 from touchstone.perps.kill import TradingState
 
@@ -223,3 +224,51 @@ async def test_a_restart_without_redis_never_re_arms(
             await is_active(switch, eventually)
     finally:
         server.stop()
+
+
+async def test_a_store_that_fails_does_not_keep_entries_alive(
+    redis_url: str, tmp_path: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full when the kill comes: entries are cancelled all the same."""
+
+    async def full(_store: EventStore, _scope: str, _mark: Watermark) -> None:
+        raise Unavailable("event store: disk is full")
+
+    closings: list[float] = []
+    async with switched(redis_url, tmp_path, closings=closings) as switch:
+        await is_active(switch, eventually)
+        monkeypatch.setattr(EventStore, "raise_watermark", full)
+        await switch.tighten(R, actor="me", reason="fire")
+        await eventually(lambda: len(closings) == 1)
+
+
+async def test_a_closing_that_failed_is_tried_again(
+    redis_url: str, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Entries that could not be cancelled at the first try are asked for again."""
+    tries: list[int] = []
+
+    async def on_closed() -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise Unavailable("venue: down")
+
+    async with switched(redis_url, tmp_path, first=R) as switch:
+        watcher = asyncio.create_task(switch.watch(on_closed))
+        await eventually(lambda: len(tries) == 3)
+        await asyncio.sleep(0.2)
+        watcher.cancel()
+        assert len(tries) == 3
+
+
+async def test_a_blank_reason_is_persisted_all_the_same(
+    redis_url: str, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Redis keeps no blank reason: the kill gets one, and can be undone later."""
+    async with switched(redis_url, tmp_path) as switch:
+        await is_active(switch, eventually)
+        made = await switch.change(R, actor="me", reason="  ", expected_generation=None)
+        assert (made.state, made.persisted) == (R, True)
+        assert switch.gate().why == "set to REDUCE_ONLY (me)"
+        await switch.change(A, actor="me", reason="over", expected_generation=2)
+        assert switch.gate().state is A

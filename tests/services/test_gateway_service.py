@@ -153,6 +153,7 @@ def test_strangers_and_web_pages_change_nothing(gateway_of_module: Service) -> N
         {"Origin": "null"},
         {"Host": "evil.example"},
         {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://["},
     ):
         response = gateway_of_module.call("POST", "/reduce-only", headers=headers)
         assert (response.status_code, response.json()["error"]["code"]) == (
@@ -160,6 +161,43 @@ def test_strangers_and_web_pages_change_nothing(gateway_of_module: Service) -> N
             "PERMISSION_DENIED",
         )
     assert gateway_of_module.call("GET", "/v1/kill-switch").json()["state"] == "ACTIVE"
+
+
+def test_bodies_that_cannot_be_taken_are_named(gateway_of_module: Service) -> None:
+    """A body of unknown length, or not said to be JSON, is refused in words that help."""
+    send = gateway_of_module.call
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = send("POST", "/v1/kill-switch", content='{"state": "HALTED"}', headers=form)
+    assert (answer.status_code, "application/json" in answer.text) == (400, True)
+    answer = send("POST", "/v1/orders", content=iter([b"{", b"}"]))
+    assert (answer.status_code, "content-length" in answer.text) == (400, True)
+    assert send("GET", "/v1/kill-switch").json()["state"] == "ACTIVE"
+
+
+def test_an_order_at_an_absurd_price_can_be_shown(gateway: Service) -> None:
+    """Fifteen digits before the point and fifteen after are still one answer."""
+    assert submit(gateway, order(symbol="ETH-PERP", quantity="0.1"))[0] == 201
+    far = order(symbol="ETH-PERP", quantity="0.1", side="SELL", type="LIMIT", reduce_only=True)
+    far |= {"client_order_id": "far", "limit_price": "99999999999999.5"}
+    assert submit(gateway, far)[1]["order"]["limit_price"] == "99999999999999.5"
+    assert gateway.call("GET", "/v1/orders").status_code == 200
+    gateway.call("DELETE", "/v1/orders/far")
+
+
+def test_active_needs_a_venue_that_is_in_step_now(own_redis: RedisServer, tmp_path: Path) -> None:
+    """Reconciled once and then lost: the switch cannot be opened until the venue is back."""
+    with paper_exchange(tmp_path) as venue:
+        settings = {"orders_reconcile_seconds": "0.2", "positions_reconcile_seconds": "0.2"}
+        with order_gateway(tmp_path, own_redis.url, port_of(venue), **settings) as made:
+            made.wait_until("/readyz", status="ready")
+            made.call("POST", "/reduce-only")
+            venue.stop()
+            deadline = time.monotonic() + 10
+            while made.call("GET", "/readyz").json()["checks"]["venue"]["ok"]:
+                assert time.monotonic() < deadline
+            loosen = {"state": "ACTIVE", "reason": "hope", "expected_generation": 2}
+            answer = made.call("POST", "/v1/kill-switch", json=loosen)
+            assert (answer.status_code, "not allowed yet" in answer.text) == (409, True)
 
 
 def test_the_kill_switch_from_curl_to_the_venue_and_back(gateway: Service) -> None:

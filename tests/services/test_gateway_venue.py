@@ -439,3 +439,47 @@ async def test_unreadable_messages_start_over(
     await eventually(lambda: made.resyncs == 1)
     await feed.sockets[-1].send("{}")
     await eventually(lambda: made.resyncs == 2)
+
+
+@pytest.mark.parametrize("body", [[], {}, {"orders": [{"product_id": "BIP"}]}, "<html>", "null"])
+async def test_an_unreadable_answer_is_a_fault_and_never_an_empty_one(
+    body: Any, wire: Wire, key_file: Path
+) -> None:
+    """Another shape than the protocol's says nothing: no orders, no position, no missing order."""
+    product = {"product_id": "BIP", "price_increment": "5", "base_increment": "1"}
+    async with client(wire.port, key_file) as rest:
+        wire.say(200, product)
+        await rest.rules()
+        wire.say(200, body)
+        calls: list[Callable[[], Awaitable[Any]]] = [
+            rest.rules,
+            rest.positions,
+            lambda: rest.order("v1"),
+            lambda: rest.orders("BTC-PERP", working_only=True),
+            lambda: rest.fills("v1", "a"),
+            lambda: rest.cancel(["v1"]),
+        ]
+        for call in calls:
+            with pytest.raises(Unavailable):
+                await call()
+
+
+def test_increments_of_nothing_are_refused() -> None:
+    """A price or size step of 0 would divide by it at the next order."""
+    for name in ("price_increment", "base_increment"):
+        product = {"product_id": "BIP", "price_increment": "5", "base_increment": "1", name: "0"}
+        with pytest.raises(Unavailable, match=name):
+            rules_from(product, "BTC-PERP")
+
+
+def test_a_key_of_another_curve_is_a_clear_fault(tmp_path: Path) -> None:
+    """ES256 means P-256; the signing library's own exception must not end the service."""
+    pem = ec.generate_private_key(ec.SECP384R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps({"name": "k", "privateKey": pem.decode()}))
+    with pytest.raises(Unavailable, match="only ES256"):
+        ApiKeySigner(path, lifetime_seconds=30).token()

@@ -200,6 +200,7 @@ def rsa_pem() -> str:
         ('{"name": "k", "privateKey": "AAAA"}', "3 bytes; allowed: 32 or 64"),
         ('{"name": "k", "privatekey": "x"}', "privatekey: no such field"),
         ('{"name": "k", "privateKey": "x", "permissions": ["all"]}', "permissions: "),
+        ('{"name": "k", "privateKey": "x", "permissions": [["view"]]}', "permissions: "),
         ('{"name": "k", "privateKey": "x", "account": ""}', "account: ''"),
         (json.dumps({"name": "k", "privateKey": rsa_pem()}), "allowed: EC P-256 or Ed25519"),
     ],

@@ -70,26 +70,34 @@ def receive_channel(peer: Connection, channel: str) -> dict[str, Any]:
 
 def test_level2_updates_keep_a_copy_of_the_book(venue: RunningExchange, peer: Connection) -> None:
     """A client that applies snapshot and updates has the venue's book, level by level."""
+    admin = f"http://{venue.host}/admin/flow"
     subscribe(peer, "level2", [BIP])
     copy: dict[tuple[str, str], str] = {}
-    for _ in range(40):
-        event = receive_channel(peer, "l2_data")["events"][0]
-        assert event["product_id"] == BIP
-        for update in event["updates"]:
-            place = (update["side"], update["price_level"])
-            if update["new_quantity"] == "0":
-                assert event["type"] == "update"
-                copy.pop(place, None)
-            else:
-                copy[place] = update["new_quantity"]
-    bids = [int(price) for side, price in copy if side == "bid"]
-    asks = [int(price) for side, price in copy if side == "offer"]
-    assert max(bids) < min(asks)
-    venue.create(order_configuration=gtc("7", "70000"))
-    while ("bid", "70000") not in copy:
-        for update in receive_channel(peer, "l2_data")["events"][0]["updates"]:
-            copy[update["side"], update["price_level"]] = update["new_quantity"]
-    assert copy["bid", "70000"] == "7"
+    for _ in range(41):  # the snapshot, and what the flow did to it
+        apply_levels(copy, receive_channel(peer, "l2_data")["events"][0])
+    try:
+        assert venue.client.post(admin, json={"paused": True}).status_code == 200
+        venue.create(order_configuration=gtc("3", "60005"))
+        while ("bid", "60005") not in copy:
+            apply_levels(copy, receive_channel(peer, "l2_data")["events"][0])
+        book = venue.call("GET", f"/product_book?product_id={BIP}").json()["pricebook"]
+    finally:
+        venue.client.post(admin, json={"paused": False})
+    sides = {"bid": book["bids"], "offer": book["asks"]}
+    assert copy == {
+        (s, level["price"]): level["size"] for s, rows in sides.items() for level in rows
+    }
+
+
+def apply_levels(copy: dict[tuple[str, str], str], event: dict[str, Any]) -> None:
+    """Carry a level2 event into a copy of the book."""
+    for update in event["updates"]:
+        place = (update["side"], update["price_level"])
+        if update["new_quantity"] == "0":
+            assert "update" == event["type"]
+            copy.pop(place, None)
+        else:
+            copy[place] = update["new_quantity"]
 
 
 def test_one_sequence_runs_through_all_channels(peer: Connection) -> None:

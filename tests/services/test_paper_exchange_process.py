@@ -141,6 +141,13 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
         ({"SEDE": "1"}, "TOUCHSTONE_EXCHANGE_SEDE: no such setting; did you mean"),
         ({"FLOW_SPEED": "0"}, "TOUCHSTONE_EXCHANGE_FLOW_SPEED: '0'"),
         ({"TLS_KEY": "k.pem"}, "set both or neither"),
+        ({"TLS_KEY": "k.pem", "TLS_CERTIFICATE": "c.pem"}, "tls_certificate c.pem, tls_key k.pem"),
+        (
+            {"TLS_KEY": "README.md", "TLS_CERTIFICATE": "README.md"},
+            "allowed: a PEM certificate and its PEM key",
+        ),
+        ({"RATE_LIMIT_PER_SECOND": "inf"}, "TOUCHSTONE_EXCHANGE_RATE_LIMIT_PER_SECOND: 'inf'"),
+        ({"STARTING_BALANCE": "1e40"}, "TOUCHSTONE_EXCHANGE_STARTING_BALANCE: '1e40'"),
     ],
 )
 def test_a_wrong_setting_is_one_line(

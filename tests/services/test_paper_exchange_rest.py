@@ -1,12 +1,18 @@
 """The REST surface over real HTTP: strictness, refusals, lists, limits, administration."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.types import Message
 
+from lob.errors import InvalidInput
+from services.paper_exchange import requests
+from services.paper_exchange.requests import read_bytes
 from tests.services.paper_exchange import (
     API,
     BIP,
@@ -77,6 +83,8 @@ def test_an_unknown_field_is_refused_with_its_place(venue: RunningExchange) -> N
         ({"client_order_id": ""}, "client_order_id"),
         ({"client_order_id": "x" * 129}, "client_order_id"),
         ({"leverage": "five"}, "leverage: 'five'"),
+        ({"order_configuration": {"twap_limit_gtd": {"x": float("nan")}}}, "order_configuration"),
+        ({"order_configuration": {"twap_limit_gtd": {"x": float("inf")}}}, "order_configuration"),
     ],
 )
 def test_a_malformed_order_is_a_400(
@@ -99,6 +107,32 @@ def test_a_malformed_order_is_a_400(
 def test_junk_bodies_are_a_400(venue: RunningExchange, content: bytes) -> None:
     """No body crashes the venue."""
     assert 400 == venue.call("POST", "/orders/batch_cancel", content=content).status_code
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([], "body: not complete within 0.01 s"),
+        ([{"type": "http.request", "body": b"{", "more_body": True}], "body: not complete"),
+        ([{"type": "http.disconnect"}], "body: the client left before its end"),
+    ],
+)
+def test_a_body_that_never_ends_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, messages: list[Message], expected: str
+) -> None:
+    """A client that stalls, or leaves, holds nothing and leaves no traceback."""
+    monkeypatch.setattr(requests, "BODY_SECONDS_MAX", 0.01)
+    waiting = iter(messages)
+
+    async def receive() -> Message:
+        for message in waiting:
+            return message
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    with pytest.raises(InvalidInput, match=expected):
+        asyncio.run(asyncio.wait_for(read_bytes(request), 5))
 
 
 def test_a_long_body_is_not_read_to_its_end(venue: RunningExchange) -> None:

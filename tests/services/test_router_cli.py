@@ -96,3 +96,41 @@ async def test_a_router_that_is_not_there_is_one_line_and_exit_code_1() -> None:
     code, _, stderr = await run("show", "--url", "http://127.0.0.1:1")
     assert (code, len(stderr.splitlines())) == (1, 1)
     assert "no answer from the router at http://127.0.0.1:1" in stderr
+
+
+async def rollback(*words: str) -> tuple[int, str, str]:
+    """Run `touchstone rollback` without a terminal."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "touchstone.cli",
+        "rollback",
+        *words,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    stdout, stderr = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, stdout.decode(), stderr.decode()
+
+
+async def test_rollback_asks_first_and_then_latches(url: str) -> None:
+    """Without a confirmation nothing happens; with one the phase is ROLLED_BACK for everybody."""
+    words = ("--emergency", "--reason", "test", "--url", url)
+    code, _, complaint = await rollback(*words)
+    assert (2, "touchstone: would roll back to L2; say --confirm to do it\n") == (code, complaint)
+    _, shown, _ = await run("show", "--url", url, "--json")
+    assert "SHADOW" == json.loads(shown)["phase"]
+    code, stdout, _ = await rollback(*words, "--confirm", "--json")
+    assert 0 == code
+    assert json.loads(stdout)["persisted"] is True
+    _, shown, _ = await run("show", "--url", url, "--json")
+    assert "ROLLED_BACK" == json.loads(shown)["phase"]
+
+
+async def test_graceful_rollback_says_that_it_is_not_there(url: str) -> None:
+    """What is not implemented is not imitated."""
+    code, _, complaint = await rollback("--reason", "test", "--url", url, "--confirm")
+    assert 2 == code
+    assert "graceful rollback is not implemented" in complaint

@@ -1,5 +1,6 @@
 """Rollback, and what the router does while Redis is away or has lost its data."""
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from lob.errors import Unavailable
 from tests.services.router_harness import Harness, control_of, running_router, to_canary
 from touchstone.kit.control import ViewStatus
 from touchstone.kit.redis_server import RedisServer, start_redis
@@ -58,6 +60,44 @@ async def test_a_wrong_rollback_is_400(harness: Harness, body: dict[str, Any]) -
     """It needs a reason and a mode that exists."""
     response = await harness.client.post("/v1/rollout/rollback", json=body)
     assert response.status_code == 400
+
+
+@pytest.mark.parametrize("field", ["reason", "actor"])
+@pytest.mark.parametrize("text", ["x" * 501, "\ud800"])
+async def test_a_rollback_that_could_never_be_persisted_is_400(
+    harness: Harness, field: str, text: str
+) -> None:
+    """Else it would hold in one router only, and be tried again for ever."""
+    body = {"reason": "r"} | {field: text}
+    response = await harness.client.post("/v1/rollout/rollback", content=json.dumps(body))
+    assert (response.status_code, field in response.text) == (400, True)
+    assert control_of(harness).latch is None
+    shorter = await harness.client.post("/v1/rollout/rollback", json={"reason": "x" * 500})
+    assert (shorter.status_code, shorter.json()["persisted"]) == (200, True)
+
+
+async def test_a_rollback_during_a_rearm_is_not_lost(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes in between the re-arm's write and its end stays latched, also without Redis."""
+    control = control_of(harness)
+    first = await control.rollback(actor="a", reason="first")
+    assert first is not None
+    refresh = control.reader.refresh
+
+    async def rolled_back_meanwhile() -> Any:
+        monkeypatch.setattr(control.reader, "refresh", refresh)
+        monkeypatch.setattr(control._store, "write", away)
+        assert await control.rollback(actor="b", reason="second") is None
+        return await refresh()
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise Unavailable("Redis is away")
+
+    monkeypatch.setattr(control.reader, "refresh", rolled_back_meanwhile)
+    await control.rearm("SHADOW", expected=first.generation, actor="a", reason="fixed")
+    assert control.latch is not None
+    assert (await harness.execute())["decision"]["rule"] == "rolled_back"
 
 
 async def test_without_redis_a_rollback_still_holds_here_and_over_a_restart(

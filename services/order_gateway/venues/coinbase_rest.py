@@ -1,7 +1,8 @@
 """Coinbase Advanced Trade over REST, with a deadline on each request and no blind resend."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import httpx
@@ -86,7 +87,8 @@ class CoinbaseRest:
         """Return the rules of every configured symbol, by symbol."""
         for symbol, product_id in self._symbols.items():
             product = await self._get(f"/products/{product_id}")
-            self._rules[symbol] = rules_from(product, symbol)
+            with _readable(f"product {product_id}"):
+                self._rules[symbol] = rules_from(product, symbol)
         return dict(self._rules)
 
     async def submit(
@@ -134,19 +136,24 @@ class CoinbaseRest:
         for start in range(0, len(venue_order_ids), CANCELS_MAX):
             body = {"order_ids": list(venue_order_ids[start : start + CANCELS_MAX])}
             answer = await self._call("cancel", "POST", "/orders/batch_cancel", json=body)
-            for result in answer.get("results", []):
-                # The reason is there even on success; it then means nothing.
-                reason = str(result.get("failure_reason") or "UNKNOWN_CANCEL_FAILURE_REASON")
-                found[str(result.get("order_id"))] = "" if result.get("success") else reason
+            with _readable("cancel"):
+                for result in answer["results"]:
+                    # The reason is there even on success; it then means nothing.
+                    reason = str(result.get("failure_reason") or "UNKNOWN_CANCEL_FAILURE_REASON")
+                    found[str(result["order_id"])] = "" if result.get("success") else reason
         return found
 
     async def order(self, venue_order_id: str) -> VenueReport | None:
-        """Return one order; None when the venue answers that there is none of that id."""
+        """Return one order; None only when the venue answers that there is none of that id."""
         try:
             answer = await self._get(f"/orders/historical/{venue_order_id}")
         except NotFound:
             return None
-        return self._report(answer.get("order") or {})
+        with _readable(f"order {venue_order_id}"):
+            report = self._report(answer["order"])
+        if report is None:
+            raise Unavailable(f"venue: order {venue_order_id}: of a product that is not ours")
+        return report
 
     async def orders(self, symbol: str, *, working_only: bool) -> list[VenueReport]:
         """Return a symbol's working orders, or its newest thousand in any state."""
@@ -156,33 +163,36 @@ class CoinbaseRest:
             query += [("order_status", status) for status in WORKING_STATUSES]
         pages = PAGES_MAX if working_only else RECENT_PAGES
         rows = await self._pages("/orders/historical/batch", "orders", query, pages)
-        return [report for row in rows if (report := self._report(row)) is not None]
+        with _readable("orders"):
+            return [report for row in rows if (report := self._report(row)) is not None]
 
     async def fills(self, venue_order_id: str, client_order_id: str) -> list[Fill]:
         """Return every fill of an order, oldest first."""
         query = [("order_ids", venue_order_id)]
         rows = await self._pages("/orders/historical/fills", "fills", query, PAGES_MAX)
-        found = [
-            fill_from(row, rules, client_order_id)
-            for row in rows
-            if (rules := self._rules_of(row.get("product_id"))) is not None
-        ]
+        with _readable("fills"):
+            found = [
+                fill_from(row, rules, client_order_id)
+                for row in rows
+                if (rules := self._rules_of(row.get("product_id"))) is not None
+            ]
         return sorted(found, key=lambda fill: (fill.ts_event_ns or 0, fill.trade_id))
 
     async def positions(self) -> Mapping[str, VenuePosition]:
         """Return the open positions of the configured symbols, by symbol."""
         rows: list[Any] = []
         families = {product_id.endswith("-INTX") for product_id in self._symbols.values()}
-        if False in families:
-            rows += (await self._get("/cfm/positions"))["positions"]
-        if True in families:
-            portfolio = await self._portfolio()
-            rows += (await self._get(f"/intx/positions/{portfolio}"))["positions"]
         found = {}
-        for row in rows:
-            rules = self._rules_of(row.get("product_id"))
-            if rules is not None:
-                found[rules.symbol] = position_from(row, rules)
+        with _readable("positions"):
+            if False in families:
+                rows += (await self._get("/cfm/positions"))["positions"]
+            if True in families:
+                portfolio = await self._portfolio()
+                rows += (await self._get(f"/intx/positions/{portfolio}"))["positions"]
+            for row in rows:
+                rules = self._rules_of(row.get("product_id"))
+                if rules is not None:
+                    found[rules.symbol] = position_from(row, rules)
         return found
 
     def rules_for_product(self, product_id: str) -> ProductRules | None:
@@ -221,7 +231,7 @@ class CoinbaseRest:
                 return Rejected(_failure(answer.get("error_response") or {}))
             made = answer["success_response"] if status == HTTP_OK else {}
             order_id = str(made["order_id"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             # It may have been taken all the same: a broken answer is no answer.
             raise OutcomeUnknown(f"venue: create order: unreadable answer, HTTP {status}") from None
         echo = (made.get("client_order_id"), made.get("product_id"), made.get("side"))
@@ -237,9 +247,11 @@ class CoinbaseRest:
         for _ in range(pages_max):
             page = [*query, ("limit", str(PAGE_ROWS)), *([("cursor", cursor)] if cursor else [])]
             answer = await self._get(path, page)
-            rows += answer[field]
-            cursor = str(answer.get("cursor") or "")
-            if not cursor or not answer[field]:
+            with _readable(field):
+                found = list(answer[field])
+                cursor = str(answer.get("cursor") or "")
+            rows += found
+            if not cursor or not found:
                 break
         return rows
 
@@ -304,6 +316,15 @@ class _Passage:
                 raise GateClosed(refusal)
         if name.endswith("send_request_body.started"):
             self.handed_over = True
+
+
+@contextlib.contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Turn an answer of another shape than the protocol's into a fault: it says nothing."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unavailable(f"venue: {what}: unreadable answer: {_shorten(repr(error))}") from None
 
 
 def _failure(error: Mapping[str, Any]) -> str:

@@ -42,6 +42,13 @@ def optional(value: Any, name: str) -> Decimal | None:
     return number(value, name) or None
 
 
+def _increment(value: Any, name: str) -> Decimal:
+    result = number(value, name)
+    if result <= 0:
+        raise Unavailable(f"venue: {name}: {value!r} is not above 0")
+    return result
+
+
 def order_configuration(
     intent: Intent, rules: ProductRules, *, forward_reduce_only: bool
 ) -> dict[str, Any]:
@@ -68,8 +75,8 @@ def rules_from(product: Mapping[str, Any], symbol: str) -> ProductRules:
     return ProductRules(
         symbol=symbol,
         product_id=str(product["product_id"]),
-        price_increment=number(tick, "price_increment"),
-        size_increment=number(product.get("base_increment"), "base_increment") * contract_size,
+        price_increment=_increment(tick, "price_increment"),
+        size_increment=_increment(product.get("base_increment"), "base_increment") * contract_size,
         contract_size=contract_size,
         min_quantity=None if smallest is None else smallest * contract_size,
         max_quantity=None if largest is None else largest * contract_size,

@@ -100,7 +100,7 @@ def read_book_rows(path: str | Path) -> Iterator[BookRow]:
     """Yield the rows of an orderbook file; `InvalidInput` names the file and the line."""
     for number, text in _lines(Path(path)):
         try:
-            row = _row(number, [int(value) for value in text.split(",")])
+            row = _row(number, text.split(","))
         except (InvalidInput, ValueError) as error:
             raise InvalidInput(f"{path}:{number}: {error}") from error
         yield row
@@ -117,6 +117,12 @@ def count_lines(path: str | Path) -> int:
     except OSError as error:
         raise InvalidInput(f"{path}: {error.strerror or error}") from error
     return lines + (last != b"\n")
+
+
+def count_levels(path: str | Path) -> int:
+    """Return how many levels a side the rows of an orderbook file have, by its first line."""
+    _, text = next(_lines(Path(path)), (0, ""))
+    return (text.count(",") + 1) // _VALUES_PER_LEVEL
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -174,9 +180,10 @@ def _not_before(before_ns: int, time_ns: int) -> int:
     return time_ns
 
 
-def _row(number: int, values: list[int]) -> BookRow:
-    if len(values) % _VALUES_PER_LEVEL:
-        raise InvalidInput(f"{len(values)} values; allowed: a multiple of {_VALUES_PER_LEVEL}")
+def _row(number: int, fields: list[str]) -> BookRow:
+    if len(fields) % _VALUES_PER_LEVEL:
+        raise InvalidInput(f"{len(fields)} values; allowed: a multiple of {_VALUES_PER_LEVEL}")
+    values = [int(field) for field in fields]
     asks = _levels(values[0::4], values[1::4])
     return BookRow(number, _levels(values[2::4], values[3::4]), asks)
 

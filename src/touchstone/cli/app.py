@@ -27,6 +27,7 @@ app.command(
 )(checks.run_checks)
 app.command("replay")(replay.replay)
 app.command("simulate")(replay.simulate)
+app.command("rollback")(rollout.rollback)
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(config.app, name="config")
 app.command("kill")(kill.kill)

@@ -20,7 +20,8 @@ from services.router.settings import RouterSettings
 from services.simulator.settings import SimulatorSettings
 from touchstone.cli.console import EXIT_OK, EXIT_USAGE, JsonOption, out, print_json
 from touchstone.cli.ports import Ports
-from touchstone.kit.settings import load
+from touchstone.cli.stack import redis_client
+from touchstone.kit.settings import load, without_password
 
 app = typer.Typer(help="Show or check the configuration.", no_args_is_help=True)
 
@@ -79,6 +80,7 @@ def _checks() -> dict[str, Callable[[], object]]:
     }
     return checks | {
         "ports": Ports.from_environment,
+        "address of Redis": lambda: redis_client(load(RouterSettings).redis_url),
         "configs of the router": _router_files,
         "config of the simulator": lambda: L3ExecutionConfig.from_yaml(
             load(SimulatorSettings).l3_config_path,
@@ -113,5 +115,7 @@ def _values(settings: BaseSettings) -> dict[str, Any]:
             value = "(set, hidden)"
         elif isinstance(value, Path):
             value = os.fspath(value)
+        elif name.endswith("_url"):
+            value = without_password(str(value))
         shown[name] = value
     return shown

@@ -32,6 +32,11 @@ def complain(text: str) -> None:
     sys.stderr.flush()
 
 
+def agreed(question: str) -> bool:
+    """Ask a person at a terminal; anything else has not agreed."""
+    return sys.stdin.isatty() and typer.confirm(question, default=False, err=True)
+
+
 def exit_code_of(fault: Fault) -> int:
     """Return 2 for what the caller wrote wrongly, 1 for everything else."""
     return EXIT_USAGE if isinstance(fault, ConfigError | InvalidInput) else EXIT_FAILED

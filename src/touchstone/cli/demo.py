@@ -16,7 +16,7 @@ from rich.table import Table
 
 from lob.config import create_l3_config
 from lob.errors import Fault
-from touchstone.cli.console import EXIT_OK, JsonOption, err, out, print_json
+from touchstone.cli.console import EXIT_FAILED, EXIT_OK, JsonOption, err, out, print_json
 from touchstone.cli.demo_flow import Json, recorded_requests, synthetic_requests
 from touchstone.cli.ports import Ports
 from touchstone.cli.stack import Stack
@@ -67,7 +67,8 @@ def demo(
     Starts its own stack on free ports in a temporary folder and stops it at the end. Exit code 0
     when every step showed what it promises, 1 otherwise.
     """
-    raise typer.Exit(run_until_signalled(_demo(requests, seed, file, json_output)))
+    run = _demo(requests, seed, file, json_output)
+    raise typer.Exit(run_until_signalled(run, signalled=EXIT_FAILED))
 
 
 async def _demo(count: int, seed: int, file: Path | None, json_output: bool) -> int:
@@ -80,7 +81,8 @@ async def _demo(count: int, seed: int, file: Path | None, json_output: bool) -> 
             report=lambda name, what: err.print(f"   {name:<16} {what}", markup=False),
             extra_environment=demo_environment(count, Path(folder)),
         )
-        async with stack, httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SECONDS) as client:
+        http = httpx.AsyncClient(timeout=REQUEST_TIMEOUT_SECONDS, trust_env=False)
+        async with stack, http as client:
             router = Service(client, stack.running["router"].part.address)
             gateway = Service(client, stack.running["order_gateway"].part.address)
             venue = Service(client, stack.running["paper_exchange"].part.address)
@@ -306,7 +308,7 @@ def comparison_table(summary: Json) -> Table:
     """Return the paired comparison as a table: overall, then by symbol and by side."""
     table = Table(title="L3 minus L2 slippage in bps, pair by pair", title_justify="left")
     for column in COMPARISON_COLUMNS:
-        table.add_column(column, justify="left" if column == "" else "right")
+        table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
     rows = [("all", summary["overall"]), *summary["by_symbol"].items(), *summary["by_side"].items()]
     for name, row in rows:
         limits = row["limits_of_agreement_bps"] or (None, None)
@@ -314,7 +316,7 @@ def comparison_table(summary: Json) -> Table:
             name,
             f"{row['pairs']}",
             figure(row["mean_difference_bps"], "+.3f"),
-            f"{figure(limits[0], '+.2f')} to {figure(limits[1], '+.2f')}",
+            f"{figure(limits[0], '+.1f')} to {figure(limits[1], '+.1f')}",
             figure(row["rmse_bps"], ".3f"),
             figure(row["control_fill_rate"], ".1%"),
             figure(row["candidate_fill_rate"], ".1%"),

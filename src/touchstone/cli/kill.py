@@ -20,6 +20,7 @@ from touchstone.cli.console import (
     EXIT_OK,
     EXIT_USAGE,
     JsonOption,
+    agreed,
     complain,
     guarded,
     print_json,
@@ -69,7 +70,7 @@ def kill(
     if not reason.strip():
         complain("--reason: missing; the audit needs one")
         raise typer.Exit(EXIT_USAGE)
-    if not confirm and not _agreed(f"Set the kill switch to {state}?"):
+    if not confirm and not agreed(f"Set the kill switch to {state}?"):
         complain(f"would set the kill switch to {state}; say --confirm to do it")
         raise typer.Exit(EXIT_USAGE)
     body: dict[str, Any] = {"state": state.value, "reason": reason, "actor": "touchstone kill"}
@@ -95,10 +96,6 @@ def reduce_only(
     body = {"reason": reason, "actor": "touchstone reduce-only"}
     # A gateway that is closed further stays so: /reduce-only never loosens.
     raise typer.Exit(guarded(lambda: _run("/reduce-only", state, body, url, data_dir, json_output)))
-
-
-def _agreed(question: str) -> bool:
-    return sys.stdin.isatty() and typer.confirm(question, default=False, err=True)
 
 
 def _run(
@@ -142,12 +139,18 @@ def _ask_gateway(address: str, path: str, body: dict[str, Any]) -> dict[str, Any
             timeout=GATEWAY_TIMEOUT_SECONDS,
             trust_env=False,
         )
-        answer: dict[str, Any] = response.json()
+        answer = response.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise Unavailable(f"gateway {address}: {error or type(error).__name__}") from None
+    if not isinstance(answer, dict):
+        raise Unavailable(f"gateway {address}: no answer of a gateway")
     if response.is_success:
+        if not answer.keys() >= {"state", "generation", "persisted", "detail"}:
+            raise Unavailable(f"gateway {address}: no answer of a gateway")
         return answer
-    message = str((answer.get("error") or {}).get("message") or response.status_code)
+    refusal = answer.get("error")
+    told = refusal.get("message") if isinstance(refusal, dict) else None
+    message = str(told or f"HTTP {response.status_code}")
     if response.status_code == HTTP_BAD_REQUEST:
         raise InvalidInput(f"gateway {address}: {message}")
     if response.status_code == HTTP_CONFLICT:

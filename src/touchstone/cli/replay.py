@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,13 +23,14 @@ from lob.types import Level
 from touchstone.cli.console import (
     EXIT_FAILED,
     EXIT_OK,
+    JsonOption,
     err,
     guarded,
     out,
     print_json,
 )
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+MISMATCHES_SHOWN = 3
 
 
 def replay(
@@ -82,10 +84,11 @@ def _replay(file: Path, orderbook: Path | None, depth: int, json_output: bool, q
         "resting_orders": len(book),
         "comparison": {
             "orderbook": str(orderbook),
-            "depth": depth,
+            "depth": session.depth,
             "rows": summary.rows_compared,
             "agreeing": summary.rows_agreeing,
             "missing": summary.rows_missing,
+            "stale_order_count": summary.stale_count,
             "stale_orders": [asdict(stale) for stale in summary.stale],
             "first_mismatches": [asdict(mismatch) for mismatch in summary.mismatches],
         }
@@ -110,7 +113,8 @@ def _progress_bar(quiet: bool) -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=err,
-        disable=quiet,
+        # Where nobody watches, an ended bar would still leave a blank line among the complaints.
+        disable=quiet or not err.is_terminal,
         transient=True,
     )
 
@@ -167,10 +171,32 @@ def _show_comparison(comparison: dict[str, Any], line: Callable[[str, object], N
             f" {stale['furthest_level']}; gone by line {stale['found_line']} (row {stale['row']}),"
             f" where the venue's touch is {stale['venue_touch_ticks']:,}",
         )
-    for mismatch in comparison["first_mismatches"]:
-        line("  mismatch", f"line {mismatch['line']}, row {mismatch['row']}")
-        line("    venue", mismatch["venue"])
-        line("    ours", mismatch["ours"])
+    unnamed = comparison["stale_order_count"] - len(comparison["stale_orders"])
+    if unnamed:
+        line("  stale orders", f"{unnamed:,} more")
+    for mismatch in comparison["first_mismatches"][:MISMATCHES_SHOWN]:
+        line(
+            "  mismatch", f"line {mismatch['line']}, row {mismatch['row']}: {_differing(mismatch)}"
+        )
+    if comparison["first_mismatches"]:
+        line(
+            "  note",
+            "a file of n levels has no message for what comes into its window from further out: "
+            "take a file of more levels to tell that from a wrong book",
+        )
+
+
+def _differing(mismatch: dict[str, Any]) -> str:
+    """Return the best level on which venue and rebuilt book differ."""
+    for side, venue, ours in zip(("bid", "ask"), mismatch["venue"], mismatch["ours"], strict=True):
+        for number, (there, here) in enumerate(zip_longest(venue, ours), start=1):
+            if there != here:
+                return f"{side} {number}: venue {_lots_at(there)}, ours {_lots_at(here)}"
+    return "no level differs"
+
+
+def _lots_at(level: tuple[int, int] | None) -> str:
+    return "nothing" if level is None else f"{level[1]:,} @ {level[0]:,}"
 
 
 def _simulate(files: list[Path], json_output: bool) -> int:

@@ -9,7 +9,16 @@ import httpx
 import typer
 
 from lob.errors import Conflict, Fault, InvalidInput, Unavailable
-from touchstone.cli.console import JsonOption, out, print_json
+from touchstone.cli.console import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_USAGE,
+    JsonOption,
+    agreed,
+    complain,
+    out,
+    print_json,
+)
 from touchstone.cli.ports import LOOPBACK
 from touchstone.cli.status import ports_of
 from touchstone.cli.up import DataDirOption, data_dir_or_default
@@ -88,17 +97,48 @@ def set_(
     _print(answer, json_output=json_output)
 
 
+def rollback(
+    reason: Annotated[str, typer.Option(help="Goes into the audit.")],
+    emergency: Annotated[
+        bool, typer.Option("--emergency", help="At once, without draining; the only way yet.")
+    ] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Do it without asking.")] = False,
+    url: UrlOption = None,
+    data_dir: DataDirOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Send everything to L2 and latch it: only a re-arm with a reason leaves the rollback.
+
+    Exit code 0 when rolled back and persisted, 1 when only this router holds it or does not
+    answer, 2 for wrong usage, which includes a missing confirmation.
+    """
+    if not emergency:
+        complain("graceful rollback is not implemented; say --emergency")
+        raise typer.Exit(EXIT_USAGE)
+    if not confirm and not agreed("Roll back to L2?"):
+        complain("would roll back to L2; say --confirm to do it")
+        raise typer.Exit(EXIT_USAGE)
+    body = {"mode": "emergency", "reason": reason, "actor": _actor()}
+    answer = _call("POST", _base(url, data_dir), "/rollback", json=body)
+    if json_output:
+        print_json(answer)
+    else:
+        kept = "persisted" if answer["persisted"] else "held by this router; Redis does not answer"
+        out.print(f"rolled back to L2, generation {answer['generation']}: {kept}", soft_wrap=True)
+    raise typer.Exit(EXIT_OK if answer["persisted"] else EXIT_FAILED)
+
+
 def _base(url: str | None, data_dir: Path | None) -> str:
     if url is not None:
         return url.rstrip("/")
     return f"http://{LOOPBACK}:{ports_of(data_dir_or_default(data_dir)).router}"
 
 
-def _call(method: str, base: str, **options: Any) -> dict[str, Any]:
+def _call(method: str, base: str, path: str = "", **options: Any) -> dict[str, Any]:
     """Return the router's answer; its refusals as faults of the same meaning."""
     try:
         response = httpx.request(
-            method, f"{base}/v1/rollout", timeout=TIMEOUT_SECONDS, trust_env=False, **options
+            method, f"{base}/v1/rollout{path}", timeout=TIMEOUT_SECONDS, trust_env=False, **options
         )
         body = response.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

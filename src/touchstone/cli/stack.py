@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 from lob.errors import ConfigError, Conflict, Unavailable
 from touchstone.cli.ports import LOOPBACK, Ports
 from touchstone.kit.lifecycle import die_with_parent
+from touchstone.kit.settings import without_password
 
 START_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 10.0
@@ -32,7 +33,8 @@ PROBE_TIMEOUT_SECONDS = 2.0
 
 # What the rest still does while one part is away: printed with the report of its death.
 PROMISES = {
-    "redis": "the router answers with L2, the gateway refuses new risk",
+    "redis": "the router keeps its last rollout state until that is stale, then answers with L2; "
+    "the gateway refuses new risk",
     "simulator": "the router answers with L2",
     "paper_exchange": "the gateway refuses orders until the venue is back",
     "router": "the gateway and the simulator go on",
@@ -52,10 +54,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a part says of itself."""
+    """What a part says of itself; `state` is its detail without the figures that always change."""
 
     ok: bool
     detail: str
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,14 @@ class Stack:
 
     async def __aenter__(self) -> Self:
         self.ports.refuse_shared()
-        (self.data_dir / "logs").mkdir(parents=True, exist_ok=True)
-        self._take_lock()
+        try:
+            (self.data_dir / "logs").mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+        except OSError as error:
+            raise ConfigError(
+                f"--data-dir (TOUCHSTONE_DATA_DIR): {str(self.data_dir)!r}: "
+                f"{error.strerror}; allowed: a folder to write to"
+            ) from None
         try:
             self.ports.refuse_taken(but=frozenset({"redis"} if self.redis_url else ()))
             if self.redis_url:
@@ -131,7 +140,7 @@ class Stack:
 
     async def health(self) -> dict[str, Health]:
         """Ask every part for its health, side by side."""
-        async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_SECONDS) as client:
+        async with probing_client() as client:
             parts = [running.part for running in self.running.values()]
             found = await asyncio.gather(*(probe(client, part, self.ports) for part in parts))
         return {part.name: health for part, health in zip(parts, found, strict=True)}
@@ -170,6 +179,7 @@ class Stack:
     def _environment(self) -> dict[str, str]:
         return {
             **os.environ,
+            **past_proxies(os.environ),
             **self.ports.environment(),
             "TOUCHSTONE_REDIS_URL": self.redis_url or f"redis://{LOOPBACK}:{self.ports.redis}/0",
             "TOUCHSTONE_DATA_DIR": str(self.data_dir),
@@ -181,7 +191,7 @@ class Stack:
 
     async def _wait_until_healthy(self, running: Running) -> None:
         part, started = running.part, time.monotonic()
-        async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_SECONDS) as client:
+        async with probing_client() as client:
             while True:
                 code = running.process.returncode
                 if code is not None:
@@ -200,7 +210,7 @@ class Stack:
 
     def _take_lock(self) -> None:
         # Open until the stack stops: the kernel frees the lock however this process ends.
-        self._lock = (self.data_dir / "stack.lock").open("w")
+        self._lock = lock_file(self.data_dir).open("a+")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -209,10 +219,12 @@ class Stack:
             raise Conflict(
                 f"a stack already runs below {self.data_dir}; see `./touchstone status`",
             ) from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
 
     def _write_run_file(self) -> None:
         document = {
-            "supervisor_pid": os.getpid(),
             "ports": self.ports.environment(),
             "redis_url": self.redis_url or f"redis://{LOOPBACK}:{self.ports.redis}/0",
             "parts": {
@@ -222,6 +234,7 @@ class Stack:
         }
         target = run_file(self.data_dir)
         temporary = target.with_suffix(".tmp")
+        temporary.touch(mode=0o600)  # an address of Redis may hold a password
         temporary.write_text(json.dumps(document, indent=2) + "\n")
         temporary.replace(target)
 
@@ -229,6 +242,34 @@ class Stack:
 def run_file(data_dir: Path) -> Path:
     """Return the file that says which stack runs below `data_dir`."""
     return data_dir / "stack.json"
+
+
+def past_proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what keeps a proxy of the environment out of the way between our own parts."""
+    found = environment.get("no_proxy") or environment.get("NO_PROXY")
+    names = ",".join(filter(None, (found, LOOPBACK, "localhost")))
+    return {"no_proxy": names, "NO_PROXY": names}
+
+
+def lock_file(data_dir: Path) -> Path:
+    """Return the file that a running stack keeps locked; it holds the supervisor's pid."""
+    return data_dir / "stack.lock"
+
+
+def supervisor_pid(data_dir: Path) -> int | None:
+    """Return the pid of the supervisor that runs below `data_dir`, if there is one.
+
+    Only one that holds its lock counts: after a `kill -9` its pid may be another process's.
+    """
+    try:
+        with lock_file(data_dir).open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(lock.read())
+    except (OSError, ValueError):
+        pass
+    return None
 
 
 def service_part(name: str, ports: Ports) -> Part:
@@ -261,6 +302,11 @@ def redis_part(ports: Ports, data_dir: Path) -> Part:
     )
 
 
+def probing_client() -> httpx.AsyncClient:
+    """Return a client for our own parts on loopback, which no proxy of the environment reaches."""
+    return httpx.AsyncClient(timeout=PROBE_TIMEOUT_SECONDS, trust_env=False)
+
+
 async def probe(client: httpx.AsyncClient, part: Part, ports: Ports) -> Health:
     """Return what the part says of itself now."""
     if part.health_url is None:
@@ -271,13 +317,13 @@ async def probe(client: httpx.AsyncClient, part: Part, ports: Ports) -> Health:
     except (httpx.HTTPError, ValueError) as error:
         return Health(ok=False, detail=f"no answer ({type(error).__name__})")
     status = str(body.get("status", response.status_code))
-    poor = [
-        f"{name}: {check['detail']}"
+    poor = {
+        name: f"{name}: {check['detail']}"
         for name, check in body.get("checks", {}).items()
         if not check["ok"]
-    ]
-    detail = f"{status} ({'; '.join(poor)})" if poor else status
-    return Health(ok=response.is_success, detail=detail)
+    }
+    detail = f"{status} ({'; '.join(poor.values())})" if poor else status
+    return Health(ok=response.is_success, detail=detail, state=" ".join([status, *poor]))
 
 
 async def _probe_redis(port: int) -> Health:
@@ -294,19 +340,26 @@ async def _probe_redis(port: int) -> Health:
     return Health(ok=True, detail="ready")
 
 
+def redis_client(url: str) -> Redis:
+    """Return a client that has not connected yet; ConfigError where `url` is no address."""
+    try:
+        return Redis.from_url(url, socket_timeout=PROBE_TIMEOUT_SECONDS)
+    except ValueError as error:
+        raise ConfigError(
+            f"environment TOUCHSTONE_REDIS_URL: {without_password(url)!r}: {error}"
+        ) from None
+
+
 async def require_redis(url: str) -> None:
     """Raise Unavailable unless a server answers at `url`, ConfigError where that is no address."""
-    try:
-        client = Redis.from_url(url, socket_timeout=PROBE_TIMEOUT_SECONDS)
-    except ValueError as error:
-        raise ConfigError(f"environment TOUCHSTONE_REDIS_URL: {url!r}: {error}") from None
+    client = redis_client(url)
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
             await client.ping()
     except (RedisError, OSError, TimeoutError) as error:
         raise Unavailable(
-            f"no Redis answers at {url} ({error or type(error).__name__}); start it, or unset "
-            "TOUCHSTONE_REDIS_URL for the embedded one",
+            f"no Redis answers at {without_password(url)} ({error or type(error).__name__}); "
+            "start it, or unset TOUCHSTONE_REDIS_URL for the embedded one",
         ) from None
     finally:
         await client.aclose()

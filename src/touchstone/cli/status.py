@@ -4,22 +4,25 @@ import asyncio
 import json
 import os
 from pathlib import Path
+from typing import Any
 
-import httpx
 import typer
 from rich.table import Table
 
+from lob.errors import Fault
 from touchstone.cli.console import EXIT_FAILED, EXIT_OK, JsonOption, out, print_json
 from touchstone.cli.ports import LOOPBACK, PORT_NAMES, Ports
 from touchstone.cli.stack import (
-    PROBE_TIMEOUT_SECONDS,
     Health,
     Part,
     probe,
+    probing_client,
+    require_redis,
     run_file,
     service_part,
 )
 from touchstone.cli.up import DataDirOption, data_dir_or_default
+from touchstone.kit.settings import without_password
 
 SERVICES = ("simulator", "paper_exchange", "router", "order_gateway")
 
@@ -29,8 +32,8 @@ def status(data_dir: DataDirOption = None, json_output: JsonOption = False) -> N
 
     Exit code 0 when every part is ready, 1 otherwise.
     """
-    ports = ports_of(data_dir_or_default(data_dir))
-    found = asyncio.run(_probe_all(ports))
+    folder = data_dir_or_default(data_dir)
+    found = asyncio.run(_probe_all(ports_of(folder), redis_url_of(folder)))
     ready = all(health.ok for _, health in found)
     if json_output:
         parts = {
@@ -50,17 +53,39 @@ def status(data_dir: DataDirOption = None, json_output: JsonOption = False) -> N
 
 def ports_of(data_dir: Path) -> Ports:
     """Return the ports of the stack that runs below `data_dir`, else the environment's."""
-    try:
-        running = json.loads(run_file(data_dir).read_text())["ports"]
-    except (OSError, ValueError, KeyError):
-        running = {}
+    running = _run_document(data_dir).get("ports", {})
     known = {name: running[name] for name in PORT_NAMES.values() if name in running}
     return Ports.from_environment({**os.environ, **known})
 
 
-async def _probe_all(ports: Ports) -> list[tuple[Part, Health]]:
-    redis = Part("redis", (), f"redis://{LOOPBACK}:{ports.redis}", None)
-    parts = [redis, *(service_part(name, ports) for name in SERVICES)]
-    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_SECONDS) as client:
-        found = await asyncio.gather(*(probe(client, part, ports) for part in parts))
-    return list(zip(parts, found, strict=True))
+def redis_url_of(data_dir: Path) -> str:
+    """Return the Redis of the stack that runs below `data_dir`, else the environment's."""
+    embedded = f"redis://{LOOPBACK}:{ports_of(data_dir).redis}/0"
+    named: str | None = _run_document(data_dir).get("redis_url")
+    return named or os.environ.get("TOUCHSTONE_REDIS_URL") or embedded
+
+
+def _run_document(data_dir: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(run_file(data_dir).read_text())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+async def _probe_all(ports: Ports, redis_url: str) -> list[tuple[Part, Health]]:
+    redis = Part("redis", (), without_password(redis_url), None)
+    parts = [service_part(name, ports) for name in SERVICES]
+    async with probing_client() as client:
+        found = await asyncio.gather(
+            _probe_redis(redis_url), *(probe(client, part, ports) for part in parts)
+        )
+    return list(zip([redis, *parts], found, strict=True))
+
+
+async def _probe_redis(url: str) -> Health:
+    try:
+        await require_redis(url)
+    except Fault as fault:
+        return Health(ok=False, detail=str(fault))
+    return Health(ok=True, detail="ready")

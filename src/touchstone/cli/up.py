@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import time
@@ -17,7 +16,7 @@ from lob.errors import Unavailable
 from touchstone.cli.config import require_right
 from touchstone.cli.console import EXIT_OK, JsonOption, complain, err, out, print_json
 from touchstone.cli.ports import Ports
-from touchstone.cli.stack import PROMISES, Health, Stack, run_file
+from touchstone.cli.stack import PROMISES, Health, Stack, supervisor_pid
 
 DEFAULT_DATA_DIR = ".touchstone"
 DOWN_TIMEOUT_SECONDS = 30.0
@@ -30,15 +29,20 @@ DataDirOption = Annotated[
 
 
 def data_dir_or_default(data_dir: Path | None) -> Path:
-    """Return the data folder: the option, else the environment, else .touchstone."""
-    return (data_dir or Path(os.environ.get("TOUCHSTONE_DATA_DIR", DEFAULT_DATA_DIR))).absolute()
+    """Return the data folder: the option, else the environment's, else the project's own.
+
+    The last is below the project's root, so that every command finds it from every folder.
+    """
+    named = data_dir or os.environ.get("TOUCHSTONE_DATA_DIR")
+    home = Path(os.environ.get("TOUCHSTONE_HOME", "."))
+    return (Path(named) if named else home / DEFAULT_DATA_DIR).absolute()
 
 
-def run_until_signalled(main: Coroutine[Any, Any, int]) -> int:
+def run_until_signalled(main: Coroutine[Any, Any, int], signalled: int = EXIT_OK) -> int:
     """Run `main`; SIGINT or SIGTERM cancels it once, so that it can close what it opened.
 
     Returns:
-        What `main` returned, or 0 where a signal ended it.
+        What `main` returned, or `signalled` where a signal ended it.
     """
 
     async def run() -> int:
@@ -57,7 +61,7 @@ def run_until_signalled(main: Coroutine[Any, Any, int]) -> int:
         try:
             return await task
         except asyncio.CancelledError:
-            return EXIT_OK
+            return signalled
 
     return asyncio.run(run())
 
@@ -145,12 +149,17 @@ async def _watch(stack: Stack, json_output: bool) -> None:
                     print_json({"event": "died", "part": name, "how": how})
         now = await stack.health()
         for name, health in now.items():
-            if name not in dead and name in last and last[name].detail != health.detail:
+            if name not in dead and name in last and is_news(last[name], health):
                 complain(f"{name} is now {health.detail}")
                 if json_output:
                     print_json({"event": "health", "part": name, "detail": health.detail})
         last = now
         await asyncio.sleep(HEALTH_INTERVAL_SECONDS)
+
+
+def is_news(before: Health, now: Health) -> bool:
+    """Return whether health changed in kind; an age that counts on is no news."""
+    return (before.ok, before.state) != (now.ok, now.state)
 
 
 def down(data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
@@ -161,23 +170,14 @@ def down(data_dir: DataDirOption = None, json_output: JsonOption = False) -> Non
     folder = data_dir_or_default(data_dir)
     pid = supervisor_pid(folder)
     if pid is not None:
-        os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
         _wait_until_gone(folder, pid)
     what = "nothing was running" if pid is None else f"stopped (supervisor {pid})"
     if json_output:
         print_json({"stopped": pid is not None, "supervisor_pid": pid})
     else:
         out.print(f"{what} below {folder}", soft_wrap=True)
-
-
-def supervisor_pid(data_dir: Path) -> int | None:
-    """Return the pid of the live supervisor below `data_dir`, if there is one."""
-    try:
-        pid = int(json.loads(run_file(data_dir).read_text())["supervisor_pid"])
-        os.kill(pid, 0)
-    except (OSError, ValueError, KeyError):
-        return None
-    return pid
 
 
 def _wait_until_gone(data_dir: Path, pid: int) -> None:

@@ -23,6 +23,7 @@ from touchstone.kit.control_store import (
     ControlRecord,
     ControlStore,
     UnreadableRecord,
+    require_text,
 )
 from touchstone.kit.tasks import stop_tasks
 
@@ -36,6 +37,7 @@ __all__ = [
     "ControlView",
     "UnreadableRecord",
     "ViewStatus",
+    "require_text",
 ]
 
 KILL_SCOPE: Final = "kill:global"

@@ -24,6 +24,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from lob.errors import ConfigError, Conflict, DeadlineExceeded, InvalidInput, Unavailable
+from touchstone.kit.settings import without_password
 
 AUDIT_ENTRIES_MAX: Final = 100_000
 DOCUMENT_BYTES_MAX: Final = 64 * 1024
@@ -96,7 +97,7 @@ def record_from_fields(scope: str, fields: Mapping[str, str]) -> ControlRecord:
         generation = int(fields["generation"])
         document = json.loads(fields["document"])
         texts = {name: fields[name] for name in ("state", "actor", "reason", "updated_at")}
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise UnreadableRecord(f"control state {scope} in Redis is unreadable: {error!r}") from None
     if not 1 <= generation <= GENERATION_MAX or not isinstance(document, dict):
         raise UnreadableRecord(
@@ -106,6 +107,20 @@ def record_from_fields(scope: str, fields: Mapping[str, str]) -> ControlRecord:
     return ControlRecord(
         scope=scope, generation=generation, document=document, write_id=write_id, **texts
     )
+
+
+def require_text(name: str, text: str) -> None:
+    """Raise InvalidInput unless `text` can be a record's state, actor or reason.
+
+    What tightens first and writes later asks before it tightens: a record that can never be
+    written would be tried again for ever.
+    """
+    if not text.strip() or len(text) > TEXT_CHARACTERS_MAX:
+        raise InvalidInput(f"{name}: {text[:40]!r}; allowed: 1..{TEXT_CHARACTERS_MAX} characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{name}: {text[:40]!r}; allowed: text that UTF-8 can hold") from None
 
 
 def _utc_now() -> datetime:
@@ -145,7 +160,9 @@ class ControlStore:
                 retry=Retry(NoBackoff(), 1),
             )
         except ValueError as error:
-            raise ConfigError(f"environment TOUCHSTONE_REDIS_URL: {url!r}: {error}") from None
+            raise ConfigError(
+                f"environment TOUCHSTONE_REDIS_URL: {without_password(url)!r}: {error}"
+            ) from None
         self._redis = Redis.from_pool(pool)
         self.url = url
 
@@ -286,10 +303,7 @@ class ControlStore:
         self, state: str, document: Mapping[str, Any], actor: str, reason: str
     ) -> tuple[str, str, str, str, str]:
         for name, text in (("state", state), ("actor", actor), ("reason", reason)):
-            if not text.strip() or len(text) > TEXT_CHARACTERS_MAX:
-                raise InvalidInput(
-                    f"{name}: {text[:40]!r}; allowed: 1..{TEXT_CHARACTERS_MAX} characters"
-                )
+            require_text(name, text)
         encoded = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
         if len(encoded.encode()) > DOCUMENT_BYTES_MAX:
             raise InvalidInput(
@@ -328,6 +342,8 @@ class ControlStore:
             raise DeadlineExceeded(f"Redis: {what}: no answer within {seconds} s") from None
         except (RedisError, OSError) as error:
             raise Unavailable(f"Redis: {what}: {error or type(error).__name__}") from None
+        except UnicodeDecodeError:
+            raise UnreadableRecord(f"Redis: {what}: the answer is not UTF-8") from None
 
 
 def _hash_key(scope: str) -> str:

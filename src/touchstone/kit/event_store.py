@@ -17,18 +17,20 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from sqlalchemy import ColumnElement, RowMapping, event, insert, select, update
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from lob.errors import ConfigError, Conflict, DeadlineExceeded, Unavailable
 from lob.types import OrderType, Side, TimeInForce
 from touchstone.kit import event_store_schema as schema
+from touchstone.kit.event_store_url import database_url
 from touchstone.perps.orders import TERMINAL, Intent, Order, OrderState
 from touchstone.perps.positions import Position, combine
 
 ROWS_MAX: Final = 1_000
+PAGE_ROWS: Final = 10_000
 
 ResultT = TypeVar("ResultT")
 
@@ -66,33 +68,6 @@ class Watermark:
 
     generation: int
     state: str
-
-
-def database_url(text: str | None, default_path: Path) -> URL:
-    """Return the async database URL that DATABASE_URL, or its absence, means.
-
-    Raises:
-        ConfigError: neither SQLite nor PostgreSQL. The message never holds the password.
-    """
-    if not text:
-        return make_url(f"sqlite+aiosqlite:///{default_path}")
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise ConfigError("environment DATABASE_URL: not a database URL") from None
-    drivers = {
-        "postgres": "postgresql+asyncpg",
-        "postgresql": "postgresql+asyncpg",
-        "postgresql+asyncpg": "postgresql+asyncpg",
-        "sqlite": "sqlite+aiosqlite",
-        "sqlite+aiosqlite": "sqlite+aiosqlite",
-    }
-    if url.drivername not in drivers:
-        raise ConfigError(
-            f"environment DATABASE_URL: {url.render_as_string(hide_password=True)!r}: "
-            "allowed: postgresql://... or sqlite:///...",
-        )
-    return url.set(drivername=drivers[url.drivername])
 
 
 def _utc_now() -> datetime:
@@ -266,11 +241,18 @@ class EventStore:
     async def load_positions(self) -> dict[str, Position]:
         """Return every symbol's position: the sum of its deltas, added up exactly."""
         found: dict[str, Position] = {}
-        for row in await self._rows("load_positions", select(schema.positions)):
-            symbol = row["symbol"]
-            names = ("quantity", "cost", "realized_pnl", "fees", "funding_paid")
-            delta = Position(symbol=symbol, **{name: row[name] for name in names})
-            found[symbol] = combine(found.get(symbol, Position(symbol=symbol)), delta)
+        table = schema.positions
+        names = ("quantity", "cost", "realized_pnl", "fees", "funding_paid")
+        # Page by page: the journal grows for ever, and each call has the same short deadline.
+        page = select(table).order_by(table.c.sequence).limit(PAGE_ROWS)
+        rows = await self._rows("load_positions", page)
+        while rows:
+            for row in rows:
+                symbol = row["symbol"]
+                delta = Position(symbol=symbol, **{name: row[name] for name in names})
+                found[symbol] = combine(found.get(symbol, Position(symbol=symbol)), delta)
+            after = rows[-1]["sequence"]
+            rows = await self._rows("load_positions", page.where(table.c.sequence > after))
         return found
 
     async def load_events(

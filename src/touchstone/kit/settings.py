@@ -6,6 +6,7 @@ starts with `TOUCHSTONE_` and is nobody's is an error, because a misspelt limit 
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -94,6 +95,16 @@ def refuse_unknown_names(environment: Mapping[str, str], cls: type[BaseSettings]
         if name.startswith(others):
             continue
         raise ConfigError(f"environment {name}: no such setting{_nearest(name, known)}")
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown: with `***` for the password.
+
+    >>> without_password("redis://:secret@127.0.0.1:6379/0")
+    'redis://:***@127.0.0.1:6379/0'
+    """
+    hidden = re.sub(r"(?<=://)([^/@:]*):[^/]*@", r"\1:***@", url)
+    return re.sub(r"(?<=[?&]password=)[^&]*", "***", hidden)
 
 
 def explain(error: ValidationError, cls: type[BaseSettings]) -> str:

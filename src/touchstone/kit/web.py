@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException
 
 import touchstone
 from lob.errors import Fault, InvalidInput
@@ -57,7 +59,7 @@ def create_web_app(
 
 
 def install_fault_handlers(app: FastAPI) -> None:
-    """Answer faults and validation errors as `{"error": {code, message, retryable}}`."""
+    """Answer whatever goes wrong as `{"error": {code, message, retryable}}`."""
 
     @app.exception_handler(Fault)
     async def on_fault(_request: Request, fault: Fault) -> JSONResponse:
@@ -66,6 +68,20 @@ def install_fault_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         return JSONResponse(describe(InvalidInput(first_problem(error))), status_code=400)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        """Answer an unknown path or method: what the framework itself refuses."""
+        phrase = HTTPStatus(error.status_code).phrase
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        code = phrase.upper().replace(" ", "_")
+        body = {"error": {"code": code, "message": message, "retryable": False}}
+        return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def on_defect(_request: Request, _error: Exception) -> JSONResponse:
+        """Answer a defect without its details; the server logs it with its traceback."""
+        return JSONResponse(describe(Fault("a defect; see the service's log")), status_code=500)
 
 
 def first_problem(error: RequestValidationError) -> str:
