@@ -71,9 +71,10 @@ class ApiKeySigner:
             # The file holds a secret: say what is wrong with it, never what is in it.
             problem = type(error).__name__
             raise Unavailable(f"API key file {self._path}: no key file ({problem})") from None
-        if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(name, str):
-            # Another curve is still an EC key, but no ES256 one.
-            if key.curve.name == "secp256r1":
-                self._key = (name, key)
-                return self._key
-        raise Unavailable(f"API key file {self._path}: only ES256 (EC P-256) keys are supported")
+        problem = f"API key file {self._path}: only ES256 (EC P-256) keys are supported"
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(name, str):
+            raise Unavailable(problem)
+        if key.curve.name != "secp256r1":
+            raise Unavailable(problem)
+        self._key = (name, key)
+        return self._key
