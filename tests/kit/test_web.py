@@ -90,11 +90,16 @@ async def test_faults_and_bad_bodies_have_one_shape() -> None:
     async with client_of(Readiness()) as client:
         conflict = await client.get("/conflict")
         wrong = await client.post("/sized", json={"size": "huge"})
+        broken = await client.post(
+            "/sized", content="{size: 1}", headers={"content-type": "application/json"}
+        )
         unknown = await client.post("/sized", json={"size": 1, "sizes": 2})
     assert (409, "generation: 3: the present one is 4") == (
         conflict.status_code,
         conflict.json()["error"]["message"],
     )
+    assert broken.status_code == 400
+    assert broken.json()["error"]["message"].startswith("body: no JSON: ")
     assert wrong.status_code == 400
     assert "size: 'huge'" in wrong.json()["error"]["message"]
     assert "sizes" in unknown.json()["error"]["message"]

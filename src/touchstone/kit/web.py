@@ -87,6 +87,8 @@ def install_fault_handlers(app: FastAPI) -> None:
 def first_problem(error: RequestValidationError) -> str:
     """Return the first validation problem as `field: value: what is allowed`."""
     problem = error.errors()[0]
+    if problem["type"] == "json_invalid":
+        return f"body: no JSON: {problem['ctx']['error']} (character {problem['loc'][-1]})"
     parts = [str(part) for part in problem["loc"] if part != "body"]
     where = ".".join(parts) or "body"
     value = repr(problem.get("input"))
