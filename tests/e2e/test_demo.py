@@ -38,6 +38,8 @@ def test_demo_shows_the_main_job(root: Path) -> None:
     # L3 sees what L2 cannot: the market moves while an order travels.
     assert report["comparison"]["overall"]["rmse_bps"] > 0.0
     assert "filled" == report["perps"]["order"]["status"]
+    assert {"order_intent", "fill", "order_filled"} <= set(report["perps"]["events"])
+    assert "order_intent" == report["perps"]["events"][0]
     assert report["perps"]["order"]["post_only"] is True
     assert (409, "HALTED") == (
         report["kill"]["refused_with_status"],

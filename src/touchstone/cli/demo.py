@@ -32,16 +32,7 @@ PERP_SYMBOL = "BTC-PERP"
 PERP_PRODUCT = "BIP-20DEC30-CDE"
 PERP_QUANTITY = "0.01"
 FINAL_STATUSES = {"filled", "cancelled", "expired", "rejected", "refused", "missing"}
-COMPARISON_COLUMNS = (
-    "",
-    "pairs",
-    "mean",
-    "95 % limits",
-    "RMSE",
-    "L2 filled",
-    "L3 filled",
-    "errors",
-)
+COMPARISON_COLUMNS = ("", "pairs", "mean", "95 % limits", "RMSE", "L2 fill", "L3 fill", "errors")
 
 
 class DemoFailed(Fault):
@@ -239,8 +230,16 @@ async def trade(gateway: Service, venue: Service) -> Json:
     held = next(row for row in positions if row["symbol"] == PERP_SYMBOL)
     require(Decimal(held["quantity"]) == Decimal(PERP_QUANTITY), f"position: {held}")
     say(f"   filled at {order['average_price']} after {seconds:.1f} s, fees {order['fees']}")
-    say(f"   position {held['quantity']} {PERP_SYMBOL} at {held['average_entry_price']}, journaled")
-    return {"order": order, "positions": positions, "seconds_to_fill": round(seconds, 2)}
+    events = (await gateway.get(f"/v1/events?client_order_id={order['client_order_id']}"))["events"]
+    journal = [event["type"] for event in events]
+    say(f"   event store: {', '.join(journal)}")
+    say(f"   position {held['quantity']} {PERP_SYMBOL} at {held['average_entry_price']}")
+    return {
+        "order": order,
+        "positions": positions,
+        "events": journal,
+        "seconds_to_fill": round(seconds, 2),
+    }
 
 
 async def fill_at_the_touch(gateway: Service, venue: Service) -> Json:
