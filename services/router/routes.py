@@ -83,13 +83,17 @@ def shadow_routes(components: Components) -> APIRouter:
     @routes.get("/v1/shadow/summary")
     async def summary() -> dict[str, Any]:
         """Summarise the pairs kept: bias, limits of agreement, RMSE, fill and error rates."""
+        # One moment for all figures: while the thread computes, more orders are mirrored.
         pairs = shadow.store.pairs(shadow.now())
-        # Thousands of pairs take longer than an order may wait for its answer.
-        found = await asyncio.to_thread(summarise, pairs)
-        return {
+        counts = {
             "queue_depth": shadow.depth,
             "mirrored": shadow.mirrored,
             "dropped": shadow.dropped,
+        }
+        # Thousands of pairs take longer than an order may wait for its answer.
+        found = await asyncio.to_thread(summarise, pairs)
+        return {
+            **counts,
             "overall": asdict(found.overall),
             "by_symbol": {name: asdict(group) for name, group in found.by_symbol.items()},
             "by_side": {name: asdict(group) for name, group in found.by_side.items()},

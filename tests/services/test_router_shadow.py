@@ -1,18 +1,20 @@
 """Shadow comparison: every answer mirrored, none of them delayed or changed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 
 from lob.errors import Unavailable
+from services.router import routes
 from tests.services.router_harness import (
     Harness,
     StubL3,
     control_of,
     running_router,
 )
+from touchstone.rollout.shadow import ShadowPair, ShadowSummary, summarise
 
 Eventually = Callable[..., Awaitable[float]]
 pytestmark = pytest.mark.usefixtures("router_environment")
@@ -32,6 +34,24 @@ async def test_in_shadow_every_answer_is_compared(harness: Harness, eventually: 
     assert len(pairs) == 3
     assert pairs[0]["control"]["attribution"]["provider"] == "L2"
     assert await harness.metric("shadow_pairs_total") == 10
+
+
+async def test_a_summary_is_of_one_moment(
+    harness: Harness, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is mirrored while a summary is computed is in none of its figures."""
+    await harness.execute("AAPL")
+    await eventually(lambda: len(harness.components.shadow.store) == 1)
+    shadow = harness.components.shadow
+
+    def summarise_meanwhile(pairs: Sequence[ShadowPair]) -> ShadowSummary:
+        shadow.store.append(pairs[0])
+        shadow.mirrored += 1
+        return summarise(pairs)
+
+    monkeypatch.setattr(routes, "summarise", summarise_meanwhile)
+    body = (await harness.client.get("/v1/shadow/summary")).json()
+    assert (1, 1) == (body["mirrored"], body["overall"]["pairs"])
 
 
 async def test_a_failing_candidate_is_recorded_and_swallowed(
