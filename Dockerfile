@@ -10,9 +10,15 @@ COPY requirements.lock ./
 RUN pip --python /opt/venv/bin/python install \
       --require-hashes --only-binary :all: --requirement requirements.lock
 
-# The build backend has its own lock and its own environment, which stays behind.
+# The compiler and the build backend (its own lock, its own environment) stay behind.
 FROM ${PYTHON_IMAGE} AS distribution
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+# The official image has the headers of its Python; Debian's own Python has them in a package.
+RUN headers="$(python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" \
+ && apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      g++ $(test -e "$headers" || echo python3-dev) >/dev/null \
+ && rm -rf /var/lib/apt/lists/*
 COPY requirements-build.lock ./
 RUN python -m venv /opt/build \
  && /opt/build/bin/pip install \
@@ -25,7 +31,9 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels 
 
 FROM locked AS installed
 COPY --from=distribution /wheels /wheels
-RUN pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl
+# Without its extension the distribution would install too, with the slow book: not in an image.
+RUN pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl \
+ && /opt/venv/bin/python -c "import lob.native"
 
 FROM ${PYTHON_IMAGE}
 # Fixed ids, so that volumes written by one version belong to the next one too.

@@ -23,11 +23,13 @@ from services.order_gateway.venues.base import (
     GateClosed,
     NotSent,
     OutcomeUnknown,
+    Passage,
     Rejected,
     Venue,
     VenueReport,
 )
 from touchstone.kit.event_store import Record
+from touchstone.kit.leases import SendGate
 from touchstone.perps.checks import (
     RATE_WINDOW_NS,
     Context,
@@ -77,6 +79,7 @@ class Engine:
         *,
         symbols: Mapping[str, str],
         limits: Limits,
+        send_gate: SendGate | None = None,
     ) -> None:
         self.venue = venue
         self.ledger = ledger
@@ -89,6 +92,7 @@ class Engine:
         self.draining = False
         self.unsettled: set[str] = set()
         """Client ids whose state at the venue has to be looked up again."""
+        self._send_gate = send_gate or SendGate()
         self._limits = limits
         self._entry_times_ns: deque[int] = deque(maxlen=limits.max_orders_per_minute)
         self._locks: dict[str, asyncio.Lock] = {}
@@ -299,8 +303,9 @@ class Engine:
         refusal = gate()
         if refusal is not None:
             return await self._not_sent(order, refusal)
+        passage = Passage(self._send_gate, gate)
         try:
-            outcome = await self.venue.submit(intent, self.rules[intent.symbol], gate)
+            outcome = await self.venue.submit(intent, self.rules[intent.symbol], passage)
         except GateClosed as closed:
             return await self._not_sent(order, closed.refusal)
         except NotSent as fault:
@@ -309,6 +314,8 @@ class Engine:
             self.unsettled.add(intent.client_order_id)
             order = await self.ledger.apply(order, (E.TIMED_OUT,), str(fault))
             return Submitted(await self._settle(order))
+        finally:
+            passage.handed_over()
         if isinstance(outcome, Rejected):
             return await self._rejected(order, outcome)
         return Submitted(await self._accepted(order, outcome))

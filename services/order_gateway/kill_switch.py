@@ -3,11 +3,13 @@
 The effective state is the strictest of what Redis says and what this process was told directly. A
 tightening holds in process from the first instant, whether or not Redis can be reached, and its
 latch ends only when Redis is seen to hold something at least as strict. Nothing is ever loosened
-because something is missing, old, or lower than before.
+because something is missing, old, or lower than before. Without a lease the gate is closed, and a
+tightening that reached Redis is answered once every gateway has acknowledged it or lost its lease.
 """
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,8 +18,16 @@ import structlog
 
 from lob.errors import Conflict, Fault, InvalidInput, Unavailable
 from services.order_gateway.metrics import GatewayMetrics
-from touchstone.kit.control import KILL_SCOPE, ControlReader, ControlStore, ControlView, ViewStatus
+from touchstone.kit.control import (
+    KILL_SCOPE,
+    ControlReader,
+    ControlRecord,
+    ControlStore,
+    ControlView,
+    ViewStatus,
+)
 from touchstone.kit.event_store import EventStore, Record, Watermark
+from touchstone.kit.membership import Acknowledgement, not_waited, wait_for_acks
 from touchstone.perps.kill import (
     Gate,
     TradingState,
@@ -46,12 +56,16 @@ class Latch:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a change of the kill switch came to; `persisted` says whether Redis has it."""
+    """What a change of the kill switch came to; `persisted` says whether Redis has it.
+
+    `acknowledgement` is that of a tightening, None for a loosening, which waits for nobody.
+    """
 
     state: TradingState
     generation: int | None
     persisted: bool
     detail: str
+    acknowledgement: Acknowledgement | None = None
 
 
 class KillSwitch:
@@ -77,6 +91,8 @@ class KillSwitch:
         self._stale_after_seconds = stale_after_seconds
         self._latch: Latch | None = None
         self._changing = asyncio.Lock()
+        self._remembering = asyncio.Lock()
+        self._told_generation = watermark.generation if watermark else 0
         self.may_go_active: Callable[[], str] = lambda: ""
         """Returns why ACTIVE is not allowed yet (positions not reconciled), '' when it is."""
 
@@ -102,6 +118,7 @@ class KillSwitch:
             "scope": KILL_SCOPE,
             "generation": self.generation,
             "age_seconds": None if view.record is None else round(view.age_seconds, 3),
+            "leased": view.lease_seconds_left > 0,
             "persisted": self._latch is None,
             "record": None
             if view.record is None
@@ -141,7 +158,12 @@ class KillSwitch:
         return await self.tighten(wanted, actor=actor, reason=reason)
 
     async def tighten(self, wanted: TradingState, *, actor: str, reason: str) -> Change:
-        """Close at once in process, then persist; the answer says whether that worked."""
+        """Close at once in process, then persist, then wait for the other gateways.
+
+        The answer says whether Redis has it and who acknowledged it; without Redis nobody else can
+        be asked, and their leases close them within half a second.
+        """
+        started = time.monotonic()
         # A blank reason could never be persisted, and its latch never be let go.
         reason = reason.strip() or f"set to {wanted}"
         state = strictest((wanted, self.gate().state))
@@ -156,8 +178,15 @@ class KillSwitch:
             detail = f"held in process; Redis did not answer within {PERSIST_SECONDS} s"
         except Fault as fault:
             detail = f"held in process; {fault}"
-        persisted = self._latch is None
-        return Change(state, self.generation if persisted else None, persisted, detail)
+        if self._latch is not None:
+            told = not_waited("Redis does not have it", time.monotonic() - started)
+            return Change(state, None, persisted=False, detail=detail, acknowledgement=told)
+        generation = self.generation
+        told = await wait_for_acks(self._control, KILL_SCOPE, generation, since=started)
+        if told.acked is not None:
+            self._metrics.ack_seconds.labels(KILL_SCOPE).observe(told.seconds)
+        _log.warning("kill_switch_acknowledged", generation=generation, what=told.describe())
+        return Change(state, generation, persisted=True, detail=detail, acknowledgement=told)
 
     async def watch(self, on_closed: Callable[[], Awaitable[None]]) -> None:
         """Keep metrics, watermark, latch and first state up to date, until cancelled.
@@ -200,6 +229,8 @@ class KillSwitch:
         if self._watermark is not None and view.record.generation < self._watermark.generation:
             mark = self._watermark.generation
             return closed, False, f"generation {view.record.generation} is below {mark}"
+        if view.lease_seconds_left <= 0:
+            return closed, False, f"no lease: {view.why or 'it is not granted, or has lapsed'}"
         record = view.record
         return parse_state(record.state), True, f"{record.reason} ({record.actor})"
 
@@ -301,17 +332,26 @@ class KillSwitch:
         )
         await self._reader.refresh()
 
+    async def remember(self, record: ControlRecord) -> None:
+        """Keep a generation durably, before it is acknowledged: no restart takes an older one.
+
+        Raises:
+            Fault: the event store does not answer.
+        """
+        async with self._remembering:
+            if self._watermark is not None and record.generation <= self._watermark.generation:
+                return
+            mark = Watermark(record.generation, record.state)
+            await self._store.raise_watermark(KILL_SCOPE, mark)
+            self._watermark = mark
+
     async def _note_generation(self) -> None:
-        """Remember a new generation durably, so that no restart takes an older one for good."""
+        """Put a new generation into the journal, once."""
         view = self._reader.view()
         record = view.record
-        if record is None or not view.known:
+        if record is None or not view.known or record.generation <= self._told_generation:
             return
-        if self._watermark is not None and record.generation <= self._watermark.generation:
-            return
-        mark = Watermark(record.generation, record.state)
-        await self._store.raise_watermark(KILL_SCOPE, mark)
-        self._watermark = mark
+        await self.remember(record)
         await self._store.append(
             Record(
                 type="kill_switch",
@@ -323,6 +363,7 @@ class KillSwitch:
                 },
             ),
         )
+        self._told_generation = record.generation
 
 
 async def _succeeds(step: Callable[[], Awaitable[None]], seconds: float | None = None) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from touchstone.kit.control import KILL_SCOPE
+from touchstone.kit.membership import ack_histogram
 from touchstone.perps.checks import RefusalReason
 from touchstone.perps.kill import TradingState
 
@@ -93,6 +95,7 @@ class GatewayMetrics:
             ["scope"],
             registry=registry,
         )
+        self.ack_seconds = ack_histogram(registry, KILL_SCOPE)
         self.working_orders = Gauge(
             "gateway_working_orders", "Orders that are not over", registry=registry
         )
@@ -116,4 +119,4 @@ class GatewayMetrics:
         for kind in ("order_adopted", "order_missing", "position_adopted"):
             self.reconciliation_differences.labels(kind)
         self.kill_state.set(TradingState.HALTED.strictness)
-        self.control_age.labels("kill:global").set(float("inf"))
+        self.control_age.labels(KILL_SCOPE).set(float("inf"))

@@ -153,11 +153,15 @@ def _kill_routes(kill_switch: KillSwitch) -> APIRouter:
 
 
 def _change_json(wanted: TradingState, made: Change) -> dict[str, Any]:
-    """Return what a change came to; `state` may be stricter than what was `requested`."""
+    """Return what a change came to; `state` may be stricter than what was `requested`.
+
+    A tightening also says who acknowledged it: `acked`, `acks`, `lapsed`, `seconds`.
+    """
+    told = made.acknowledgement
     return {
         "state": made.state.value,
         "requested": wanted.value,
         "generation": made.generation,
         "persisted": made.persisted,
         "detail": made.detail,
-    }
+    } | (told.to_json() if told else {})

@@ -24,6 +24,7 @@ from services.order_gateway.venues.coinbase_ws import CoinbaseFeed, FeedOwner
 from touchstone.kit.control import KILL_SCOPE, ControlReader, ControlStore
 from touchstone.kit.event_store import EventStore, open_event_store
 from touchstone.kit.health import Readiness
+from touchstone.kit.membership import Membership, member_name
 from touchstone.kit.metrics import create_registry
 from touchstone.perps.checks import Limits
 from touchstone.perps.kill import TradingState
@@ -65,8 +66,8 @@ async def wire(settings: GatewaySettings) -> AsyncIterator[Components]:
         control = await stack.enter_async_context(ControlStore(settings.redis_url))
         watermark = await store.load_watermark(KILL_SCOPE)
         floor = watermark.generation if watermark else 0
-        reader = ControlReader(control, KILL_SCOPE, floor_generation=floor)
-        await stack.enter_async_context(reader)
+        membership = Membership(member_name("gateway"))
+        reader = ControlReader(control, KILL_SCOPE, floor_generation=floor, membership=membership)
         kill_switch = KillSwitch(
             control,
             reader,
@@ -76,6 +77,8 @@ async def wire(settings: GatewaySettings) -> AsyncIterator[Components]:
             first_state=first_state(settings),
             stale_after_seconds=settings.control_stale_after_seconds,
         )
+        membership.before_ack = kill_switch.remember
+        await stack.enter_async_context(reader)
         venue = CoinbaseRest(
             settings.venue_url,
             signer,
@@ -93,7 +96,14 @@ async def wire(settings: GatewaySettings) -> AsyncIterator[Components]:
             quote_stale_after_seconds=settings.quote_stale_after_seconds,
         )
         engine = Engine(
-            venue, ledger, kill_switch, quotes, metrics, symbols=settings.symbol_map, limits=limits
+            venue,
+            ledger,
+            kill_switch,
+            quotes,
+            metrics,
+            symbols=settings.symbol_map,
+            limits=limits,
+            send_gate=membership.gate,
         )
         recovery = Recovery(engine, _times(settings))
         kill_switch.may_go_active = lambda: recovery.problem

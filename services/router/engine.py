@@ -74,11 +74,13 @@ class Router:
         Raises:
             InvalidInput: the order lacks what its execution needs.
         """
-        assignment = self.assign(request.order.symbol, account)
-        self._metrics.on_rule(assignment.rule)
         identity = uuid.uuid4().hex
-        if assignment.arm is Arm.L3:
-            return await self._execute_l3(request, assignment, identity)
+        # Until L3 has answered: a rollback that every router acknowledged leaves none under way.
+        with self._control.send_gate.passage():
+            assignment = self.assign(request.order.symbol, account)
+            self._metrics.on_rule(assignment.rule)
+            if assignment.arm is Arm.L3:
+                return await self._execute_l3(request, assignment, identity)
         fill, seconds = await self._execute_l2(request, "live")
         if assignment.rule is Rule.SHADOW:
             self._shadow.offer(

@@ -11,6 +11,7 @@ from services.router.rollout_control import RolloutControl
 from touchstone.kit.errors import OUTCOMES
 from touchstone.rollout.assignment import Rule, assign
 from touchstone.rollout.state import LIVE_PHASES, Phase
+from touchstone.rollout.triggers import LATENCY_EDGES_SECONDS, SLIPPAGE_EDGES_BPS
 
 # live: the answer. fallback: L2 in place of an L3 that failed. shadow: off the path.
 SERIES: Final = (("L2", "live"), ("L2", "fallback"), ("L3", "live"), ("L3", "shadow"))
@@ -18,15 +19,10 @@ OUTCOME_NAMES: Final = (*(status.lower() for status in FillStatus), "invalid", "
 FAULT_CODES: Final = tuple(sorted({cls.code for cls in OUTCOMES}))
 DROP_REASONS: Final = ("queue_full", "not_in_shadow")
 
-# Edges on every threshold of the rules, signed: the first is negative, so the library exports no
-# sum, and the moments have families of their own.
-SLIPPAGE_BUCKETS: Final = (
-    *(-50.0, -20.0, -10.0, -5.0, -2.0, -1.0, -0.5, 0.0),
-    *(0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0),
-)
-LATENCY_BUCKETS: Final = (
-    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
-)
+# The first edge of the slippage is negative, so the library exports no sum, and the moments have
+# families of their own.
+SLIPPAGE_BUCKETS: Final = SLIPPAGE_EDGES_BPS
+LATENCY_BUCKETS: Final = LATENCY_EDGES_SECONDS
 
 
 class ExecutionMetrics:

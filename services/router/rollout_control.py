@@ -22,6 +22,13 @@ from touchstone.kit.control import (
     ViewStatus,
     require_text,
 )
+from touchstone.kit.leases import Lease
+from touchstone.kit.membership import (
+    Acknowledgement,
+    Membership,
+    member_name,
+    wait_for_acks,
+)
 from touchstone.rollout.assignment import RoutingConfig
 from touchstone.rollout.state import (
     REARM_PHASES,
@@ -48,7 +55,8 @@ class RolloutControl:
     """Join control state, flags and this process's own latch into one routing configuration.
 
     A rollback takes effect here first and is persisted after; what could not be persisted stays
-    latched and is tried again until Redis has it.
+    latched and is tried again until Redis has it. Every router holds a lease on the state: without
+    it L2 answers, and with it the router has acknowledged the present generation.
     """
 
     def __init__(
@@ -66,9 +74,19 @@ class RolloutControl:
         self._stale_seconds = stale_seconds
         self._monotonic = monotonic
         self._document: tuple[ControlRecord, RolloutDocument | None] | None = None
+        self._saving = asyncio.Lock()
         self.flags = flags
+        self.on_acknowledged: Callable[[float], None] = lambda _seconds: None
+        membership = Membership(
+            member_name("router"), lease=Lease(monotonic=monotonic), before_ack=self._remember
+        )
+        self.send_gate = membership.gate
         self.reader = ControlReader(
-            store, ROLLOUT_SCOPE, floor_generation=self._saved.generation, monotonic=monotonic
+            store,
+            ROLLOUT_SCOPE,
+            floor_generation=self._saved.generation,
+            membership=membership,
+            monotonic=monotonic,
         )
         self.reader.subscribe(self._on_view)
 
@@ -88,7 +106,8 @@ class RolloutControl:
         return RoutingConfig(
             document=document,
             generation=0 if view.record is None else view.record.generation,
-            expires_at=self._monotonic() - view.age_seconds + self._stale_seconds,
+            expires_at=self._monotonic()
+            + min(self._stale_seconds - view.age_seconds, view.lease_seconds_left),
             latched=self._latch is not None,
             environment_allows=self.flags.environment_allows,
             master_flag=self.flags.master_flag,
@@ -103,6 +122,10 @@ class RolloutControl:
         if config.document is None:
             raise Conflict(
                 f"control state unknown, L2 answers: {view.why or 'unreadable document'}"
+            )
+        if view.age_seconds < self._stale_seconds and view.lease_seconds_left <= 0:
+            raise Conflict(
+                f"no lease on the control state, L2 answers: {view.why or 'not granted'}"
             )
         if self.now() >= config.expires_at:
             raise Conflict(f"control state is {view.age_seconds:.0f} s old, L2 answers: {view.why}")
@@ -170,13 +193,36 @@ class RolloutControl:
         Raises:
             InvalidInput: actor or reason could never be persisted; nothing is changed.
         """
-        require_text("actor", actor)
-        require_text("reason", reason)
-        self._latch = Latch(reason, actor)
-        _log.warning("emergency_rollback", actor=actor, reason=reason)
+        self.latch_here(actor=actor, reason=reason)
         record = await self._persist_latch()
         await self._save()
         return record
+
+    def latch_here(self, *, actor: str, reason: str) -> None:
+        """Roll back in this process at once; `keep_up` persists it, unless `rollback` does first.
+
+        Raises:
+            InvalidInput: actor or reason could never be persisted; nothing is changed.
+        """
+        require_text("actor", actor)
+        require_text("reason", reason)
+        latch = Latch(reason, actor)
+        if self._latch != latch:
+            self._latch = latch
+            _log.warning("emergency_rollback", actor=actor, reason=reason)
+
+    async def acknowledged(self, record: ControlRecord, since: float) -> Acknowledgement:
+        """Wait until every router has acknowledged `record` or its lease has lapsed.
+
+        `since` is the time on this process's clock (`now`) that the wait is counted from.
+        """
+        told = await wait_for_acks(
+            self._store, ROLLOUT_SCOPE, record.generation, since=since, monotonic=self._monotonic
+        )
+        if told.acked is not None:
+            self.on_acknowledged(told.seconds)
+        _log.warning("rollback_acknowledged", generation=record.generation, what=told.describe())
+        return told
 
     async def start(self) -> None:
         """Look once, and write the first record where there is none, before the first request.
@@ -299,10 +345,21 @@ class RolloutControl:
                 return document
         return self.flags.first_document
 
+    async def _remember(self, _record: ControlRecord) -> None:
+        await self._save()
+
     async def _save(self) -> None:
+        """Keep what a restart must not forget; done to the end also where the caller gives up."""
+        await asyncio.shield(asyncio.ensure_future(self._save_one_at_a_time()))
+
+    async def _save_one_at_a_time(self) -> None:
+        async with self._saving:
+            await self._save_now()
+
+    async def _save_now(self) -> None:
         record = self.reader.view().record
         rolled_back = self._saved.rolled_back if record is None else record.state == "ROLLED_BACK"
         current = Watermark(self.reader.seen_generation, rolled_back, self._latch)
         if current != self._saved:
-            self._saved = current
             await asyncio.to_thread(save_watermark, self._watermark_path, current)
+            self._saved = current

@@ -15,13 +15,14 @@ from services.router.wiring import Components
 from touchstone.kit.codec import execution_request_from_json, fill_to_json
 from touchstone.kit.errors import describe
 from touchstone.rollout.assignment import LAYER
-from touchstone.rollout.shadow import ShadowPair, summarise
+from touchstone.rollout.shadow import REFERENCES, ShadowPair, summarise
 from touchstone.rollout.state import normalise
 
 # After this many orders of a batch, other requests get their turn.
 BATCH_STRIDE = 16
 BATCH_WIDTH = 16
 
+Reference = Annotated[str, Query(max_length=32, description="what the RMSE is against")]
 Account = Annotated[str, Query(max_length=128, description="who asks; for the account lists")]
 
 
@@ -81,8 +82,10 @@ def shadow_routes(components: Components) -> APIRouter:
     shadow = components.shadow
 
     @routes.get("/v1/shadow/summary")
-    async def summary() -> dict[str, Any]:
+    async def summary(reference: Reference = "control") -> dict[str, Any]:
         """Summarise the pairs kept: bias, limits of agreement, RMSE, fill and error rates."""
+        if reference not in REFERENCES:
+            raise InvalidInput(f"reference: {reference!r}; allowed: {', '.join(REFERENCES)}")
         # One moment for all figures: while the thread computes, more orders are mirrored.
         pairs = shadow.store.pairs(shadow.now())
         counts = {
@@ -91,12 +94,15 @@ def shadow_routes(components: Components) -> APIRouter:
             "dropped": shadow.dropped,
         }
         # Thousands of pairs take longer than an order may wait for its answer.
-        found = await asyncio.to_thread(summarise, pairs)
+        found = await asyncio.to_thread(summarise, pairs, reference)
         return {
             **counts,
             "overall": asdict(found.overall),
             "by_symbol": {name: asdict(group) for name, group in found.by_symbol.items()},
             "by_side": {name: asdict(group) for name, group in found.by_side.items()},
+            "by_size": {name: asdict(group) for name, group in found.by_size.items()},
+            "by_spread": {name: asdict(group) for name, group in found.by_spread.items()},
+            "noise_floor": None if found.noise_floor is None else asdict(found.noise_floor),
             "worst": [pair_to_json(pair) for pair in found.worst],
         }
 
@@ -105,6 +111,11 @@ def shadow_routes(components: Components) -> APIRouter:
         """Return the newest pairs, newest first."""
         kept = shadow.store.pairs(shadow.now())
         return {"pairs": [pair_to_json(pair) for pair in reversed(kept[-limit:])]}
+
+    @routes.get("/v1/rollout/analysis")
+    async def analysis() -> dict[str, Any]:
+        """Return the judge's verdict with its evidence, and what the hard triggers see."""
+        return {**components.analysis.to_json(), "triggers": components.triggers.to_json()}
 
     return routes
 
@@ -129,6 +140,8 @@ def pair_to_json(pair: ShadowPair) -> dict[str, Any]:
         "error": pair.error,
         "control": fill_to_json(pair.control),
         "candidate": _fill_or_none(pair.candidate),
+        "touch_multiple": pair.touch_multiple,
+        "spread_bps": pair.spread_bps,
         "control_seconds": pair.control_seconds,
         "candidate_seconds": pair.candidate_seconds,
     }

@@ -18,6 +18,7 @@ from services.router.metrics import l3_may
 from services.router.rollout_control import RolloutControl, StaleGeneration
 from services.router.wiring import Components
 from touchstone.kit.control import ROLLOUT_SCOPE, ControlRecord
+from touchstone.kit.membership import not_waited
 from touchstone.rollout.state import (
     Phase,
     basis_points_from_fraction,
@@ -25,7 +26,16 @@ from touchstone.rollout.state import (
 )
 
 _LISTS = ("canary_symbols", "canary_accounts", "deny_symbols", "deny_accounts")
-_PUT_KEYS = ("phase", "basis_points", "percentage", "salt", *_LISTS, "reason", "actor")
+_PUT_KEYS = (
+    "phase",
+    "basis_points",
+    "percentage",
+    "salt",
+    *_LISTS,
+    "schedule_armed",
+    "reason",
+    "actor",
+)
 _MODES = ("emergency", "graceful")
 _DEFAULT_ACTOR = "api"
 
@@ -78,7 +88,10 @@ def _add_state_routes(routes: APIRouter, components: Components) -> None:
 def _add_rollback_routes(routes: APIRouter, control: RolloutControl) -> None:
     @routes.post("/rollback")
     async def rollback(request: Request) -> JSONResponse:
-        """Roll back: here first, then for everybody; 202 where only the first is done."""
+        """Roll back: here first, then for everybody; 202 where only the first is done.
+
+        Answered once every router has acknowledged it or its lease has lapsed.
+        """
         body = require_object(await read_json(request), ("mode", "reason", "actor"))
         mode = take_text(body, "mode", "emergency")
         if mode not in _MODES:
@@ -87,14 +100,19 @@ def _add_rollback_routes(routes: APIRouter, control: RolloutControl) -> None:
             raise NotSupported("mode: graceful rollback is not implemented; allowed: emergency")
         reason = take_text(body, "reason")
         actor = take_text(body, "actor", _DEFAULT_ACTOR)
+        started = control.now()
         record = await control.rollback(actor=actor, reason=reason)
-        confirmed = record is not None and _confirmed(control, record)
+        if record is None:
+            told = not_waited("Redis does not have it", control.now() - started)
+        else:
+            told = await control.acknowledged(record, started)
+        confirmed = told.acked is not None and record is not None and _confirmed(control, record)
         answer = {
             "rolled_back": True,
             "persisted": record is not None,
             "confirmed": confirmed,
             "generation": None if record is None else record.generation,
-        }
+        } | told.to_json()
         return JSONResponse(answer, status_code=200 if record is not None else 202)
 
     @routes.post("/rearm")
@@ -171,6 +189,7 @@ def _state_response(control: RolloutControl, record: ControlRecord | None) -> JS
         "known": view.known,
         "status": view.status.value,
         "age_seconds": view.age_seconds if math.isfinite(view.age_seconds) else None,
+        "leased": view.lease_seconds_left > 0,
         "applied_generation": config.generation,
         "seen_generation": control.reader.seen_generation,
         "rolled_back_here": config.latched,

@@ -28,3 +28,5 @@ class RouterSettings(ServiceSettings):
     shadow_pairs_max: int = Field(default=5_000, ge=1, le=100_000)
     # The guide's name. It only tightens: false forbids L3, true permits nothing by itself.
     use_l3_simulator: bool | None = Field(default=None, validation_alias="USE_L3_SIMULATOR")
+    # The guide's name too: whether a hard trigger rolls back, or is only logged and counted.
+    auto_rollback_enabled: bool = Field(default=True, validation_alias="AUTO_ROLLBACK_ENABLED")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from execution_providers import ExecutionRequest, Fill
+from execution_providers import ExecutionRequest, Fill, MarketState, Side
 from lob.errors import DeadlineExceeded, Fault
 from services.router.metrics import ExecutionMetrics, ShadowMetrics, known_code
 from services.router.providers import Provider
@@ -48,6 +48,7 @@ class ShadowRunner:
         in_shadow: Callable[[], bool],
         metrics: ShadowMetrics,
         executions: ExecutionMetrics,
+        on_pair: Callable[[ShadowPair], None] = lambda _pair: None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._candidate = candidate
@@ -56,6 +57,7 @@ class ShadowRunner:
         self._in_shadow = in_shadow
         self._metrics = metrics
         self._executions = executions
+        self._on_pair = on_pair
         self._wall_clock = wall_clock
         self.store = store
         self.mirrored = 0
@@ -118,8 +120,11 @@ class ShadowRunner:
             error=None if fault is None else fault.code,
             control_seconds=mirror.control_seconds,
             candidate_seconds=seconds,
+            touch_multiple=touch_multiple(mirror.request),
+            spread_bps=spread_bps(mirror.request.market),
         )
         self.store.append(pair)
+        self._on_pair(pair)
         self.mirrored += 1
         self._metrics.pairs.inc()
         if (difference := pair.difference_bps) is not None:
@@ -136,6 +141,21 @@ class ShadowRunner:
             return None, fault
         except Exception as error:  # noqa: BLE001 - a candidate's defect is a finding, no more
             return None, Fault(f"candidate: {type(error).__name__}: {error}")
+
+
+def touch_multiple(request: ExecutionRequest) -> float | None:
+    """Return the quantity over what the touch displays that it would take from; None without."""
+    market, order = request.market, request.order
+    levels = market.asks if order.side is Side.BUY else market.bids
+    return float(order.quantity / levels[0][1]) if levels else None
+
+
+def spread_bps(market: MarketState) -> float | None:
+    """Return the spread over the mid; None where a side is empty."""
+    if not market.bids or not market.asks:
+        return None
+    bid, ask = market.bids[0][0], market.asks[0][0]
+    return float((ask - bid) / (ask + bid) * 20_000)
 
 
 def inputs_digest(request: ExecutionRequest) -> str:

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from services.router.analysis import Analysis
 from services.router.engine import Router
 from services.router.flags import load_flags
 from services.router.metrics import ExecutionMetrics, ShadowMetrics, export_control
@@ -14,11 +16,14 @@ from services.router.providers import BoundedL3, InProcessL2, Provider
 from services.router.rollout_control import RolloutControl
 from services.router.settings import RouterSettings
 from services.router.shadow import ShadowRunner
-from touchstone.kit.control import ControlStore
+from services.router.triggers import TriggerWatch, WatchedL3, is_rolled_back
+from touchstone.kit.control import ROLLOUT_SCOPE, ControlStore
 from touchstone.kit.health import Readiness
+from touchstone.kit.membership import ack_histogram
 from touchstone.kit.metrics import create_registry
 from touchstone.kit.simulator_client import SimulatorClient
 from touchstone.kit.tasks import stop_tasks
+from touchstone.rollout.judge import JudgeConfig
 from touchstone.rollout.shadow import ShadowStore
 from touchstone.rollout.state import Phase
 
@@ -32,6 +37,8 @@ class Components:
     control: RolloutControl
     store: ControlStore
     shadow: ShadowRunner
+    analysis: Analysis
+    triggers: TriggerWatch
     readiness: Readiness
     registry: CollectorRegistry
 
@@ -62,6 +69,8 @@ async def wire(settings: RouterSettings, l3: Provider | None = None) -> AsyncIte
         candidate = l3 or BoundedL3(
             client.execute, settings.simulator_in_flight_max, settings.simulator_deadline_seconds
         )
+        analysis = Analysis(JudgeConfig(), phase=lambda: _phase(control), wall_clock=time.time)
+        triggers = _trigger_watch(settings, control, registry)
         shadow = ShadowRunner(
             candidate,
             ShadowStore(settings.shadow_pairs_max),
@@ -70,14 +79,26 @@ async def wire(settings: RouterSettings, l3: Provider | None = None) -> AsyncIte
             in_shadow=lambda: _in_shadow(control),
             metrics=ShadowMetrics(registry),
             executions=executions,
+            on_pair=analysis.observe,
         )
         export_control(registry, control)
+        ack_seconds = ack_histogram(registry, ROLLOUT_SCOPE).labels(ROLLOUT_SCOPE)
+        control.on_acknowledged = ack_seconds.observe
         router = Router(
-            control, InProcessL2(settings.seed), candidate, shadow, executions, settings.seed
+            control,
+            InProcessL2(settings.seed),
+            WatchedL3(candidate, triggers),
+            shadow,
+            executions,
+            settings.seed,
         )
         await control.start()
         await stack.enter_async_context(control.reader)
-        work = [control.keep_up(), *(shadow.work() for _ in range(settings.shadow_workers))]
+        work = [
+            control.keep_up(),
+            triggers.work(),
+            *(shadow.work() for _ in range(settings.shadow_workers)),
+        ]
         tasks = [asyncio.create_task(coroutine) for coroutine in work]
         stack.push_async_callback(stop_tasks, tasks)
         yield Components(
@@ -86,9 +107,27 @@ async def wire(settings: RouterSettings, l3: Provider | None = None) -> AsyncIte
             control=control,
             store=store,
             shadow=shadow,
+            analysis=analysis,
+            triggers=triggers,
             readiness=_readiness(control, store, client),
             registry=registry,
         )
+
+
+def _trigger_watch(
+    settings: RouterSettings, control: RolloutControl, registry: CollectorRegistry
+) -> TriggerWatch:
+    return TriggerWatch(
+        control,
+        rolled_back=lambda: is_rolled_back(_phase(control), latched=control.latch is not None),
+        enabled=settings.auto_rollback_enabled,
+        registry=registry,
+    )
+
+
+def _phase(control: RolloutControl) -> Phase | None:
+    document = control.routing().document
+    return None if document is None else document.phase
 
 
 def _in_shadow(control: RolloutControl) -> bool:

@@ -1,24 +1,30 @@
 """Book commands and events in protobuf."""
 
-from itertools import groupby
+from collections import defaultdict
+from decimal import Decimal
 from typing import Any, Final
 
 from lob import OrderBook
 from lob.types import (
     Accepted,
+    Allocation,
+    AssetClass,
     Cancelled,
     Event,
+    Expired,
+    Instrument,
     Level,
     OrderType,
     Reduced,
+    Refilled,
     Rejected,
     Replaced,
-    RestingOrder,
     SelfTradePrevention,
     Side,
     Submit,
     TimeInForce,
     Traded,
+    Triggered,
 )
 from touchstone.kit.rpc import SIDE_NUMBERS, SIDES, enum_numbers, look_up
 from touchstone.v1 import book_pb2 as pb
@@ -40,6 +46,23 @@ _STPS: Final = _members(
     SelfTradePrevention.NONE,
 )
 
+_ALLOCATIONS: Final = _members(
+    enum_numbers(Allocation, pb.Allocation, "ALLOCATION"), Allocation.PRICE_TIME
+)
+
+
+def instrument_from_proto(message: pb.OpenSessionRequest) -> Instrument:
+    """Return what a session trades, in whole units; `InvalidInput` for a field out of range."""
+    return Instrument(
+        symbol=message.symbol,
+        asset_class=AssetClass.EQUITY,
+        tick_size=Decimal(1),
+        lot_size=Decimal(1),
+        allocation=look_up("allocation", message.allocation, _ALLOCATIONS),
+        minimum_allocation_lots=message.minimum_allocation_lots or 1,
+        day_close_ns=message.day_close_ns,
+    )
+
 
 def submit_from_proto(message: pb.SubmitRequest) -> Submit:
     """Return the command; `InvalidInput` where an enum has no such value."""
@@ -53,82 +76,83 @@ def submit_from_proto(message: pb.SubmitRequest) -> Submit:
         post_only=message.post_only,
         participant_id=message.participant_id,
         stp=look_up("self_trade_prevention", message.self_trade_prevention, _STPS),
+        stop_ticks=message.stop_ticks if message.HasField("stop_ticks") else None,
+        display_lots=message.display_lots,
+        hidden=message.hidden,
+        expire_ns=message.expire_ns if message.HasField("expire_ns") else None,
     )
 
 
 def event_to_proto(sequence: int, event: Event) -> pb.BookEvent:
     """Return the message of one numbered event."""
-    match event:
-        case Accepted():
-            accepted = pb.Accepted(
-                order_id=event.order_id,
-                side=SIDE_NUMBERS[event.side],
-                price_ticks=event.price_ticks,
-                quantity_lots=event.quantity_lots,
-            )
-            return pb.BookEvent(sequence=sequence, accepted=accepted)
-        case Rejected():
-            rejected = pb.Rejected(order_id=event.order_id, reason=event.reason.value)
-            return pb.BookEvent(sequence=sequence, rejected=rejected)
-        case Traded():
-            traded = pb.Traded(
-                sequence=event.sequence,
-                maker_order_id=event.maker_order_id,
-                taker_order_id=event.taker_order_id,
-                price_ticks=event.price_ticks,
-                quantity_lots=event.quantity_lots,
-                aggressor_side=SIDE_NUMBERS[event.aggressor_side],
-                maker_leaves=event.maker_leaves,
-                taker_leaves=event.taker_leaves,
-            )
-            return pb.BookEvent(sequence=sequence, traded=traded)
-        case Reduced():
-            reduced = pb.Reduced(
-                order_id=event.order_id, quantity_lots=event.quantity_lots, leaves=event.leaves
-            )
-            return pb.BookEvent(sequence=sequence, reduced=reduced)
-        case Replaced():
-            replaced = pb.Replaced(
-                order_id=event.order_id,
-                price_ticks=event.price_ticks,
-                leaves=event.leaves,
-                kept_priority=event.kept_priority,
-            )
-            return pb.BookEvent(sequence=sequence, replaced=replaced)
-        case Cancelled():
-            cancelled = pb.Cancelled(
-                order_id=event.order_id,
-                quantity_lots=event.quantity_lots,
-                reason=event.reason.value,
-            )
-            return pb.BookEvent(sequence=sequence, cancelled=cancelled)
+    name, message = _EVENTS[type(event)]
+    fields = event._asdict()
+    for field in ("side", "aggressor_side"):
+        if field in fields:
+            fields[field] = SIDE_NUMBERS[fields[field]]
+    if "reason" in fields:
+        fields["reason"] = fields["reason"].value
+    return pb.BookEvent(sequence=sequence, **{name: message(**fields)})
+
+
+_EVENTS: Final[dict[type[Event], tuple[str, Any]]] = {
+    Accepted: ("accepted", pb.Accepted),
+    Rejected: ("rejected", pb.Rejected),
+    Traded: ("traded", pb.Traded),
+    Refilled: ("refilled", pb.Refilled),
+    Reduced: ("reduced", pb.Reduced),
+    Replaced: ("replaced", pb.Replaced),
+    Cancelled: ("cancelled", pb.Cancelled),
+    Expired: ("expired", pb.Expired),
+    Triggered: ("triggered", pb.Triggered),
+}
+"""The field of `BookEvent` and the message of each event; their fields have the same names."""
 
 
 def levels_to_proto(
     book: OrderBook, side: Side, levels: tuple[Level, ...], with_orders: bool
 ) -> list[pb.BookLevel]:
-    """Return the messages of a side's levels, with the orders at them where asked for."""
-    messages = [
-        pb.BookLevel(
-            price_ticks=level.price_ticks,
-            quantity_lots=level.quantity_lots,
-            order_count=level.order_count,
-        )
-        for level in levels
-    ]
-    if with_orders:
-        by_price = groupby(book.orders(side), key=_price_ticks)
-        for message, (_, orders) in zip(messages, by_price, strict=False):
-            message.orders.extend(
+    """Return the messages of a side's levels, with the orders at them where asked for.
+
+    The hidden orders of a level come after its displayed ones.
+    """
+    orders: defaultdict[int, list[pb.BookOrder]] = defaultdict(list)
+    if with_orders and levels:
+        furthest = levels[-1].price_ticks
+        for order in book.orders(side):
+            if (order.price_ticks - furthest) * side.sign < 0:
+                break
+            orders[order.price_ticks].append(
                 pb.BookOrder(
                     order_id=order.order_id,
                     leaves=order.leaves,
                     participant_id=order.participant_id,
+                    displayed_lots=order.displayed_lots,
+                    hidden=order.hidden,
+                    expire_ns=order.expire_ns,
                 )
-                for order in orders
             )
-    return messages
+    return [
+        pb.BookLevel(
+            price_ticks=level.price_ticks,
+            quantity_lots=level.quantity_lots,
+            order_count=level.order_count,
+            orders=orders[level.price_ticks],
+        )
+        for level in levels
+    ]
 
 
-def _price_ticks(order: RestingOrder) -> int:
-    return order.price_ticks
+def stops_to_proto(book: OrderBook) -> list[pb.WaitingStop]:
+    """Return the messages of the stops that wait."""
+    return [
+        pb.WaitingStop(
+            order_id=stop.order_id,
+            side=SIDE_NUMBERS[stop.side],
+            stop_ticks=stop.stop_ticks,
+            price_ticks=stop.price_ticks,
+            quantity_lots=stop.quantity_lots,
+            participant_id=stop.participant_id,
+        )
+        for stop in book.stops()
+    ]

@@ -5,8 +5,14 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from lob.errors import InvalidInput
-from lob.types import Cancel, Command, Replace, Side
-from services.simulator.book_messages import event_to_proto, levels_to_proto, submit_from_proto
+from lob.types import Cancel, Command, Reduce, Replace, Side
+from services.simulator.book_messages import (
+    event_to_proto,
+    instrument_from_proto,
+    levels_to_proto,
+    stops_to_proto,
+    submit_from_proto,
+)
 from services.simulator.faults import answering
 from services.simulator.replays import Replays
 from services.simulator.sessions import Sessions
@@ -29,7 +35,7 @@ class BookServicer(book_pb2_grpc.BookServiceServicer):
     ) -> pb.OpenSessionResponse:
         """Open a session with an empty book."""
         async with answering(context):
-            session = self._sessions.open(request.symbol)
+            session = self._sessions.open(request.symbol, instrument_from_proto(request))
             return pb.OpenSessionResponse(
                 session_id=session.session_id,
                 idle_timeout_seconds=self._sessions.limits.idle_seconds,
@@ -57,6 +63,19 @@ class BookServicer(book_pb2_grpc.BookServiceServicer):
             return self._apply(request.session_id, Cancel(request.order_id))
         raise AssertionError
 
+    async def Reduce(self, request: pb.ReduceRequest, context: Any) -> pb.CommandResponse:  # noqa: N802
+        """Take lots off an order."""
+        async with answering(context):
+            return self._apply(request.session_id, Reduce(request.order_id, request.quantity_lots))
+        raise AssertionError
+
+    async def Advance(self, request: pb.AdvanceRequest, context: Any) -> pb.CommandResponse:  # noqa: N802
+        """Move a session's time on."""
+        async with answering(context):
+            events = self._sessions.advance(request.session_id, request.now_ns)
+            return pb.CommandResponse(events=[event_to_proto(*event) for event in events])
+        raise AssertionError
+
     async def Replace(self, request: pb.ReplaceRequest, context: Any) -> pb.CommandResponse:  # noqa: N802
         """Replace a resting order."""
         async with answering(context):
@@ -77,6 +96,8 @@ class BookServicer(book_pb2_grpc.BookServiceServicer):
                 asks=levels_to_proto(book, Side.SELL, asks, request.orders),
                 sequence=session.sequence,
                 state_hash=book.state_hash() if request.state_hash else None,
+                stops=stops_to_proto(book) if request.orders else (),
+                now_ns=book.now_ns,
             )
         raise AssertionError
 

@@ -2,13 +2,22 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from lob import OrderBook
 from lob.errors import Conflict, InvalidInput, InvariantViolation, NotFound, Overloaded
-from lob.types import Command, Event, Submit
+from lob.types import (
+    Accepted,
+    Cancelled,
+    Command,
+    Event,
+    Expired,
+    Instrument,
+    Submit,
+    Triggered,
+)
 from services.simulator.metrics import SimulatorMetrics
 
 MAX_SYMBOL_LENGTH: Final = 64
@@ -79,15 +88,23 @@ class Subscription:
 class Session:
     """One caller's book and its listeners."""
 
-    def __init__(self, session_id: str, symbol: str, limits: Limits, now: float) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        symbol: str,
+        instrument: Instrument | None,
+        limits: Limits,
+        now: float,
+    ) -> None:
         self.session_id = session_id
         self.symbol = symbol
-        self.book = OrderBook()
+        self.book = OrderBook(instrument)
         self.sequence = 0
         self.used_at = now
         self._limits = limits
         self._subscriptions: set[Subscription] = set()
         self._broken = False
+        self._waiting: set[int] = set()
 
     def apply(self, command: Command) -> tuple[list[Numbered], int]:
         """Apply a command; return its numbered events, and how many listeners were cut off.
@@ -96,14 +113,25 @@ class Session:
             Overloaded: the book is full of orders.
             Conflict: the book stopped on an invariant violation.
         """
+        live = len(self.book) + len(self._waiting)
+        if isinstance(command, Submit) and live >= self._limits.orders_per_session:
+            raise Overloaded(f"{live} orders are live; allowed: {self._limits.orders_per_session}")
+        numbered_events = self._publish(lambda: self.book.apply(command))
+        self._count_waiting(command, numbered_events[0])
+        return numbered_events
+
+    def advance(self, now_ns: int) -> tuple[list[Numbered], int]:
+        """Move the book's time on; return as `apply` does. `InvalidInput` for an earlier one."""
+        numbered_events = self._publish(lambda: self.book.advance(now_ns))
+        self._count_waiting(None, numbered_events[0])
+        return numbered_events
+
+    def _publish(self, act: Callable[[], Sequence[Event]]) -> tuple[list[Numbered], int]:
+        """Act on the book; number the events and hand them to the listeners."""
         if self._broken:
             raise Conflict(f"session {self.session_id}: stopped on an invariant violation")
-        if isinstance(command, Submit) and len(self.book) >= self._limits.orders_per_session:
-            raise Overloaded(
-                f"{len(self.book)} orders rest; allowed: {self._limits.orders_per_session}"
-            )
         try:
-            events = self.book.apply(command)
+            events = act()
         except InvariantViolation:
             self._broken = True
             raise
@@ -118,6 +146,16 @@ class Session:
         }
         self._subscriptions -= cut_off
         return numbered, len(cut_off)
+
+    def _count_waiting(self, command: Command | None, numbered: list[Numbered]) -> None:
+        """Keep the ids of the stops that wait, which count as live orders."""
+        events = [event for _, event in numbered]
+        stop = isinstance(command, Submit) and command.stop_ticks is not None
+        if stop and command is not None and isinstance(events[0], Accepted):
+            self._waiting.add(command.order_id)
+        for event in events:
+            if isinstance(event, Triggered | Cancelled | Expired):
+                self._waiting.discard(event.order_id)
 
     def subscribe(self) -> Subscription:
         """Return a new subscription from now on; `Overloaded` beyond the bound."""
@@ -153,7 +191,7 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, symbol: str) -> Session:
+    def open(self, symbol: str, instrument: Instrument | None = None) -> Session:
         """Open a session with an empty book.
 
         Raises:
@@ -166,7 +204,7 @@ class Sessions:
         self.expire()
         if len(self._sessions) >= self.limits.sessions:
             raise Overloaded(f"{len(self._sessions)} sessions; allowed: {self.limits.sessions}")
-        session = Session(secrets.token_hex(16), symbol, self.limits, self._clock())
+        session = Session(secrets.token_hex(16), symbol, instrument, self.limits, self._clock())
         self._sessions[session.session_id] = session
         self._count()
         return session
@@ -182,7 +220,14 @@ class Sessions:
 
     def apply(self, session_id: str, command: Command) -> list[Numbered]:
         """Apply a command in a session and return its numbered events."""
-        events, cut_off = self.get(session_id).apply(command)
+        return self._counted(self.get(session_id).apply(command))
+
+    def advance(self, session_id: str, now_ns: int) -> list[Numbered]:
+        """Move a session's time on and return the numbered events of what expired."""
+        return self._counted(self.get(session_id).advance(now_ns))
+
+    def _counted(self, outcome: tuple[list[Numbered], int]) -> list[Numbered]:
+        events, cut_off = outcome
         if cut_off:
             self._metrics.cut_off.inc(cut_off)
         return events

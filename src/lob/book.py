@@ -1,15 +1,27 @@
-"""The order book: price-time priority, read as a rulebook.
+"""The order book, read as a rulebook: `docs/rulebook.md` numbers its rules.
 
 This is the reference. A command changes the book and returns the events that say how; a refused
-command changes nothing and returns one `Rejected`. What rests, and what a feed reports, is in
-`lob.resting`.
+command changes nothing and returns one `Rejected`. How orders trade is in `lob.matching`, what a
+feed reports in `lob.resting`, what can be asked in `lob.questions`, many messages at once in
+`lob.bulk`.
 """
 
-from typing import Final
+from collections import deque
+from typing import Final, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lob.bulk import CompiledTape, apply_messages, apply_tape
+from lob.entry import STOP_TYPES, field_refusal, rests_in_book
 from lob.errors import InvalidInput
-from lob.ladder import Ladder, LiveOrder
-from lob.resting import RestingBook, is_int64, overflows, require_int64
+from lob.expiry import next_day_close
+from lob.faults import is_int64, require_int64, require_word
+from lob.ladder import Ladder, LiveOrder, live_order
+from lob.matching import MatchingBook
+from lob.messages import Array
+from lob.resting import overflows
+from lob.stops import Stop
 from lob.types import (
     INT64_MAX,
     Accepted,
@@ -18,7 +30,7 @@ from lob.types import (
     CancelReason,
     Command,
     Event,
-    Level,
+    Expired,
     OrderType,
     Reduce,
     Reduced,
@@ -31,24 +43,21 @@ from lob.types import (
     Submit,
     TimeInForce,
     Traded,
+    Triggered,
     Walk,
 )
-
-_WORDS: Final = {
-    "order_type": frozenset(OrderType),
-    "time_in_force": frozenset(TimeInForce),
-    "stp": frozenset(SelfTradePrevention),
-}
+from lob.walking import walk_ladder
 
 _ANY_PRICE: Final = INT64_MAX + 1
 """The limit key of an order without a limit: no level lies beyond it."""
 
 
-class OrderBook(RestingBook):
+class OrderBook(MatchingBook):
     """Hold one instrument's resting orders and match new ones against them.
 
     An order id is unique among live orders. Levels are found in O(1) and made or dropped in
-    O(log levels); within a level everything but `queue_position` is O(1).
+    O(log levels); within a level everything but an untracked `queue_position` is O(1) (under
+    pro-rata, an aggressor is O(orders at the level)).
 
     >>> book = OrderBook()
     >>> _ = book.submit(1, Side.SELL, 5, 101)
@@ -61,27 +70,47 @@ class OrderBook(RestingBook):
 
     # ---------------------------------------------------------------- commands
 
-    def apply(self, command: Command) -> tuple[Event, ...]:
-        """Carry out one command and return its events, in the order they happened."""
+    @overload
+    def apply(self, command: Command) -> tuple[Event, ...]: ...
+
+    @overload
+    def apply(
+        self,
+        command: Array,
+        *,
+        participants: NDArray[np.int64] | None = None,
+        strict: bool = True,
+    ) -> Array: ...
+
+    @overload
+    def apply(self, command: CompiledTape) -> Array: ...
+
+    def apply(
+        self,
+        command: Command | Array | CompiledTape,
+        *,
+        participants: NDArray[np.int64] | None = None,
+        strict: bool = True,
+    ) -> tuple[Event, ...] | Array:
+        """Carry out one command and return its events, in the order they happened.
+
+        Or carry out an array of `MESSAGE_DTYPE`, or a tape compiled of one, and return its trades
+        (rules 39 and 40); `last_apply` has its refusals. `participants` names the participant of
+        each row. Raises as rule 39 says.
+        """
         match command:
             case Submit():
-                return self.submit(
-                    command.order_id,
-                    command.side,
-                    command.quantity_lots,
-                    command.price_ticks,
-                    order_type=command.order_type,
-                    time_in_force=command.time_in_force,
-                    post_only=command.post_only,
-                    participant_id=command.participant_id,
-                    stp=command.stp,
-                )
+                return self._submit(command)
             case Cancel():
                 return self.cancel(command.order_id)
             case Reduce():
                 return self.reduce(command.order_id, command.quantity_lots)
             case Replace():
                 return self.replace(command.order_id, command.price_ticks, command.quantity_lots)
+            case CompiledTape():
+                return apply_tape(self, command)
+            case _:
+                return apply_messages(self, command, participants, strict=strict)
 
     def submit(
         self,
@@ -95,96 +124,106 @@ class OrderBook(RestingBook):
         post_only: bool = False,
         participant_id: int = 0,
         stp: SelfTradePrevention = SelfTradePrevention.NONE,
+        stop_ticks: int | None = None,
+        display_lots: int = 0,
+        hidden: bool = False,
+        expire_ns: int | None = None,
     ) -> tuple[Event, ...]:
-        """Take a new order: trade what crosses, then rest or cancel the remainder.
+        """Take a new order: trade what crosses, then rest or cancel the remainder; or let it wait.
 
-        It is refused whole where a field is out of range, a post-only order would trade or could
-        not rest, or a FOK order could not trade in full. A word that is no order type, time in
-        force or self-trade mode is `InvalidInput`: it must not be taken for another one.
+        It is refused whole by rule 22. A word that is no order type, time in force or self-trade
+        mode is `InvalidInput`: it must not be taken for another one.
         """
-        _require_word("order_type", order_type)
-        _require_word("time_in_force", time_in_force)
-        _require_word("stp", stp)
-        own, opposite = self._ladders(side)
-        is_limit = order_type == OrderType.LIMIT
-        rests = is_limit and time_in_force == TimeInForce.GTC
-        taker = LiveOrder(order_id, quantity_lots, participant_id, stp, post_only)
-        reason = self._field_refusal(taker, price_ticks, is_limit)
-        if reason is not None:
-            return (Rejected(order_id, reason),)
-        limit_key = _ANY_PRICE if price_ticks is None else opposite.sign * price_ticks
-        crosses = opposite.best is not None and opposite.best.key <= limit_key
-        if post_only and (crosses or not rests):
-            return (Rejected(order_id, _post_only_refusal(rests)),)
-        if time_in_force == TimeInForce.FOK:
-            fillable = _walk(opposite, quantity_lots, limit_key, participant_id, stp)
-            if fillable.quantity_lots < quantity_lots:
-                return (Rejected(order_id, RejectReason.FOK_NOT_FILLABLE),)
-        rest_ticks = price_ticks or 0  # a market order has no price, and never rests
-        if rests and overflows(own, rest_ticks, quantity_lots):
-            return (Rejected(order_id, RejectReason.LEVEL_FULL),)
-
-        events: list[Event] = [Accepted(order_id, side, price_ticks, quantity_lots)]
-        if crosses:
-            self._match(taker, opposite, limit_key, events)
-        if taker.leaves and rests:
-            self._rest(taker, own, rest_ticks)
-        elif taker.leaves:
-            why = CancelReason.IOC_REMAINDER if is_limit else CancelReason.MARKET_REMAINDER
-            events.append(Cancelled(order_id, taker.leaves, why))
-        return tuple(events)
+        return self._submit(
+            Submit(
+                order_id,
+                side,
+                quantity_lots,
+                price_ticks,
+                order_type,
+                time_in_force,
+                post_only,
+                participant_id,
+                stp,
+                stop_ticks,
+                display_lots,
+                hidden,
+                expire_ns,
+            )
+        )
 
     def cancel(self, order_id: int) -> tuple[Event, ...]:
-        """Take a resting order out of the book. O(1)."""
+        """Take a resting order, or a stop that waits, out of the book. O(1)."""
         order = self._find(order_id)
-        if order is None:
-            return (self._unknown(order_id),)
-        self._remove(order)
-        return (Cancelled(order_id, order.leaves, CancelReason.REQUESTED),)
+        if order is not None:
+            self._remove(order)
+            return (Cancelled(order_id, order.leaves, CancelReason.REQUESTED),)
+        stop = self._find_stop(order_id)
+        if stop is not None:
+            self._unwait(stop)
+            return (Cancelled(order_id, stop.order.queued, CancelReason.REQUESTED),)
+        return (_unknown(order_id),)
 
     def reduce(self, order_id: int, quantity_lots: int) -> tuple[Event, ...]:
-        """Take lots off a resting order, which keeps its place; all of them cancels it. O(1)."""
-        order = self._find(order_id)
-        if order is None:
-            return (self._unknown(order_id),)
+        """Take lots off an order, which keeps its place; all of them cancels it. O(1)."""
+        order, stop = self._find(order_id), self._find_stop(order_id)
+        if order is not None:
+            leaves = order.leaves
+        elif stop is not None:
+            leaves = stop.order.queued
+        else:
+            return (_unknown(order_id),)
         if not is_int64(quantity_lots):
             return (Rejected(order_id, RejectReason.INVALID_QUANTITY),)
-        if quantity_lots >= order.leaves:
+        if quantity_lots >= leaves:
             return self.cancel(order_id)
-        self._take(order, quantity_lots)
-        return (Reduced(order_id, quantity_lots, order.leaves),)
+        if order is not None:
+            self._take_off(order, quantity_lots)
+        elif stop is not None:
+            stop.order.queued -= quantity_lots
+        return (Reduced(order_id, quantity_lots, leaves - quantity_lots),)
 
     def replace(self, order_id: int, price_ticks: int, quantity_lots: int) -> tuple[Event, ...]:
         """Give a resting order a new price and new leaves.
 
         Same price and no more lots: it keeps its place. Anything else: it leaves the book and
-        comes back as a new arrival with its own id, participant, post-only flag and self-trade
-        mode. A refused replace leaves the order as it was.
+        comes back as a new arrival with its own id, participant, display, expiry, post-only flag
+        and self-trade mode. A refused replace leaves the order as it was.
         """
         order = self._find(order_id)
         if order is None:
-            return (self._unknown(order_id),)
-        level = order.level
-        own, opposite = self._ladders(level.ladder.side)
+            waits = self._find_stop(order_id) is not None
+            stop_refused = Rejected(order_id, RejectReason.STOP_NOT_TRIGGERED)
+            return (stop_refused if waits else _unknown(order_id),)
         if not is_int64(quantity_lots):
             return (Rejected(order_id, RejectReason.INVALID_QUANTITY),)
         if not is_int64(price_ticks):
             return (Rejected(order_id, RejectReason.INVALID_PRICE),)
-        if price_ticks == level.price_ticks and quantity_lots <= order.leaves:
-            self._take(order, order.leaves - quantity_lots)
+        leaves = order.leaves
+        if price_ticks == order.level.price_ticks and quantity_lots <= leaves:
+            self._take_off(order, leaves - quantity_lots)
             return (Replaced(order_id, price_ticks, quantity_lots, kept_priority=True),)
-        limit_key = opposite.sign * price_ticks
-        crosses = opposite.best is not None and opposite.best.key <= limit_key
-        reason = self._move_refusal(order, price_ticks, quantity_lots, crosses)
-        if reason is not None:
-            return (Rejected(order_id, reason),)
-        self._remove(order)
-        order.leaves = quantity_lots
-        events: list[Event] = [Replaced(order_id, price_ticks, quantity_lots, kept_priority=False)]
-        if crosses:
-            self._match(order, opposite, limit_key, events)
-        if order.leaves:
-            self._rest(order, own, price_ticks)
+        return self._move(order, price_ticks, quantity_lots)
+
+    def advance(self, now_ns: int) -> tuple[Event, ...]:
+        """Move the book's time on; return an `Expired` for each order whose time is over.
+
+        They come by `expire_ns`, then by id. `InvalidInput` for a time before the book's own.
+        """
+        if type(now_ns) is not int or not self._now_ns <= now_ns <= INT64_MAX:
+            allowed = f"a whole number, {self._now_ns}..{INT64_MAX}"
+            raise InvalidInput(f"now_ns: {now_ns!r}; allowed: {allowed}")
+        self._now_ns = now_ns
+        events: list[Event] = []
+        for order_id in self._expiries.due(now_ns):
+            order = self._orders.get(order_id)
+            stop = self._stops.get(order_id)
+            if order is not None:
+                self._remove(order)
+                events.append(Expired(order_id, order.leaves))
+            elif stop is not None:
+                self._unwait(stop)
+                events.append(Expired(order_id, stop.order.queued))
         return tuple(events)
 
     def walk(
@@ -198,158 +237,193 @@ class OrderBook(RestingBook):
     ) -> Walk:
         """Return what an aggressor of `side` would get now, without touching anything.
 
-        It is what an IOC order of the same quantity, limit, participant and mode trades. Raises
-        `InvalidInput` for a bad quantity, limit or mode. O(levels reached + orders at the last).
+        It is what an IOC order of the same quantity, limit, participant and mode trades, hidden
+        lots and reserves included. Raises `InvalidInput` for a bad quantity, limit or mode.
+        O(levels reached); with a mode and a participant, O(orders reached).
         """
         require_int64("quantity_lots", quantity_lots)
-        _require_word("stp", stp)
+        mode = require_word("stp", stp)
         _, opposite = self._ladders(side)
-        limit_key = _ANY_PRICE
         if limit_ticks is not None:
             require_int64("limit_ticks", limit_ticks)
-            limit_key = opposite.sign * limit_ticks
-        return _walk(opposite, quantity_lots, limit_key, participant_id, stp)
+        limit_key = _limit_key(opposite, limit_ticks)
+        return self._walk(opposite, quantity_lots, limit_key, mode, participant_id)
 
-    # ---------------------------------------------------------------- inside
+    # ---------------------------------------------------------------- an order arrives
 
-    def _field_refusal(
-        self, taker: LiveOrder, price_ticks: int | None, is_limit: bool
-    ) -> RejectReason | None:
-        """Return what is wrong with a new order whatever rests against it."""
-        if not is_int64(taker.order_id):
-            return RejectReason.INVALID_ORDER_ID
-        if not is_int64(taker.leaves):
-            return RejectReason.INVALID_QUANTITY
-        if not (is_int64(price_ticks) if is_limit else price_ticks is None):
-            return RejectReason.INVALID_PRICE
-        participant_id = taker.participant_id
-        if not is_int64(participant_id) and (type(participant_id) is not int or participant_id):
-            return RejectReason.INVALID_PARTICIPANT_ID
-        if taker.order_id in self._orders:
-            return RejectReason.DUPLICATE_ORDER_ID
-        return None
-
-    def _move_refusal(
-        self, order: LiveOrder, price_ticks: int, quantity_lots: int, crosses: bool
-    ) -> RejectReason | None:
-        """Return what forbids an order to leave its place for another."""
-        if crosses and order.post_only:
-            return RejectReason.POST_ONLY_WOULD_CROSS
-        level = order.level
-        already_there = order.leaves if price_ticks == level.price_ticks else 0
-        if overflows(level.ladder, price_ticks, quantity_lots - already_there):
-            return RejectReason.LEVEL_FULL
-        return None
-
-    def _unknown(self, order_id: int) -> Rejected:
-        known = is_int64(order_id)
-        reason = RejectReason.UNKNOWN_ORDER if known else RejectReason.INVALID_ORDER_ID
-        return Rejected(order_id, reason)
-
-    def _match(
-        self, taker: LiveOrder, opposite: Ladder, limit_key: int, events: list[Event]
-    ) -> None:
-        """Trade `taker` against the touch until it is spent, stopped, or no price is left."""
-        guards = taker.stp != SelfTradePrevention.NONE and taker.participant_id != 0
-        aggressor_side = opposite.side.opposite
-        while taker.leaves:
-            level = opposite.best
-            if level is None or level.key > limit_key:
-                return
-            maker = next(iter(level.orders.values()))
-            if guards and maker.participant_id == taker.participant_id:
-                self._prevent_self_trade(taker, maker, events)
-                continue
-            lots = min(taker.leaves, maker.leaves)
-            taker.leaves -= lots
-            self._trade_sequence += 1
-            events.append(
-                Traded(
-                    self._trade_sequence,
-                    maker.order_id,
-                    taker.order_id,
-                    level.price_ticks,
-                    lots,
-                    aggressor_side,
-                    maker.leaves - lots,
-                    taker.leaves,
-                )
-            )
-            if lots == maker.leaves:
-                self._remove(maker)
-            else:
-                self._take(maker, lots)
-
-    def _prevent_self_trade(self, taker: LiveOrder, maker: LiveOrder, events: list[Event]) -> None:
-        """Apply the aggressor's mode to two orders of one participant."""
-        why = CancelReason.SELF_TRADE
-        mode = taker.stp
-        if mode == SelfTradePrevention.DECREMENT_AND_CANCEL:
-            lots = min(taker.leaves, maker.leaves)
-            if lots < maker.leaves:
-                self._take(maker, lots)
-                events.append(Reduced(maker.order_id, lots, maker.leaves))
-            else:
-                self._remove(maker)
-                events.append(Cancelled(maker.order_id, lots, why))
-            taker.leaves -= lots
-            if taker.leaves:
-                events.append(Reduced(taker.order_id, lots, taker.leaves))
-            else:
-                events.append(Cancelled(taker.order_id, lots, why))
-            return
-        if mode != SelfTradePrevention.CANCEL_NEWEST:
-            self._remove(maker)
-            events.append(Cancelled(maker.order_id, maker.leaves, why))
-        if mode != SelfTradePrevention.CANCEL_OLDEST:
-            events.append(Cancelled(taker.order_id, taker.leaves, why))
-            taker.leaves = 0  # stopped for good: neither this level nor any other, and no rest
-
-
-def _require_word(name: str, word: str) -> None:
-    allowed = _WORDS[name]
-    if word not in allowed:
-        raise InvalidInput(f"{name}: {word!r}; allowed: {', '.join(sorted(allowed))}")
-
-
-def _post_only_refusal(rests: bool) -> RejectReason:
-    return RejectReason.POST_ONLY_WOULD_CROSS if rests else RejectReason.POST_ONLY_NEEDS_RESTING
-
-
-def _walk(
-    opposite: Ladder,
-    quantity_lots: int,
-    limit_key: int,
-    participant_id: int,
-    stp: SelfTradePrevention,
-) -> Walk:
-    """Add up what `_match` would trade, changing nothing."""
-    guards = stp != SelfTradePrevention.NONE and participant_id != 0
-    wanted, cost, worst = quantity_lots, 0, None
-    levels: list[Level] = []
-    for level in opposite:
-        if not wanted or level.key > limit_key:
-            break
-        taken = count = 0
-        if not guards and level.total_lots <= wanted:
-            taken, count = level.total_lots, len(level.orders)
-            wanted -= taken
+    def _submit(self, asked: Submit) -> tuple[Event, ...]:
+        order_id = asked.order_id
+        for name in ("order_type", "time_in_force", "stp"):
+            require_word(name, getattr(asked, name))
+        own, opposite = self._ladders(asked.side)
+        reason = field_refusal(asked, self._now_ns)
+        if reason is None and self._is_live(order_id):
+            reason = RejectReason.DUPLICATE_ORDER_ID
+        if reason is None and asked.post_only and not rests_in_book(asked):
+            reason = RejectReason.POST_ONLY_NEEDS_RESTING
+        if reason is not None:
+            return (Rejected(order_id, reason),)
+        taker = self._live(asked)
+        accepted = Accepted(order_id, own.side, asked.price_ticks, asked.quantity_lots)
+        events: list[Event] = [accepted]
+        if asked.order_type in STOP_TYPES:
+            self._wait(taker, own.side, asked, events)
         else:
-            for maker in level.orders.values():
-                if not wanted:
+            limit_key = _limit_key(opposite, asked.price_ticks)
+            reason = self._arrival_refusal(taker, own, limit_key, asked)
+            if reason is not None:
+                return (Rejected(order_id, reason),)
+            self._act(taker, own, limit_key, asked, events)
+        return self._settled(events)
+
+    def _live(self, asked: Submit) -> LiveOrder:
+        """Return the order that a submit asks for, all its lots in `queued`."""
+        expire_ns = asked.expire_ns or 0
+        if asked.time_in_force == TimeInForce.DAY:
+            close_ns = 0 if self.instrument is None else self.instrument.day_close_ns
+            expire_ns = next_day_close(self._now_ns, close_ns)
+        iceberg = 0 < asked.display_lots < asked.quantity_lots
+        return live_order(
+            asked.order_id,
+            asked.quantity_lots,
+            asked.participant_id,
+            stp=require_word("stp", asked.stp),
+            post_only=asked.post_only,
+            display_lots=asked.display_lots if iceberg else 0,
+            hidden=asked.hidden,
+            expire_ns=expire_ns,
+        )
+
+    def _arrival_refusal(
+        self, taker: LiveOrder, own: Ladder, limit_key: int, asked: Submit
+    ) -> RejectReason | None:
+        """Return what forbids an order to act, as the book stands."""
+        opposite = self._asks if own is self._bids else self._bids
+        if taker.post_only and opposite.best is not None and opposite.best.key <= limit_key:
+            return RejectReason.POST_ONLY_WOULD_CROSS
+        if asked.time_in_force == TimeInForce.FOK:
+            walk = self._walk(opposite, taker.queued, limit_key, taker.stp, taker.participant_id)
+            if walk.quantity_lots < taker.queued:
+                return RejectReason.FOK_NOT_FILLABLE
+        price_ticks = asked.price_ticks
+        if price_ticks is not None and rests_in_book(asked):
+            return RejectReason.LEVEL_FULL if overflows(own, price_ticks, taker.queued) else None
+        return None
+
+    def _act(
+        self, taker: LiveOrder, own: Ladder, limit_key: int, asked: Submit, events: list[Event]
+    ) -> None:
+        """Trade what crosses; then rest or cancel the remainder (rules 3-5)."""
+        opposite = self._asks if own is self._bids else self._bids
+        self._match(taker, opposite, limit_key, events)
+        if not taker.queued:
+            return
+        price_ticks = asked.price_ticks
+        if price_ticks is not None and rests_in_book(asked):
+            taker.show(taker.queued)
+            self._rest(taker, own, price_ticks)
+        else:
+            market = price_ticks is None
+            why = CancelReason.MARKET_REMAINDER if market else CancelReason.IOC_REMAINDER
+            events.append(Cancelled(taker.order_id, taker.queued, why))
+
+    def _move(self, order: LiveOrder, price_ticks: int, quantity_lots: int) -> tuple[Event, ...]:
+        """Let a resting order arrive anew (rules 14 and 15)."""
+        order_id = order.order_id
+        own, opposite = self._ladders(order.level.ladder.side)
+        limit_key = _limit_key(opposite, price_ticks)
+        crosses = opposite.best is not None and opposite.best.key <= limit_key
+        reason = self._full_there(order, price_ticks, quantity_lots)
+        if crosses and order.post_only:
+            reason = RejectReason.POST_ONLY_WOULD_CROSS
+        if reason is not None:
+            return (Rejected(order_id, reason),)
+        self._lift(order)
+        order.arm(quantity_lots)
+        events: list[Event] = [Replaced(order_id, price_ticks, quantity_lots, kept_priority=False)]
+        self._match(order, opposite, limit_key, events)
+        if order.queued:
+            order.show(order.queued)
+            self._rest(order, own, price_ticks)
+        else:
+            self._tracker.drop(order_id)
+        return self._settled(events)
+
+    def _walk(
+        self,
+        opposite: Ladder,
+        lots: int,
+        limit_key: int,
+        stp: SelfTradePrevention,
+        participant_id: int,
+    ) -> Walk:
+        return walk_ladder(
+            opposite,
+            lots,
+            limit_key,
+            participant_id=participant_id,
+            stp=stp,
+            pro_rata=self._pro_rata,
+        )
+
+    # ---------------------------------------------------------------- stops
+
+    def _wait(self, order: LiveOrder, side: Side, asked: Submit, events: list[Event]) -> None:
+        """Let a stop wait, or trigger it where the last trade is there already (rule 31)."""
+        stop = Stop(order, side, asked)
+        if stop.reached(self._last_trade_ticks):
+            self._trigger(stop, events)
+            return
+        self._stops.add(stop)
+        if order.expire_ns:
+            self._expiries.add(order.expire_ns, order.order_id)
+
+    def _unwait(self, stop: Stop) -> None:
+        """Take a waiting stop out."""
+        self._stops.remove(stop)
+        order = stop.order
+        if order.expire_ns:
+            self._expiries.remove(order.expire_ns, order.order_id)
+
+    def _trigger(self, stop: Stop, events: list[Event]) -> None:
+        """Let a stop act as a new MARKET or LIMIT order does (rule 32)."""
+        taker, asked = stop.order, stop.triggered()
+        events.append(Triggered(taker.order_id, stop.stop_ticks))
+        own, opposite = self._ladders(stop.side)
+        limit_key = _limit_key(opposite, asked.price_ticks)
+        reason = self._arrival_refusal(taker, own, limit_key, asked)
+        if reason is not None:
+            events.append(Cancelled(taker.order_id, taker.queued, CancelReason(reason.value)))
+        else:
+            self._act(taker, own, limit_key, asked, events)
+
+    def _settled(self, events: list[Event]) -> tuple[Event, ...]:
+        """Release the stops that a command's trades reached, and what those reach (rule 33)."""
+        if self._stops:
+            released: deque[Stop] = deque()
+            seen = 0
+            while True:
+                fresh = [e.price_ticks for e in events[seen:] if isinstance(e, Traded)]
+                seen = len(events)
+                if fresh:
+                    for stop in self._stops.reached(max(fresh), min(fresh)):
+                        self._unwait(stop)
+                        released.append(stop)
+                if not released:
                     break
-                if guards and maker.participant_id == participant_id:
-                    if stp == SelfTradePrevention.CANCEL_OLDEST:
-                        continue
-                    if stp == SelfTradePrevention.DECREMENT_AND_CANCEL:
-                        wanted -= min(wanted, maker.leaves)
-                        continue
-                    wanted = 0  # the aggressor is cancelled here, for good
-                    break
-                lots = min(wanted, maker.leaves)
-                taken, count, wanted = taken + lots, count + 1, wanted - lots
-        if taken:
-            worst = level.price_ticks
-            cost += taken * worst
-            levels.append(Level(worst, taken, count))
-    return Walk(sum(level.quantity_lots for level in levels), cost, worst, tuple(levels))
+                self._trigger(released.popleft(), events)
+        return tuple(events)
+
+    def _find_stop(self, order_id: int) -> Stop | None:
+        return self._stops.get(order_id) if type(order_id) is int else None
+
+
+def _limit_key(opposite: Ladder, limit_ticks: int | None) -> int:
+    """Return the last key of the other side that a limit reaches."""
+    return _ANY_PRICE if limit_ticks is None else opposite.sign * limit_ticks
+
+
+def _unknown(order_id: int) -> Rejected:
+    known = is_int64(order_id)
+    reason = RejectReason.UNKNOWN_ORDER if known else RejectReason.INVALID_ORDER_ID
+    return Rejected(order_id, reason)

@@ -2,12 +2,13 @@
 
 Two clocks: the client sends and hears on its own time, the exchange acts on the exchange's. An
 order sent at t acts at t + order + exchange latency, after every background event up to then; its
-answer is known a fill latency later. Messages of one session do not overtake one another. The
+answer is known a fill latency later. The book's time is the exchange's, so that orders expire at
+theirs. Messages of one session do not overtake one another. The
 client's own delayed picture of the market (feed latency) is not modelled here.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Generic, TypeVar
@@ -21,6 +22,7 @@ from lob.types import (
     Cancelled,
     Command,
     Event,
+    Expired,
     Level,
     QueuePosition,
     Rejected,
@@ -106,7 +108,7 @@ class Arrival:
     touch_when_sent: tuple[Level | None, Level | None]
     touch_on_arrival: tuple[Level | None, Level | None]
     queue_ahead: QueuePosition | None
-    events: tuple[Event, ...]
+    events: Sequence[Event]
 
 
 class Sent:
@@ -137,6 +139,14 @@ class Notice:
     event: Event
     happened_ns: int
     known_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Wake the engine when an order of the client's expires, so that it hears of it in time."""
+
+    order_id: int
+    expire_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +181,10 @@ class MatchingEngine:
         self.volatility_ratio = 1.0
         self.background_count = 0
         self._background = background
-        self._queue: EventQueue[Command | Sent | Notice] = EventQueue(max_events)
+        self._queue: EventQueue[Command | Sent | Notice | Closing] = EventQueue(max_events)
         self._max_tracked_orders = max_tracked_orders
         self._own: set[int] = set()
+        self._closings: set[Closing] = set()
         self._last_arrival_ns = clock.now_ns()
         self._last_known_ns = clock.now_ns()
         self._pull()
@@ -191,7 +202,7 @@ class MatchingEngine:
         arrival_ns = max(now_ns + order_ns + exchange_ns, self._last_arrival_ns)
         sent = Sent(command, now_ns, (order_ns, exchange_ns), self.background_count, self._touch())
         self._queue.push(arrival_ns, Priority.ORDER_ARRIVAL, sent)
-        if tracked and order_id not in self.book:
+        if tracked and not self._lives(order_id):
             self._own.add(order_id)
         self._last_arrival_ns = arrival_ns
         return sent
@@ -204,6 +215,7 @@ class MatchingEngine:
             if notice is not None:
                 heard.append(notice)
         self.clock.set(time_ns)
+        self._expire()
         return tuple(heard)
 
     def execute(self, command: Command, wait_ns: int = 0) -> Execution:
@@ -225,10 +237,13 @@ class MatchingEngine:
     def _happen(self) -> Notice | None:
         time_ns, _, payload = self._queue.pop()
         self.clock.set(time_ns)
+        self._expire()
         if isinstance(payload, Notice):
             return payload
         if isinstance(payload, Sent):
             self._arrive(payload)
+        elif isinstance(payload, Closing):
+            self._closings.discard(payload)
         else:
             self.background_count += 1
             self._tell(self.book.apply(payload), None)
@@ -255,8 +270,36 @@ class MatchingEngine:
             events=events,
         )
         self._tell(events, order_id)
+        self._wake_for(order_id)
 
-    def _tell(self, events: tuple[Event, ...], sender_order_id: int | None) -> None:
+    def _expire(self) -> None:
+        """Bring the book to the exchange's time; tell the client what of its own has expired."""
+        now_ns = self.clock.now_ns()
+        if now_ns > self.book.now_ns:
+            self._tell(self.book.advance(now_ns), None)
+
+    def _wake_for(self, order_id: int) -> None:
+        """Be there when an order of the client's expires."""
+        if order_id not in self._own:
+            return
+        resting = self.book.order(order_id)
+        waiting = None if resting is not None else self._stop(order_id)
+        live = resting if waiting is None else waiting
+        if live is None or live.expire_ns is None:
+            return
+        closing = Closing(order_id, live.expire_ns)
+        if closing not in self._closings:  # a replaced order keeps its time
+            self._closings.add(closing)
+            self._queue.push(closing.expire_ns, Priority.TIMER, closing)
+
+    def _stop(self, order_id: int) -> Submit | None:
+        return next((stop for stop in self.book.stops() if stop.order_id == order_id), None)
+
+    def _lives(self, order_id: int) -> bool:
+        """Say whether an order rests, or waits as a stop."""
+        return order_id in self.book or self._stop(order_id) is not None
+
+    def _tell(self, events: Sequence[Event], sender_order_id: int | None) -> None:
         """Queue a notice of each event that concerns the client's orders or its command."""
         for event in events:
             ids = (
@@ -275,14 +318,15 @@ class MatchingEngine:
             self._forget_ended(event)
 
     def _forget_ended(self, event: Event) -> None:
-        """Stop tracking what no longer rests; called once the event's command has acted."""
-        if isinstance(event, Traded | Cancelled | Rejected):
+        """Stop tracking what no longer lives; called once the event's command has acted."""
+        if isinstance(event, Traded | Cancelled | Rejected | Expired):
             ids = (
                 (event.maker_order_id, event.taker_order_id)
                 if isinstance(event, Traded)
                 else (event.order_id,)
             )
-            self._own.difference_update(i for i in ids if i not in self.book)
+            ended = [i for i in ids if i in self._own and not self._lives(i)]
+            self._own.difference_update(ended)
 
     def _pull(self) -> None:
         following = None if self._background is None else self._background(self.book)

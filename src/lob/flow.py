@@ -3,18 +3,32 @@
 Zero-intelligence flow in the manner of Smith, Farmer, Gillemot and Krishnamurthy (2003) and Cont,
 Stoikov and Talreja (2010): limit orders, market orders and cancels arrive as Poisson processes;
 each resting order is as likely to be cancelled as any other, so that the book's size returns to
-where arrivals and departures balance.
+where arrivals and departures balance. `lob.queue_reactive` has the flow whose rates depend on the
+queues; `record` writes either down in bulk.
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Final, Protocol
 
 import numpy as np
 
-from lob.book import OrderBook
+from lob import OrderBook
 from lob.errors import InvalidInput, Overloaded
-from lob.types import INT64_MAX, Cancel, Command, Instrument, Level, OrderType, Side, Submit
+from lob.recording import Recording, record
+from lob.types import (
+    INT64_MAX,
+    Cancel,
+    Command,
+    Instrument,
+    Level,
+    OrderType,
+    Side,
+    Submit,
+)
+
+__all__ = ["BookView", "FlowProfile", "Recording", "SeededFlow", "ZeroIntelligence", "record"]
 
 _NANOSECONDS: Final = 1_000_000_000
 _BLOCK: Final = 4_096
@@ -75,11 +89,76 @@ class BookView(Protocol):
         ...
 
 
-class ZeroIntelligence:
-    """Generate commands one at a time, each decided on the book as it then stands.
+class SeededFlow(ABC):
+    """Draw commands from one seed; what is common to every flow.
 
     All its orders carry `participant_id` and ids from `order_ids`, which are used in turn and again
     once they are free. The caller applies each command before asking for the next.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        seed: int,
+        mid_ticks: int,
+        *,
+        participant_id: int = 1,
+        order_ids: range = range(1, 1_000_000_000),
+        start_ns: int = 0,
+    ) -> None:
+        self.instrument = instrument
+        self.seed = seed
+        self.participant_id = participant_id
+        self.now_ns = start_ns
+        if not 1 < mid_ticks < INT64_MAX // 2:
+            raise InvalidInput(f"mid_ticks: {mid_ticks}; allowed: 2..{INT64_MAX // 2}")
+        if not order_ids or order_ids[0] < 1 or order_ids[-1] > INT64_MAX:
+            raise InvalidInput(f"order_ids: {order_ids}; allowed: a range within 1..{INT64_MAX}")
+        self._mid_ticks = mid_ticks
+        self._order_ids = order_ids
+        self._issued = 0
+        self._rng = np.random.default_rng(seed)
+        self._uniforms: list[float] = []
+
+    @abstractmethod
+    def seed_book(self) -> list[Submit]:
+        """Return the orders of the initial book."""
+
+    @abstractmethod
+    def step(self, book: BookView) -> tuple[int, Command]:
+        """Return the next command and its time in nanoseconds."""
+
+    def seeded_book(self) -> OrderBook:
+        """Return a book of the instrument with the initial orders in it."""
+        book = OrderBook(self.instrument)
+        for order in self.seed_book():
+            book.apply(order)
+        return book
+
+    def _next_id(self, taken: "BookView | tuple[()]", live: int) -> int:
+        """Return a free id; at most `live` of ours are taken, so that one more try finds it."""
+        for _ in range(live + 1):
+            order_id = self._order_ids[self._issued % len(self._order_ids)]
+            self._issued += 1
+            if order_id not in taken:
+                return order_id
+        raise Overloaded(f"order_ids: all of {self._order_ids} are live; allowed: a larger range")
+
+    def _geometric(self, mean: float) -> int:
+        """Return a whole number from 1 with this mean, by inversion of one uniform."""
+        if mean <= 1:
+            return 1
+        return 1 + int(math.log1p(-self._uniform()) / math.log1p(-1 / mean))
+
+    def _uniform(self) -> float:
+        # Blocks: one number at a time from numpy costs as much as a whole command.
+        if not self._uniforms:
+            self._uniforms = self._rng.random(_BLOCK).tolist()
+        return self._uniforms.pop()
+
+
+class ZeroIntelligence(SeededFlow):
+    """Generate commands one at a time, each decided on the book as it then stands.
 
     >>> from decimal import Decimal
     >>> from lob.types import AssetClass
@@ -101,21 +180,16 @@ class ZeroIntelligence:
         order_ids: range = range(1, 1_000_000_000),
         start_ns: int = 0,
     ) -> None:
-        self.instrument = instrument
-        self.seed = seed
+        super().__init__(
+            instrument,
+            seed,
+            mid_ticks,
+            participant_id=participant_id,
+            order_ids=order_ids,
+            start_ns=start_ns,
+        )
         self.profile = FlowProfile() if profile is None else profile
-        self.participant_id = participant_id
-        self.now_ns = start_ns
-        if not 1 < mid_ticks < INT64_MAX // 2:
-            raise InvalidInput(f"mid_ticks: {mid_ticks}; allowed: 2..{INT64_MAX // 2}")
-        if not order_ids or order_ids[0] < 1 or order_ids[-1] > INT64_MAX:
-            raise InvalidInput(f"order_ids: {order_ids}; allowed: a range within 1..{INT64_MAX}")
-        self._mid_ticks = mid_ticks
-        self._order_ids = order_ids
-        self._issued = 0
         self._live: list[int] = []
-        self._rng = np.random.default_rng(seed)
-        self._uniforms: list[float] = []
 
     def seed_book(self) -> list[Submit]:
         """Return the orders of the initial book: `resting_orders`, half a side, around the mid."""
@@ -125,13 +199,6 @@ class ZeroIntelligence:
             ticks = self._mid_ticks - side.sign * (1 + self._distance_ticks() // 2)
             orders.append(self._limit(side, ticks, taken=()))
         return orders
-
-    def seeded_book(self) -> OrderBook:
-        """Return a book of the instrument with the initial orders in it."""
-        book = OrderBook(self.instrument)
-        for order in self.seed_book():
-            book.apply(order)
-        return book
 
     def step(self, book: BookView) -> tuple[int, Command]:
         """Return the next command and its time in nanoseconds. O(levels looked at)."""
@@ -171,7 +238,7 @@ class ZeroIntelligence:
     def _submit(
         self, side: Side, lots: int, price_ticks: int | None, taken: "BookView | tuple[()]"
     ) -> Submit:
-        order_id = self._next_id(taken)
+        order_id = self._next_id(taken, len(self._live))
         if price_ticks is not None:
             self._live.append(order_id)
         return Submit(
@@ -182,14 +249,6 @@ class ZeroIntelligence:
             order_type=OrderType.MARKET if price_ticks is None else OrderType.LIMIT,
             participant_id=self.participant_id,
         )
-
-    def _next_id(self, taken: "BookView | tuple[()]") -> int:
-        for _ in range(len(self._live) + 1):
-            order_id = self._order_ids[self._issued % len(self._order_ids)]
-            self._issued += 1
-            if order_id not in taken:
-                return order_id
-        raise Overloaded(f"order_ids: all of {self._order_ids} are live; allowed: a larger range")
 
     def _pick_live(self, book: BookView) -> int | None:
         """Return a resting order of ours, each as likely; forget those that have traded."""
@@ -211,15 +270,3 @@ class ZeroIntelligence:
         if self._uniform() < profile.round_share:
             return profile.round_lots
         return self._geometric(profile.order_lots)
-
-    def _geometric(self, mean: float) -> int:
-        """Return a whole number from 1 with this mean, by inversion of one uniform."""
-        if mean <= 1:
-            return 1
-        return 1 + int(math.log1p(-self._uniform()) / math.log1p(-1 / mean))
-
-    def _uniform(self) -> float:
-        # Blocks: one number at a time from numpy costs as much as a whole command.
-        if not self._uniforms:
-            self._uniforms = self._rng.random(_BLOCK).tolist()
-        return self._uniforms.pop()

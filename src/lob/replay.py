@@ -2,9 +2,7 @@
 
 **What rested before the file began.** With an orderbook file of one row per message, the first row
 (its own message undone) gives the levels; their orders are unknown and stand as one anonymous order
-a level. Otherwise the file itself tells: ids are given out in order of arrival, so an order that is
-reduced, deleted or executed, was never added, and has an id below that of the first add, rested at
-the start with as many lots as later leave it.
+a level. Otherwise the file itself tells (`lob.feeds.lobster_feed.start_orders`).
 
 **Which row belongs to which message.** As many rows as messages: one each. Otherwise the file has a
 row for every change of its levels, and for every hidden execution, cross and halt, which repeat the
@@ -31,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from lob.book import OrderBook
+from lob import OrderBook
 from lob.errors import Conflict, InvalidInput
 from lob.feeds.lobster import (
     UNUSABLE,
@@ -43,14 +41,25 @@ from lob.feeds.lobster import (
     count_lines,
     read_book_rows,
 )
-from lob.types import Level, RestingOrder, Side
+from lob.feeds.lobster_feed import LobsterFeed, price_units, start_orders
+from lob.replay_feed import MAX_REPORTED, FeedReplay, FeedReplaySummary
+from lob.types import Instrument, Level, RestingOrder, Side
+
+__all__ = [
+    "MAX_REPORTED",
+    "FeedReplay",
+    "FeedReplaySummary",
+    "LobsterReplay",
+    "Mismatch",
+    "ReplaySummary",
+    "Stale",
+]
 
 logger = logging.getLogger("lob")
 
 ANONYMOUS_IDS: Final = 1 << 62
 """First id of the orders that stand for levels whose own orders are unknown."""
 
-MAX_REPORTED: Final = 20
 PROGRESS_EVERY: Final = 2_000
 """Messages between two calls of the progress callback."""
 
@@ -110,6 +119,7 @@ class ReplaySummary:
 class LobsterReplay:
     """Rebuild `book` from a message file; compare it with an orderbook file if there is one.
 
+    `instrument` is a US share with ticks of a cent where there is none.
     `depth` levels are compared, at most those of the file: the attribute says how many.
     `progress(done, total)` is called every `PROGRESS_EVERY` messages and at the end;
     `on_message(message, book)` sees the book after each.
@@ -124,14 +134,19 @@ class LobsterReplay:
         orderbook: str | Path | None = None,
         *,
         depth: int = 1,
+        instrument: Instrument | None = None,
         progress: Progress | None = None,
         on_message: Callable[[LobsterMessage, OrderBook], None] | None = None,
     ) -> None:
         if depth < 1:
             raise InvalidInput(f"depth: {depth}; allowed: 1 or more")
-        self.book = OrderBook()
+        if instrument is None:
+            instrument = LobsterFeed.default_instrument(Path(messages))
+        self.instrument = instrument
+        self.book = OrderBook(instrument)
         self.summary = ReplaySummary()
-        self._reader = LobsterReader(messages)
+        self._units = price_units(instrument)
+        self._reader = LobsterReader(messages, self._units)
         self.progress = progress
         self._on_message = on_message
         self.depth = depth
@@ -144,7 +159,7 @@ class LobsterReplay:
             self._row_per_message = _required_lines(orderbook, "row") == self._total
             self._levels = max(1, count_levels(orderbook))
             self.depth = min(depth, self._levels)
-            self._rows = read_book_rows(orderbook)
+            self._rows = read_book_rows(orderbook, self._units)
 
     def run(self) -> ReplaySummary:
         """Replay everything and return the summary. The book is left as it ends."""
@@ -179,9 +194,9 @@ class LobsterReplay:
 
     def _begin(self) -> None:
         if self._rows is None or not self._row_per_message:
-            orders = resting_before(self._reader)
-            for order in orders:
-                self.book.feed_add(order.order_id, order.side, order.price_ticks, order.leaves)
+            for order in start_orders(self._reader.path, self._units):
+                side = Side.BUY if order.side_sign > 0 else Side.SELL
+                self.book.feed_add(order.order_id, side, order.price_ticks, order.quantity_lots)
         else:
             first = next(iter(self._reader), None)
             row = next(self._rows, None)
@@ -322,7 +337,7 @@ class LobsterReplay:
     def _how_far_out(self) -> list[Stale]:
         """Return the stale orders with the furthest level each stood at, by a second replay."""
         last_line = max(stale.found_line for stale in self.summary.stale)
-        again = LobsterReplay(self._reader.path)
+        again = LobsterReplay(self._reader.path, instrument=self.instrument)
         again._begin()
         furthest = dict.fromkeys((stale.order_id for stale in self.summary.stale), 0)
         for message in again._reader:
@@ -335,32 +350,6 @@ class LobsterReplay:
         return [
             replace(stale, furthest_level=furthest[stale.order_id]) for stale in self.summary.stale
         ]
-
-
-def resting_before(reader: LobsterReader) -> tuple[RestingOrder, ...]:
-    """Return the orders that a message file shows to have rested before it began.
-
-    Reads the whole file; holds the ids of its live and its unexplained orders.
-    """
-    first_added: int | None = None
-    live: set[int] = set()
-    found: dict[int, RestingOrder] = {}
-    for message in reader:
-        if message.kind in UNUSABLE:
-            continue
-        order_id = message.order_id
-        if message.kind is MessageType.ADD:
-            first_added = order_id if first_added is None else first_added
-            live.add(order_id)
-        elif order_id not in live:
-            before = found.get(order_id)
-            lots = message.quantity_lots + (0 if before is None else before.leaves)
-            found[order_id] = RestingOrder(order_id, message.side, message.price_ticks, lots)
-    return tuple(
-        found[order_id]
-        for order_id in sorted(found)
-        if first_added is None or order_id < first_added
-    )
 
 
 def _pairs(levels: tuple[Level, ...]) -> tuple[tuple[int, int], ...]:

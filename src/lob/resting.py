@@ -1,47 +1,53 @@
 """What rests in the book, told by a feed or by the matching rules of `lob.book`.
 
-The `feed_` methods record what a venue says has happened: they match nothing, and raise where the
-report cannot be true. Everything else here asks, copies or checks.
+The `feed_` methods record what a venue says has happened (rule 38): they match nothing, trigger
+nothing, and raise where the report cannot be true.
 """
 
-import struct
-from collections.abc import Iterator
-from hashlib import blake2b
-from itertools import islice
-from typing import Final, Self, TypeGuard
+from typing import TYPE_CHECKING, Final
 
-from lob.errors import Conflict, InvalidInput, InvariantViolation, NotFound
-from lob.ladder import Ladder, LiveOrder, Shelf
-from lob.types import (
-    INT64_MAX,
-    BookSnapshot,
-    Instrument,
-    Level,
-    QueuePosition,
-    RestingOrder,
-    SelfTradePrevention,
-    Side,
-)
+from lob.errors import InvalidInput, NotFound
+from lob.expiry import Expiries
+from lob.faults import feed_fault, is_int64, is_participant, require_int64
+from lob.ladder import Ladder, LiveOrder, Shelf, SpecialOrder
+from lob.stops import StopIndex
+from lob.tracking import Tracker, took, took_reserve
+from lob.types import INT64_MAX, Allocation, Instrument, RejectReason, Side
 
-_STP_CODE: Final = {mode: code for code, mode in enumerate(SelfTradePrevention)}
-_ORDER_BYTES: Final = struct.Struct("<qqqqBB")
-_HEADER_BYTES: Final = struct.Struct("<16sqqq")
+if TYPE_CHECKING:
+    from lob.messages import Applied
+
+DEFAULT_MAX_TRACKED_ORDERS: Final = 10_000
 
 
 class RestingBook:
     """Hold one instrument's resting orders; an order id is unique among live orders.
 
     Levels are found in O(1) and made or dropped in O(log levels); within a level everything but
-    `queue_position` is O(1).
+    an untracked `queue_position` is O(1).
     """
 
-    def __init__(self, instrument: Instrument | None = None) -> None:
+    def __init__(
+        self,
+        instrument: Instrument | None = None,
+        *,
+        max_tracked_orders: int = DEFAULT_MAX_TRACKED_ORDERS,
+    ) -> None:
+        if type(max_tracked_orders) is not int or max_tracked_orders < 0:
+            raise InvalidInput(f"max_tracked_orders: {max_tracked_orders!r}; allowed: 0 or more")
         self.instrument = instrument
         self._bids = Ladder(Side.BUY)
         self._asks = Ladder(Side.SELL)
         self._orders: dict[int, LiveOrder] = {}
+        self._stops = StopIndex()
+        self._expiries = Expiries()
+        self._tracker = Tracker(max_tracked_orders)
         self._trade_sequence = 0
-        self._rest_sequence = 0
+        self._last_trade_ticks: int | None = None
+        self._now_ns = 0
+        self._last_apply: Applied | None = None
+        self._pro_rata = instrument is not None and instrument.allocation == Allocation.PRO_RATA
+        self._minimum_lots = 1 if instrument is None else instrument.minimum_allocation_lots
 
     # ---------------------------------------------------------------- what a feed says happened
 
@@ -55,235 +61,171 @@ class RestingBook:
     ) -> None:
         """Record a new resting order; it may cross, as a venue's book may before its open.
 
-        Raises `InvalidInput` for a bad id, price or quantity, `Conflict` for an id already live.
+        Raises `InvalidInput` for a bad id, quantity, price or participant, `Conflict` for an id
+        already live and for a full level.
         """
-        require_int64("order_id", order_id)
-        require_int64("price_ticks", price_ticks)
-        require_int64("quantity_lots", quantity_lots)
-        if order_id in self._orders:
-            raise Conflict(f"order_id: {order_id} is live already; allowed: an id that is not")
         own, _ = self._ladders(side)
-        if overflows(own, price_ticks, quantity_lots):
-            raise Conflict(f"quantity_lots: {quantity_lots} takes the level beyond {INT64_MAX}")
-        order = LiveOrder(order_id, quantity_lots, participant_id, SelfTradePrevention.NONE, False)
-        self._rest(order, own, price_ticks)
+        reason = self._add_refusal(order_id, own, price_ticks, quantity_lots, participant_id)
+        if reason is not None:
+            raise feed_fault(
+                reason,
+                order_id,
+                price_ticks=price_ticks,
+                quantity_lots=quantity_lots,
+                participant_id=participant_id,
+            )
+        self._rest(LiveOrder(order_id, quantity_lots, participant_id), own, price_ticks)
 
     def feed_reduce(self, order_id: int, quantity_lots: int) -> None:
         """Record a partial cancel; the order keeps its place, and goes when nothing is left.
 
         Raises `NotFound` for an unknown order, `Conflict` when it has fewer lots.
         """
-        order = self._require(order_id)
-        require_int64("quantity_lots", quantity_lots)
-        if quantity_lots > order.leaves:
-            raise Conflict(
-                f"quantity_lots: {quantity_lots} off order {order_id}; allowed: 1..{order.leaves}"
-            )
+        reason = self._take_refusal(order_id, quantity_lots)
+        if reason is not None:
+            raise feed_fault(reason, order_id, quantity_lots=quantity_lots)
+        order = self._orders[order_id]
         if quantity_lots == order.leaves:
             self._remove(order)
         else:
-            self._take(order, quantity_lots)
+            self._take_off(order, quantity_lots)
 
     def feed_execute(self, order_id: int, quantity_lots: int) -> None:
         """Record an execution of a resting order; counts as a trade. Raises as `feed_reduce`."""
+        order = self._find(order_id)
         self.feed_reduce(order_id, quantity_lots)
-        self._trade_sequence += 1
+        if order is not None:  # it was there, or `feed_reduce` has raised
+            self._trade_sequence += 1
+            self._last_trade_ticks = order.level.price_ticks
 
     def feed_delete(self, order_id: int) -> None:
         """Record that an order is gone; `NotFound` when it was not there."""
-        self._remove(self._require(order_id))
+        order = self._find(order_id)
+        if order is None:
+            raise feed_fault(_unknown_reason(order_id), order_id)
+        self._remove(order)
 
     def feed_modify(self, order_id: int, price_ticks: int, quantity_lots: int) -> None:
         """Record a new price and new leaves; the order keeps its place as in `replace`."""
-        order = self._require(order_id)
-        require_int64("price_ticks", price_ticks)
-        require_int64("quantity_lots", quantity_lots)
-        level = order.level
-        if price_ticks == level.price_ticks and quantity_lots <= order.leaves:
-            self._take(order, order.leaves - quantity_lots)
-            return
-        own = level.ladder
-        already_there = order.leaves if price_ticks == level.price_ticks else 0
-        if overflows(own, price_ticks, quantity_lots - already_there):
-            raise Conflict(f"quantity_lots: {quantity_lots} takes the level beyond {INT64_MAX}")
-        self._remove(order)
-        order.leaves = quantity_lots
-        self._rest(order, own, price_ticks)
+        reason = self._modify_refusal(order_id, price_ticks, quantity_lots)
+        if reason is not None:
+            raise feed_fault(reason, order_id, price_ticks=price_ticks, quantity_lots=quantity_lots)
+        order = self._orders[order_id]
+        if price_ticks == order.level.price_ticks and quantity_lots <= order.leaves:
+            self._take_off(order, order.leaves - quantity_lots)
+        else:
+            own = order.level.ladder
+            self._lift(order)
+            order.show(quantity_lots)
+            self._rest(order, own, price_ticks)
 
-    # ---------------------------------------------------------------- questions
+    def feed_clear(self) -> None:
+        """Record that the venue's book is empty: every resting order goes.
 
-    def __len__(self) -> int:
-        """Return the number of resting orders."""
-        return len(self._orders)
+        Waiting stops, the time and the count of trades stay.
+        """
+        for order in list(self._orders.values()):
+            self._remove(order)
 
-    def __contains__(self, order_id: object) -> bool:
-        """Say whether an order rests in the book."""
-        return order_id in self._orders
+    # ---------------------------------------------------------------- what cannot be true
 
-    @property
-    def trade_count(self) -> int:
-        """Return how many trades the book has seen: the `sequence` of the last one."""
-        return self._trade_sequence
+    def _add_refusal(
+        self,
+        order_id: int,
+        own: Ladder,
+        price_ticks: int,
+        quantity_lots: int,
+        participant_id: int,
+    ) -> RejectReason | None:
+        for holds, reason in (
+            (is_int64(order_id), RejectReason.INVALID_ORDER_ID),
+            (is_int64(quantity_lots), RejectReason.INVALID_QUANTITY),
+            (is_int64(price_ticks), RejectReason.INVALID_PRICE),
+            (is_participant(participant_id), RejectReason.INVALID_PARTICIPANT_ID),
+        ):
+            if not holds:
+                return reason
+        if self._is_live(order_id):
+            return RejectReason.DUPLICATE_ORDER_ID
+        full = overflows(own, price_ticks, quantity_lots)
+        return RejectReason.LEVEL_FULL if full else None
 
-    @property
-    def crossed(self) -> bool:
-        """Say whether the best bid is at or above the best ask; only a feed can make it so."""
-        bid, ask = self._bids.best, self._asks.best
-        return bid is not None and ask is not None and bid.price_ticks >= ask.price_ticks
-
-    def best_bid(self) -> Level | None:
-        """Return the highest bid level. O(1)."""
-        return None if self._bids.best is None else _level(self._bids.best)
-
-    def best_ask(self) -> Level | None:
-        """Return the lowest ask level. O(1)."""
-        return None if self._asks.best is None else _level(self._asks.best)
-
-    def spread_ticks(self) -> int | None:
-        """Return best ask minus best bid in ticks; None unless both sides are there."""
-        bid, ask = self._bids.best, self._asks.best
-        return None if bid is None or ask is None else ask.price_ticks - bid.price_ticks
-
-    def mid_ticks(self) -> float | None:
-        """Return the mean of best bid and ask in ticks; None unless both sides are there."""
-        bid, ask = self._bids.best, self._asks.best
-        return None if bid is None or ask is None else (bid.price_ticks + ask.price_ticks) / 2
-
-    def depth(self, levels: int) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
-        """Return up to `levels` bid levels and ask levels, best first."""
-        if levels < 0:
-            raise InvalidInput(f"levels: {levels}; allowed: 0 or more")
-        bids = tuple(_level(level) for level in islice(self._bids, levels))
-        asks = tuple(_level(level) for level in islice(self._asks, levels))
-        return bids, asks
-
-    def level(self, side: Side, price_ticks: int) -> Level | None:
-        """Return the level at a price, or None where nobody rests. O(1)."""
-        shelf = self._ladders(side)[0].shelf(price_ticks)
-        return None if shelf is None else _level(shelf)
-
-    def orders(self, side: Side | None = None) -> Iterator[RestingOrder]:
-        """Yield resting orders in price-time order: bids, then asks, or one side only."""
-        for ladder in (self._bids, self._asks):
-            if side is None or side == ladder.side:
-                for level in ladder:
-                    for order in level.orders.values():
-                        yield order.view()
-
-    def order(self, order_id: int) -> RestingOrder | None:
-        """Return a resting order, or None. O(1)."""
+    def _take_refusal(self, order_id: int, quantity_lots: int) -> RejectReason | None:
         order = self._find(order_id)
-        return None if order is None else order.view()
+        if order is None:
+            return _unknown_reason(order_id)
+        if not is_int64(quantity_lots):
+            return RejectReason.INVALID_QUANTITY
+        return RejectReason.MORE_THAN_LEAVES if quantity_lots > order.leaves else None
 
-    def first_order(self, side: Side, price_ticks: int) -> RestingOrder | None:
-        """Return the order first in the queue at a price, or None where nobody rests. O(1)."""
-        shelf = self._ladders(side)[0].shelf(price_ticks)
-        return None if shelf is None else next(iter(shelf.orders.values())).view()
+    def _modify_refusal(
+        self, order_id: int, price_ticks: int, quantity_lots: int
+    ) -> RejectReason | None:
+        order = self._find(order_id)
+        if order is None:
+            return _unknown_reason(order_id)
+        if not is_int64(quantity_lots):
+            return RejectReason.INVALID_QUANTITY
+        if not is_int64(price_ticks):
+            return RejectReason.INVALID_PRICE
+        return self._full_there(order, price_ticks, quantity_lots)
 
-    def levels_before(self, order_id: int) -> int:
-        """Return how many levels are better than an order's own. O(log levels); `NotFound`."""
-        level = self._require(order_id).level
-        return int(level.ladder.levels.bisect_left(level.key))
+    def _full_there(
+        self, order: LiveOrder, price_ticks: int, quantity_lots: int
+    ) -> RejectReason | None:
+        """Say whether the level that an order moves to has no room for its new leaves."""
+        level = order.level
+        already_there = order.leaves if price_ticks == level.price_ticks else 0
+        full = overflows(level.ladder, price_ticks, quantity_lots - already_there)
+        return RejectReason.LEVEL_FULL if full else None
 
-    def queue_position(self, order_id: int) -> QueuePosition:
-        """Return what stands before an order at its price. O(orders ahead); `NotFound`."""
-        order = self._require(order_id)
-        orders_ahead = lots_ahead = 0
-        for other in order.level.orders.values():
-            if other is order:
-                break
-            orders_ahead += 1
-            lots_ahead += other.leaves
-        return QueuePosition(orders_ahead, lots_ahead)
+    # ---------------------------------------------------------------- the moves everything is of
 
-    # ---------------------------------------------------------------- whole-book state
+    def _rest(self, order: LiveOrder, own: Ladder, price_ticks: int) -> None:
+        """Put an order at the tail of its price."""
+        own.append(order, price_ticks)
+        self._orders[order.order_id] = order
+        if order.expire_ns:
+            self._expiries.add(order.expire_ns, order.order_id)
+        if self._tracker:
+            self._tracker.arrived(order)
 
-    def snapshot(self) -> BookSnapshot:
-        """Return everything that decides what the book does next. O(orders)."""
-        return BookSnapshot(
-            instrument=self.instrument,
-            orders=tuple(self.orders()),
-            trade_sequence=self._trade_sequence,
-            rest_sequence=self._rest_sequence,
-        )
+    def _lift(self, order: LiveOrder) -> None:
+        """Take an order off its level, to rest elsewhere or to end."""
+        order.level.ladder.remove(order)
+        del self._orders[order.order_id]
+        if order.expire_ns:
+            self._expiries.remove(order.expire_ns, order.order_id)
+        if order.level.tracked:
+            self._tracker.left(order)
 
-    @classmethod
-    def restore(cls, snapshot: BookSnapshot) -> Self:
-        """Return a book that behaves as the one the snapshot was taken of.
+    def _remove(self, order: LiveOrder) -> None:
+        """Take an order that has ended out of the book."""
+        self._lift(order)
+        if self._tracker:
+            self._tracker.drop(order.order_id)
 
-        Raises `InvalidInput` or `Conflict` where no book can be in that state.
-        """
-        book = cls(snapshot.instrument)
-        for view in snapshot.orders:
-            book.feed_add(
-                view.order_id, view.side, view.price_ticks, view.leaves, view.participant_id
-            )
-            order = book._orders[view.order_id]
-            order.stp, order.post_only, order.sequence = view.stp, view.post_only, view.sequence
-        book._trade_sequence = snapshot.trade_sequence
-        book._rest_sequence = snapshot.rest_sequence
-        try:
-            book.check(crossed_allowed=True)
-        except InvariantViolation as error:
-            raise InvalidInput(f"snapshot: {error}") from error
-        return book
+    def _take(self, order: LiveOrder, lots: int) -> None:
+        """Take some of the lots in the queue off an order that keeps its place."""
+        level = order.level
+        order.queued -= lots
+        if order.hidden:
+            level.concealed_lots -= lots
+        else:
+            level.displayed_lots -= lots
+        if level.tracked:
+            took(level, order, lots)
 
-    def state_hash(self) -> str:
-        """Return a hash that two books share exactly when they will behave the same.
-
-        BLAKE2b-128 over little-endian bytes: "touchstone-book1", number of bids, number of asks,
-        trades so far; then bids and asks in price-time order, each as id, price, leaves,
-        participant (int64), self-trade mode and post-only flag (uint8). O(orders).
-        """
-        digest = blake2b(digest_size=16)
-        counts = [sum(len(level.orders) for level in side) for side in (self._bids, self._asks)]
-        digest.update(_HEADER_BYTES.pack(b"touchstone-book1", *counts, self._trade_sequence))
-        for ladder in (self._bids, self._asks):
-            for level in ladder:
-                for order in level.orders.values():
-                    packed = _ORDER_BYTES.pack(
-                        order.order_id,
-                        level.price_ticks,
-                        order.leaves,
-                        order.participant_id,
-                        _STP_CODE[order.stp],
-                        order.post_only,
-                    )
-                    digest.update(packed)
-        return digest.hexdigest()
-
-    def check(self, *, crossed_allowed: bool = False) -> None:
-        """Raise `InvariantViolation` unless every index agrees with every other. O(orders)."""
-        found = 0
-        for ladder in (self._bids, self._asks):
-            _ensure(list(ladder.levels) == sorted(ladder.levels), "levels are out of order")
-            best = next(iter(ladder), None)
-            _ensure(ladder.best is best, f"{ladder.side} touch is not the best level")
-            for level in ladder:
-                found += len(level.orders)
-                self._check_level(level)
-        _ensure(found == len(self._orders), "the id index and the levels differ in their orders")
-        _ensure(crossed_allowed or not self.crossed, "the book is crossed")
-
-    # ---------------------------------------------------------------- inside
-
-    def _check_level(self, level: Shelf) -> None:
-        at = f"{level.ladder.side} level {level.price_ticks}"
-        _ensure(bool(level.orders), f"{at} is empty")
-        _ensure(level.key == level.ladder.sign * level.price_ticks, f"{at} is misfiled")
-        _ensure(level.ladder.levels[level.key] is level, f"{at} is not on its ladder")
-        total = sum(order.leaves for order in level.orders.values())
-        _ensure(total == level.total_lots, f"{at} says {level.total_lots} lots, has {total}")
-        _ensure(total <= INT64_MAX, f"{at} has more than {INT64_MAX} lots")
-        before = 0
-        for order_id, order in level.orders.items():
-            _ensure(self._orders.get(order_id) is order, f"order {order_id} is not in the index")
-            _ensure(order.order_id == order_id, f"order {order.order_id} is filed as {order_id}")
-            _ensure(order.level is level, f"order {order_id} is at two levels")
-            _ensure(order.leaves > 0, f"order {order_id} has {order.leaves} leaves")
-            _ensure(before < order.sequence, f"order {order_id} is before an earlier one")
-            before = order.sequence
-        _ensure(before <= self._rest_sequence, f"{at} has an order from the future")
+    def _take_off(self, order: LiveOrder, lots: int) -> None:
+        """Take fewer lots than its leaves off an order: its reserve gives first (rule 27)."""
+        from_reserve = min(lots, order.reserve)
+        if from_reserve and isinstance(order, SpecialOrder):
+            order.reserve -= from_reserve
+            order.level.concealed_lots -= from_reserve
+            if order.level.tracked:
+                took_reserve(order.level, from_reserve)
+        if lots > from_reserve:
+            self._take(order, lots - from_reserve)
 
     def _ladders(self, side: Side) -> tuple[Ladder, Ladder]:
         """Return the ladder an order of `side` rests on, and the one it trades with."""
@@ -293,24 +235,13 @@ class RestingBook:
             return self._asks, self._bids
         raise InvalidInput(f"side: {side!r}; allowed: BUY, SELL")
 
-    def _rest(self, order: LiveOrder, own: Ladder, price_ticks: int) -> None:
-        self._rest_sequence += 1
-        order.sequence = self._rest_sequence
-        own.append(order, price_ticks)
-        self._orders[order.order_id] = order
-
-    def _remove(self, order: LiveOrder) -> None:
-        order.level.ladder.remove(order)
-        del self._orders[order.order_id]
-
-    def _take(self, order: LiveOrder, lots: int) -> None:
-        """Take lots off an order that keeps its place."""
-        order.leaves -= lots
-        order.level.total_lots -= lots
-
     def _find(self, order_id: int) -> LiveOrder | None:
         # True == 1 and 1.0 == 1, so a dict alone would find order 1 under either.
         return self._orders.get(order_id) if type(order_id) is int else None
+
+    def _is_live(self, order_id: int) -> bool:
+        """Say whether an id is taken, by a resting order or by a stop that waits."""
+        return order_id in self._orders or order_id in self._stops
 
     def _require(self, order_id: int) -> LiveOrder:
         order = self._find(order_id)
@@ -320,27 +251,13 @@ class RestingBook:
         return order
 
 
-def is_int64(value: object) -> TypeGuard[int]:
-    """Say whether a value is a real int in 1..2^63-1 (a bool is not)."""
-    return type(value) is int and 0 < value <= INT64_MAX
-
-
-def require_int64(name: str, value: object) -> None:
-    """Raise `InvalidInput` unless `is_int64`."""
-    if not is_int64(value):
-        raise InvalidInput(f"{name}: {value!r}; allowed: a whole number, 1..{INT64_MAX}")
-
-
 def overflows(ladder: Ladder, price_ticks: int, more_lots: int) -> bool:
-    """Say whether a level would hold more lots than a 64-bit total can."""
-    shelf = ladder.shelf(price_ticks)
+    """Say whether a level would hold more lots than a 64-bit total can (rule 23)."""
+    shelf: Shelf | None = ladder.shelf(price_ticks)
     return shelf is not None and shelf.total_lots + more_lots > INT64_MAX
 
 
-def _level(shelf: Shelf) -> Level:
-    return Level(shelf.price_ticks, shelf.total_lots, len(shelf.orders))
-
-
-def _ensure(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise InvariantViolation(otherwise)
+def _unknown_reason(order_id: int) -> RejectReason:
+    """Return why nothing rests under an id."""
+    known = is_int64(order_id)
+    return RejectReason.UNKNOWN_ORDER if known else RejectReason.INVALID_ORDER_ID

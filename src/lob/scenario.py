@@ -6,45 +6,82 @@
     then   traded 5@101 1@101 ; o1 filled
     book   | | 102 | 10 |   | | 101 | 2 |   | 4 | 99 | |
 
-`given` rests orders, named a1, a2, ... and b1, b2, ... as they stand in the line; `5/p7` belongs to
-participant 7. `when` is one command: `NAME BUY|SELL LOTS @PRICE|MARKET [IOC|FOK|POST_ONLY] [pN]
-[CANCEL_NEWEST|...]`, `cancel NAME`, `reduce NAME by LOTS`, `replace NAME LOTS @PRICE`. `then` is
-everything that came of the commands since the last `then`. `book` is the whole book from the
-highest price down, each level as `| bid lots | price | ask lots |`; `5+3` also says who is first in
-the queue, and `book empty` is an empty one. A `#` starts a comment.
+`given` rests orders, named a1, a2, ... and b1, b2, ... as they stand: `5/p7` belongs to
+participant 7, `9/d3` displays 3 of its 9 lots, `4/h` is hidden. `given pro-rata [minimum N]` and
+`given day closes at NS` say what is traded, before any order.
+
+`when` is one command: `NAME BUY|SELL LOTS @PRICE|MARKET`, then any of `STOP PRICE` (wait for a
+trade there: STOP_LIMIT where a price is named, STOP where it is MARKET), `IOC`, `FOK`, `DAY`,
+`GTC`, `GTD@NS`, `POST_ONLY`, `HIDDEN`, `display LOTS`, `pN`, a self-trade mode; or `cancel NAME`,
+`reduce NAME by LOTS`, `replace NAME LOTS @PRICE`, `advance to NS`, `track NAME`, `untrack NAME`; or
+what a feed says: `feed add NAME BUY|SELL LOTS @PRICE`, `feed reduce NAME by LOTS`,
+`feed execute NAME by LOTS`, `feed modify NAME LOTS @PRICE`, `feed delete NAME`, `feed clear`.
+
+`then` is everything that came of the commands since the last `then`. `book` is what is displayed
+from the highest price down, each level as `| bid lots | price | ask lots |`; `5+3` also says who is
+first in the queue, and `book empty` is an empty one. `all` is everything: `3(7)` shows 3 and has 7
+in reserve, `[4]` is hidden. `stops` is what waits: `o1 BUY 5 @104 at 103 ; o2 SELL 1 at 97`, or
+`none`. `queue NAME behind 5 lots of 2` says what stands before an order, `walk BUY 8 [@PRICE] [pN]
+[MODE]: 5@101 3@102` what an IOC order would trade (`nothing`, if so). A `#` starts a comment.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from lob.book import OrderBook
-from lob.errors import InvalidInput
+import lob
+from lob.errors import Conflict, InvalidInput, NotFound
+from lob.scenario_text import (
+    Row,
+    all_rows,
+    displayed_rows,
+    drawn,
+    phrases,
+    picture,
+    read_rows,
+    same_rows,
+    waiting,
+)
 from lob.types import (
     Accepted,
-    Cancelled,
+    Allocation,
+    AssetClass,
     Event,
+    Instrument,
     OrderType,
-    Reduced,
-    Rejected,
     Replaced,
     SelfTradePrevention,
     Side,
     TimeInForce,
-    Traded,
+    Triggered,
 )
 
-_TIMES_IN_FORCE: Final = frozenset(time.value for time in TimeInForce)
-_STP_MODES: Final = frozenset(mode.value for mode in SelfTradePrevention)
+__all__ = ["Failure", "Scenario", "Step", "picture", "read_scenarios", "run_scenario"]
+
+_WORDS: Final[dict[str, dict[str, Any]]] = {
+    **{lasts.value: {"time_in_force": lasts} for lasts in TimeInForce if lasts != TimeInForce.GTD},
+    **{mode.value: {"stp": mode} for mode in SelfTradePrevention},
+    "POST_ONLY": {"post_only": True},
+    "HIDDEN": {"hidden": True},
+}
 _LEVEL: Final = re.compile(r"(\d+):\[([^\]]*)\]")
-_RESTING: Final = re.compile(r"(\d+)(?:/p(\d+))?")
-_CELLS: Final = re.compile(r"\|\s*([\d+]*)\s*\|\s*(\d+)\s*\|\s*([\d+]*)\s*\|")
-_SUBMIT: Final = re.compile(r"(\w+) (BUY|SELL) (-?\d+) (?:@(-?\d+)|(MARKET))((?: \w+)*)")
-_CANCEL: Final = re.compile(r"cancel (\w+)")
-_REDUCE: Final = re.compile(r"reduce (\w+) by (-?\d+)")
-_REPLACE: Final = re.compile(r"replace (\w+) (-?\d+) @(-?\d+)")
+_RESTING: Final = re.compile(r"(\d+)((?:/(?:p\d+|d\d+|h))*)")
+_RULES_GIVEN: Final = re.compile(r"pro-rata(?: minimum (\d+))?|day closes at (\d+)")
+_SUBMIT: Final = re.compile(r"(\w+) (BUY|SELL) (-?\d+) (?:@(-?\d+)|(MARKET))((?: [\w@-]+)*)")
+_WORD: Final = re.compile(r"(STOP|display) (-?\d+)|(GTD)@(-?\d+)|(p)(-?\d+)|(\w+)")
+_NAMED: Final = re.compile(r"(cancel|track|untrack|feed delete) (\w+)")
+_LESS: Final = re.compile(r"(reduce|feed reduce|feed execute) (\w+) by (-?\d+)")
+_MOVED: Final = re.compile(r"(replace|feed modify) (\w+) (-?\d+) @(-?\d+)")
+_FEED_ADD: Final = re.compile(r"feed add (\w+) (BUY|SELL) (-?\d+) @(-?\d+)")
+_ADVANCE: Final = re.compile(r"advance to (-?\d+)")
+_BEHIND: Final = re.compile(r"(\w+) behind (\d+) lots of (\d+)")
+_WALK: Final = re.compile(r"(BUY|SELL) (\d+)(?: @(\d+))?(?: p(\d+))?(?: ([A-Z_]+))? ?: (.+)")
+
+Difference = tuple[str, str]
+"""What was expected, and what is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,49 +144,53 @@ def read_scenarios(path: str | Path) -> tuple[Scenario, ...]:
             allowed = ", ".join(_RULES)
             raise InvalidInput(f"{path}:{number}: {keyword!r}; allowed: {allowed}")
     for title, steps in found:
-        if not any(step.keyword in ("then", "book") for step in steps):
+        if not any(step.keyword not in ("given", "when") for step in steps):
             raise InvalidInput(f"{path}: scenario {title!r} expects nothing")
     if not found:
         raise InvalidInput(f"{path}: no scenario in it")
     return tuple(Scenario(str(path), title, tuple(steps)) for title, steps in found)
 
 
-def run_scenario(scenario: Scenario) -> Failure | None:
-    """Run a scenario on a fresh book; return its first failure, or None.
+def run_scenario(
+    scenario: Scenario, book_class: type[lob.OrderBook] = lob.OrderBook
+) -> Failure | None:
+    """Run a scenario on a fresh book of a class; return its first failure, or None.
 
     A line that makes no sense is `InvalidInput` with file and line.
     """
-    stage = _Stage()
+    stage = _Stage(book_class)
     for step in scenario.steps:
         try:
             difference = _RULES[step.keyword](stage, step.text)
-        except InvalidInput as fault:
+        except (InvalidInput, NotFound, Conflict) as fault:
             raise InvalidInput(f"{scenario.path}:{step.line}: {fault}") from fault
         if difference is not None:
             return Failure(scenario, step, *difference)
-        stage.book.check()
+        stage.book.check(crossed_allowed=stage.fed)
     if stage.unseen:
         last = scenario.steps[-1]
         return Failure(scenario, last, "(no more events)", " ; ".join(stage.told()))
     return None
 
 
-def picture(book: OrderBook) -> str:
-    """Return the book as rows of `| bid lots | price | ask lots |`, highest price first."""
-    rows = [f"| {bid:>12} | {price:>8} | {ask:<12} |" for bid, price, ask in _queues(book)]
-    return "\n".join(rows) or "empty"
-
-
 class _Stage:
     """A book, the names of its orders, and what happened that nobody has looked at yet."""
 
-    def __init__(self) -> None:
-        self.book = OrderBook()
+    def __init__(self, book_class: type[lob.OrderBook]) -> None:
+        self.book_class = book_class
+        self.book = book_class()
         self.ids: dict[str, int] = {}
         self.unseen: list[str] = []
+        self.fed = False
+        self.traded: dict[str, Any] = {}
+
+    # ---------------------------------------------------------------- given
 
     def given(self, text: str) -> None:
-        """Rest orders on both sides."""
+        """Say what is traded, or rest orders on both sides."""
+        if rules := _RULES_GIVEN.fullmatch(text):
+            self._trade_by(rules)
+            return
         side_word = ""
         for word in text.split():
             if word in ("asks", "bids"):
@@ -159,151 +200,235 @@ class _Stage:
             if level is None or not side_word:
                 raise InvalidInput(f"given: {word!r}; allowed: asks or bids, then 101:[5,3]")
             for resting in level[2].split(","):
-                order = _RESTING.fullmatch(resting)
-                if order is None:
-                    raise InvalidInput(f"given: {resting!r}; allowed: LOTS or LOTS/pN")
-                count = sum(name.startswith(side_word[0]) for name in self.ids)
-                order_id = self.name_id(f"{side_word[0]}{count + 1}")
-                side = Side.SELL if side_word == "asks" else Side.BUY
-                owner = int(order[2] or 0)
-                events = self.book.submit(
-                    order_id, side, int(order[1]), int(level[1]), participant_id=owner
-                )
-                if len(events) != 1 or not isinstance(events[0], Accepted):
-                    raise InvalidInput(f"given: {resting!r} at {level[1]} does not come to rest")
+                self._rest(side_word, int(level[1]), resting)
+
+    def _trade_by(self, rules: re.Match[str]) -> None:
+        if self.ids:
+            raise InvalidInput(f"given: {rules[0]!r} after the first order")
+        if rules[2] is not None:
+            self.traded |= {"day_close_ns": int(rules[2])}
+        else:
+            minimum = int(rules[1] or 1)
+            pro_rata = Allocation.PRO_RATA
+            self.traded |= {"allocation": pro_rata, "minimum_allocation_lots": minimum}
+        unit = Decimal(1)
+        instrument = Instrument(
+            symbol="S",
+            asset_class=AssetClass.FUTURES,
+            tick_size=unit,
+            lot_size=unit,
+            **self.traded,
+        )
+        self.book = self.book_class(instrument)
+
+    def _rest(self, side_word: str, price_ticks: int, resting: str) -> None:
+        order = _RESTING.fullmatch(resting)
+        if order is None:
+            raise InvalidInput(f"given: {resting!r}; allowed: LOTS, then any of /pN, /dN, /h")
+        count = sum(name.startswith(side_word[0]) for name in self.ids)
+        marks = {mark[0]: mark[1:] for mark in order[2].split("/")[1:]}
+        events = self.book.submit(
+            self.name_id(f"{side_word[0]}{count + 1}"),
+            Side.SELL if side_word == "asks" else Side.BUY,
+            int(order[1]),
+            price_ticks,
+            participant_id=int(marks.get("p", 0)),
+            display_lots=int(marks.get("d", 0)),
+            hidden="h" in marks,
+        )
+        if len(events) != 1 or not isinstance(events[0], Accepted):
+            raise InvalidInput(f"given: {resting!r} at {price_ticks} does not come to rest")
+
+    # ---------------------------------------------------------------- when
 
     def when(self, text: str) -> None:
         """Carry out one command."""
-        events = self._command(text)
-        names = {order_id: name for name, order_id in self.ids.items()}
-        self.unseen.extend(_phrases(events, names))
-        match events[0]:
-            case Accepted(order_id=order_id):
-                arrived = self.book.order(order_id)
-            case Replaced(order_id=order_id, kept_priority=False) if len(events) > 1:
-                arrived = self.book.order(order_id)
-            case _:
-                return
-        if arrived is not None:
-            self.unseen.append(f"{names[order_id]} rests {arrived.leaves}")
+        events = tuple(self._command(text))
+        names = self.names()
+        self.unseen.extend(phrases(events, names))
+        for order_id in _arrived(events):
+            order = self.book.order(order_id)
+            if order is not None:
+                self.unseen.append(f"{names[order_id]} rests {order.leaves}")
+        self.unseen.extend(
+            f"{names[stop.order_id]} waits {stop.quantity_lots}"
+            for stop in self.book.stops()
+            if any(isinstance(e, Accepted) and e.order_id == stop.order_id for e in events)
+        )
 
-    def _command(self, text: str) -> tuple[Event, ...]:
-        if found := _CANCEL.fullmatch(text):
-            return self.book.cancel(self.name_id(found[1]))
-        if found := _REDUCE.fullmatch(text):
-            return self.book.reduce(self.name_id(found[1]), int(found[2]))
-        if found := _REPLACE.fullmatch(text):
-            return self.book.replace(self.name_id(found[1]), int(found[3]), int(found[2]))
+    def _command(self, text: str) -> Sequence[Event]:
+        if text.startswith("feed "):
+            return self._feed(text)
+        if found := _ADVANCE.fullmatch(text):
+            return self.book.advance(int(found[1]))
+        if found := _NAMED.fullmatch(text):
+            return self._name_only(found[1], self.name_id(found[2]))
+        if found := _LESS.fullmatch(text):
+            return self.book.reduce(self.name_id(found[2]), int(found[3]))
+        if found := _MOVED.fullmatch(text):
+            return self.book.replace(self.name_id(found[2]), int(found[4]), int(found[3]))
+        return self._submit(text)
+
+    def _name_only(self, word: str, order_id: int) -> Sequence[Event]:
+        if word == "cancel":
+            return self.book.cancel(order_id)
+        follow = self.book.track if word == "track" else self.book.untrack
+        follow(order_id)
+        return ()
+
+    def _submit(self, text: str) -> Sequence[Event]:
         found = _SUBMIT.fullmatch(text)
         if found is None:
             raise InvalidInput(f"when: {text!r} is no command")
-        lasts, participant, mode = TimeInForce.GTC, 0, SelfTradePrevention.NONE
-        post_only = False
-        for word in found[6].split():
-            if word in _TIMES_IN_FORCE:
-                lasts = TimeInForce(word)
-            elif word in _STP_MODES:
-                mode = SelfTradePrevention(word)
-            elif word == "POST_ONLY":
-                post_only = True
-            elif re.fullmatch(r"p\d+", word):
-                participant = int(word[1:])
-            else:
-                raise InvalidInput(f"when: {word!r} is no time in force, participant or mode")
+        words = list(_WORD.finditer(found[6]))
+        if " ".join(word[0] for word in words) != found[6].strip():
+            raise InvalidInput(f"when: {found[6].strip()!r}: not words with spaces between them")
+        named: dict[str, Any] = {}
+        for word in words:
+            named |= _named_by(word)
+        market, waits = bool(found[5]), "stop_ticks" in named
+        plain_type = OrderType.MARKET if market else OrderType.LIMIT
+        stop_type = OrderType.STOP if market else OrderType.STOP_LIMIT
         return self.book.submit(
             self.name_id(found[1]),
             Side(found[2]),
             int(found[3]),
-            None if found[5] else int(found[4]),
-            order_type=OrderType.MARKET if found[5] else OrderType.LIMIT,
-            time_in_force=lasts,
-            post_only=post_only,
-            participant_id=participant,
-            stp=mode,
+            None if market else int(found[4]),
+            order_type=stop_type if waits else plain_type,
+            **named,
         )
 
-    def then(self, text: str) -> tuple[str, str] | None:
+    def _feed(self, text: str) -> tuple[Event, ...]:
+        """Record what a feed says; what cannot be true is told by its kind of fault."""
+        self.fed = True
+        try:
+            if text == "feed clear":
+                self.book.feed_clear()
+            elif found := _FEED_ADD.fullmatch(text):
+                order_id = self.name_id(found[1])
+                self.book.feed_add(order_id, Side(found[2]), int(found[4]), int(found[3]))
+            elif found := _LESS.fullmatch(text):
+                executes = found[1] == "feed execute"
+                take = self.book.feed_execute if executes else self.book.feed_reduce
+                take(self.name_id(found[2]), int(found[3]))
+            elif found := _MOVED.fullmatch(text):
+                self.book.feed_modify(self.name_id(found[2]), int(found[4]), int(found[3]))
+            elif found := _NAMED.fullmatch(text):
+                self.book.feed_delete(self.name_id(found[2]))
+            else:
+                raise InvalidInput(f"when: {text!r} is nothing that a feed says")
+        except (Conflict, NotFound) as fault:
+            self.unseen.append(f"fault {fault.code}")
+        return ()
+
+    # ---------------------------------------------------------------- what is expected
+
+    def then(self, text: str) -> Difference | None:
         """Compare what came of the commands since the last look."""
-        expected = [" ".join(part.split()) for part in text.split(";")]
         actual = self.told()
         self.unseen = []
-        return None if expected == actual else (" ; ".join(expected), " ; ".join(actual))
+        return _compared(_parts(text), actual)
 
-    def compare_book(self, text: str) -> tuple[str, str] | None:
-        """Compare the whole book, queues where the picture shows them."""
-        rest = _CELLS.sub("", text).strip()
-        if rest not in ("", "empty"):
-            raise InvalidInput(f"book: {rest!r}; allowed: | bid | price | ask | cells, or empty")
-        expected = [(bid, price, ask) for bid, price, ask in _CELLS.findall(text)]
-        actual = _queues(self.book)
-        same = len(expected) == len(actual) and all(
-            price == our_price and _shows(bid, our_bid) and _shows(ask, our_ask)
-            for (bid, price, ask), (our_bid, our_price, our_ask) in zip(
-                expected, actual, strict=True
-            )
+    def compare_book(self, text: str) -> Difference | None:
+        """Compare what is displayed, queues where the picture shows them."""
+        return _compared_rows("book", text, displayed_rows(self.book))
+
+    def compare_all(self, text: str) -> Difference | None:
+        """Compare everything, hidden orders and reserves too."""
+        return _compared_rows("all", text, all_rows(self.book))
+
+    def compare_stops(self, text: str) -> Difference | None:
+        """Compare the stops that wait, in the order in which they would be released."""
+        names = self.names()
+        actual = [waiting(stop, names) for stop in self.book.stops()]
+        return _compared(_parts(text), actual or ["none"])
+
+    def compare_queue(self, text: str) -> Difference | None:
+        """Compare what stands before orders."""
+        expected, actual = _parts(text), []
+        for part in expected:
+            found = _BEHIND.fullmatch(part)
+            if found is None:
+                raise InvalidInput(f"queue: {part!r}; allowed: NAME behind LOTS lots of ORDERS")
+            place = self.book.queue_position(self.name_id(found[1]))
+            actual.append(f"{found[1]} behind {place.lots_ahead} lots of {place.orders_ahead}")
+        return _compared(expected, actual)
+
+    def compare_walk(self, text: str) -> Difference | None:
+        """Compare what an IOC order would trade."""
+        found = _WALK.fullmatch(text)
+        if found is None:
+            raise InvalidInput(f"walk: {text!r}; allowed: BUY LOTS [@PRICE] [pN] [MODE]: 5@101")
+        walk = self.book.walk(
+            Side(found[1]),
+            int(found[2]),
+            int(found[3]) if found[3] else None,
+            participant_id=int(found[4] or 0),
+            stp=SelfTradePrevention(found[5]) if found[5] else SelfTradePrevention.NONE,
         )
-        rows = "\n".join(f"| {bid:>12} | {price:>8} | {ask:<12} |" for bid, price, ask in expected)
-        return None if same else (rows or "empty", picture(self.book))
+        levels = " ".join(f"{level.quantity_lots}@{level.price_ticks}" for level in walk.levels)
+        return _compared([found[6]], [levels or "nothing"])
 
     def name_id(self, name: str) -> int:
         """Return the id that a name stands for, giving it one at its first mention."""
         return self.ids.setdefault(name, len(self.ids) + 1)
+
+    def names(self) -> dict[int, str]:
+        """Return the name of each id."""
+        return {order_id: name for name, order_id in self.ids.items()}
 
     def told(self) -> list[str]:
         """Return what nobody has looked at yet, in words."""
         return self.unseen or ["nothing"]
 
 
-_RULES: Final = {
+_RULES: Final[dict[str, Callable[[_Stage, str], Difference | None]]] = {
     "given": _Stage.given,
     "when": _Stage.when,
     "then": _Stage.then,
     "book": _Stage.compare_book,
+    "all": _Stage.compare_all,
+    "stops": _Stage.compare_stops,
+    "queue": _Stage.compare_queue,
+    "walk": _Stage.compare_walk,
 }
 
 
-def _phrases(events: tuple[Event, ...], names: dict[int, str]) -> Iterator[str]:
-    """Say each event of one command; being accepted goes without saying."""
-    trades: list[str] = []
-    for event, following in zip(events, (*events[1:], None), strict=True):
-        if isinstance(event, Traded):
-            trades.append(f"{event.quantity_lots}@{event.price_ticks}")
-            if not isinstance(following, Traded):
-                yield f"traded {' '.join(trades)}"
-                trades = []
-            if event.taker_leaves == 0:
-                yield f"{names[event.taker_order_id]} filled"
-        elif not isinstance(event, Accepted):
-            yield f"{names[event.order_id]} {_ending(event)}"
+def _named_by(word: re.Match[str]) -> dict[str, Any]:
+    """Return the field of a submit that a word gives."""
+    if word[1]:
+        return {"stop_ticks" if word[1] == "STOP" else "display_lots": int(word[2])}
+    if word[3]:
+        return {"time_in_force": TimeInForce.GTD, "expire_ns": int(word[4])}
+    if word[5]:
+        return {"participant_id": int(word[6])}
+    named = _WORDS.get(word[7])
+    if named is None:
+        raise InvalidInput(f"when: {word[0]!r} is no time in force, participant, mode or display")
+    return named
 
 
-def _ending(event: Rejected | Cancelled | Reduced | Replaced) -> str:
-    match event:
-        case Rejected():
-            return f"rejected {event.reason}"
-        case Cancelled():
-            return f"cancelled {event.quantity_lots} {event.reason}"
-        case Reduced():
-            return f"reduced to {event.leaves}"
-        case Replaced():
-            return "keeps its place" if event.kept_priority else "loses its place"
+def _arrived(events: Sequence[Event]) -> list[int]:
+    """Return the orders that may have come to rest with a command, as they did."""
+    arrived = [event.order_id for event in events[:1] if isinstance(event, Accepted)]
+    for event in events:
+        moved = isinstance(event, Replaced) and not event.kept_priority and len(events) > 1
+        triggered = isinstance(event, Triggered) and event.order_id not in arrived
+        if (moved or triggered) and isinstance(event, Replaced | Triggered):
+            arrived.append(event.order_id)
+    return arrived
 
 
-def _queues(book: OrderBook) -> list[tuple[str, str, str]]:
-    """Return (bid queue, price, ask queue) from the highest price down."""
-    rows: dict[int, dict[Side, list[str]]] = {}
-    for order in book.orders():
-        row = rows.setdefault(order.price_ticks, {Side.BUY: [], Side.SELL: []})
-        row[order.side].append(str(order.leaves))
-    return [
-        ("+".join(row[Side.BUY]), str(price), "+".join(row[Side.SELL]))
-        for price, row in sorted(rows.items(), reverse=True)
-    ]
+def _parts(text: str) -> list[str]:
+    return [" ".join(part.split()) for part in text.split(";")]
 
 
-def _shows(expected: str, queue: str) -> bool:
-    """Say whether a cell shows this queue: order by order, or as its total."""
-    if expected == queue:
-        return True
-    orders = [int(lots) for lots in queue.split("+") if lots]
-    return bool(orders) and expected == str(sum(orders))
+def _compared(expected: list[str], actual: list[str]) -> Difference | None:
+    return None if expected == actual else (" ; ".join(expected), " ; ".join(actual))
+
+
+def _compared_rows(keyword: str, text: str, actual: list[Row]) -> Difference | None:
+    expected, rest = read_rows(text)
+    if rest not in ("", "empty"):
+        raise InvalidInput(f"{keyword}: {rest!r}; allowed: | bid | price | ask | cells, or empty")
+    return None if same_rows(expected, actual) else (drawn(expected), drawn(actual))

@@ -14,6 +14,8 @@ from lob.errors import InvalidInput
 INT64_MAX: Final = 2**63 - 1
 """The largest id, price in ticks, or quantity in lots."""
 
+DAY_NS: Final = 86_400 * 1_000_000_000
+
 
 class Side(StrEnum):
     """The side of an order: `sign` is +1 for BUY and -1 for SELL."""
@@ -32,22 +34,37 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
-    """What bounds the price: a limit, or nothing."""
+    """What bounds the price (a limit, or nothing), and whether a stop price is waited for first.
+
+    STOP becomes a MARKET order and STOP_LIMIT a LIMIT order once a trade reaches the stop price.
+    """
 
     LIMIT = "LIMIT"
     MARKET = "MARKET"
+    STOP = "STOP"
+    STOP_LIMIT = "STOP_LIMIT"
 
 
 class TimeInForce(StrEnum):
     """How long an order lives.
 
     GTC rests until cancelled; IOC trades what it can at once and never rests; FOK trades wholly at
-    once or is refused. A MARKET order never rests, whatever its time in force.
+    once or is refused; DAY rests until the instrument's next close; GTD until the time it names.
+    A MARKET order never rests, whatever its time in force.
     """
 
     GTC = "GTC"
     IOC = "IOC"
     FOK = "FOK"
+    DAY = "DAY"
+    GTD = "GTD"
+
+
+class Allocation(StrEnum):
+    """How the lots of an aggressor are shared out among the displayed orders of one level."""
+
+    PRICE_TIME = "PRICE_TIME"
+    PRO_RATA = "PRO_RATA"
 
 
 class SelfTradePrevention(StrEnum):
@@ -66,18 +83,26 @@ class SelfTradePrevention(StrEnum):
 
 
 class RejectReason(StrEnum):
-    """Why a command was refused; a refused command changes nothing."""
+    """Why a command was refused; a refused command changes nothing.
+
+    MORE_THAN_LEAVES is said of feed messages only: they take more off an order than it has.
+    """
 
     INVALID_ORDER_ID = "INVALID_ORDER_ID"
     INVALID_QUANTITY = "INVALID_QUANTITY"
     INVALID_PRICE = "INVALID_PRICE"
+    INVALID_STOP_PRICE = "INVALID_STOP_PRICE"
+    INVALID_DISPLAY = "INVALID_DISPLAY"
+    INVALID_EXPIRY = "INVALID_EXPIRY"
     INVALID_PARTICIPANT_ID = "INVALID_PARTICIPANT_ID"
     DUPLICATE_ORDER_ID = "DUPLICATE_ORDER_ID"
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
+    STOP_NOT_TRIGGERED = "STOP_NOT_TRIGGERED"
     POST_ONLY_NEEDS_RESTING = "POST_ONLY_NEEDS_RESTING"
     POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
     FOK_NOT_FILLABLE = "FOK_NOT_FILLABLE"
     LEVEL_FULL = "LEVEL_FULL"
+    MORE_THAN_LEAVES = "MORE_THAN_LEAVES"
 
 
 class CancelReason(StrEnum):
@@ -87,6 +112,8 @@ class CancelReason(StrEnum):
     IOC_REMAINDER = "IOC_REMAINDER"
     MARKET_REMAINDER = "MARKET_REMAINDER"
     SELF_TRADE = "SELF_TRADE"
+    FOK_NOT_FILLABLE = "FOK_NOT_FILLABLE"
+    LEVEL_FULL = "LEVEL_FULL"
 
 
 class AssetClass(StrEnum):
@@ -109,6 +136,10 @@ class Instrument:
     `tick_size` is in quote currency, `lot_size` in units (or contracts), `contract_size` in units
     per contract. Every conversion raises `InvalidInput` where it would not be exact, except the
     `round_` ones, which say which way they round.
+
+    `allocation` shares out an aggressor's lots; under PRO_RATA a share of fewer than
+    `minimum_allocation_lots` is none. `day_close_ns` is when DAY orders expire, in nanoseconds
+    after midnight of the clock's own days (0: at midnight).
     """
 
     symbol: str
@@ -116,6 +147,9 @@ class Instrument:
     tick_size: Decimal
     lot_size: Decimal
     contract_size: Decimal = Decimal(1)
+    allocation: Allocation = Allocation.PRICE_TIME
+    minimum_allocation_lots: int = 1
+    day_close_ns: int = 0
 
     def __post_init__(self) -> None:
         if not self.symbol:
@@ -124,6 +158,16 @@ class Instrument:
             value = getattr(self, name)
             if not isinstance(value, Decimal) or not value.is_finite() or value <= 0:
                 raise InvalidInput(f"{name}: {value!r}; allowed: a finite Decimal above 0")
+        if self.allocation not in frozenset(Allocation):
+            allowed = ", ".join(Allocation)
+            raise InvalidInput(f"allocation: {self.allocation!r}; allowed: {allowed}")
+        for name, low, high in (
+            ("minimum_allocation_lots", 1, INT64_MAX),
+            ("day_close_ns", 0, DAY_NS - 1),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise InvalidInput(f"{name}: {value!r}; allowed: {low}..{high}")
 
     def to_ticks(self, price: Decimal) -> int:
         """Return `price` in ticks; `InvalidInput` unless it is 1..2^63-1 whole ticks.
@@ -194,11 +238,12 @@ def _floor_units(name: str, value: Decimal, unit: Decimal, sign: int) -> int:
     return int(units.to_integral_value(rounding=ROUND_FLOOR))
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(NamedTuple):
     """Ask the book to take a new order.
 
-    A LIMIT order needs `price_ticks`; a MARKET order must not have one. `participant_id` 0 is
+    LIMIT and STOP_LIMIT need `price_ticks`, STOP and STOP_LIMIT need `stop_ticks`, GTD needs
+    `expire_ns`; the others must not have them. `display_lots` 0 shows the whole order, less than
+    `quantity_lots` makes an iceberg; a `hidden` order shows nothing. `participant_id` 0 is
     anonymous. `order_id` must not be that of a live order.
     """
 
@@ -211,28 +256,29 @@ class Submit:
     post_only: bool = False
     participant_id: int = 0
     stp: SelfTradePrevention = SelfTradePrevention.NONE
+    stop_ticks: int | None = None
+    display_lots: int = 0
+    hidden: bool = False
+    expire_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Ask the book to take a resting order out."""
+class Cancel(NamedTuple):
+    """Ask the book to take a resting order, or a stop that waits, out."""
 
     order_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reduce:
-    """Ask the book to take this many lots off a resting order, which keeps its place.
+class Reduce(NamedTuple):
+    """Ask the book to take this many lots off an order, which keeps its place.
 
-    Taking off as much as there is, or more, cancels the order.
+    An iceberg gives up its reserve first. Taking off as much as there is, or more, cancels.
     """
 
     order_id: int
     quantity_lots: int
 
 
-@dataclass(frozen=True, slots=True)
-class Replace:
+class Replace(NamedTuple):
     """Ask the book to give a resting order a new price and new leaves.
 
     Fewer (or as many) lots at the same price keep the order's place; anything else puts it at the
@@ -247,8 +293,7 @@ class Replace:
 Command = Submit | Cancel | Reduce | Replace
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """Say that an order was taken; always the first event of its submit."""
 
     order_id: int
@@ -257,19 +302,18 @@ class Accepted:
     quantity_lots: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """Say that a command was refused whole and changed nothing."""
 
     order_id: int
     reason: RejectReason
 
 
-@dataclass(frozen=True, slots=True)
-class Traded:
+class Traded(NamedTuple):
     """Say that a resting order (maker) and an incoming one (taker) traded.
 
-    The price is the maker's. `sequence` counts the book's trades from 1.
+    The price is the maker's. `sequence` counts the book's trades from 1. Leaves include what an
+    order does not show.
     """
 
     sequence: int
@@ -282,8 +326,15 @@ class Traded:
     taker_leaves: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reduced:
+class Refilled(NamedTuple):
+    """Say that an iceberg whose displayed part traded shows new lots, at the tail of its level."""
+
+    order_id: int
+    displayed_lots: int
+    leaves: int
+
+
+class Reduced(NamedTuple):
     """Say that an order lost lots without trading and goes on with `leaves`."""
 
     order_id: int
@@ -291,8 +342,7 @@ class Reduced:
     leaves: int
 
 
-@dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(NamedTuple):
     """Say that a resting order has a new price or new leaves, and whether it kept its place."""
 
     order_id: int
@@ -301,8 +351,7 @@ class Replaced:
     kept_priority: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(NamedTuple):
     """Say that an order ended with `quantity_lots` of it untraded."""
 
     order_id: int
@@ -310,11 +359,27 @@ class Cancelled:
     reason: CancelReason
 
 
-Event = Accepted | Rejected | Traded | Reduced | Replaced | Cancelled
+class Expired(NamedTuple):
+    """Say that an order's time was over with `quantity_lots` of it untraded."""
+
+    order_id: int
+    quantity_lots: int
+
+
+class Triggered(NamedTuple):
+    """Say that a trade reached a stop's price: the order now trades as any other."""
+
+    order_id: int
+    stop_ticks: int
+
+
+Event = (
+    Accepted | Rejected | Traded | Refilled | Reduced | Replaced | Cancelled | Expired | Triggered
+)
 
 
 class Level(NamedTuple):
-    """One price of one side: the lots there and in how many orders."""
+    """One price of one side: the lots displayed there and in how many orders."""
 
     price_ticks: int
     quantity_lots: int
@@ -322,46 +387,64 @@ class Level(NamedTuple):
 
 
 class QueuePosition(NamedTuple):
-    """What stands before an order at its own price."""
+    """What stands before an order at its own price.
+
+    Before a displayed order stand the displayed lots that came earlier. Before a hidden one stands
+    everything displayed, with the reserves behind it, and the hidden orders that came earlier.
+    """
 
     orders_ahead: int
     lots_ahead: int
 
 
-class Walk(NamedTuple):
-    """What an aggressor would get: lots, cost in tick-lots, worst price, and lots by level.
+class LevelFill(NamedTuple):
+    """The lots that a walk takes at one price."""
 
-    `levels` holds, for each price reached, the lots taken there and from how many orders.
-    """
+    price_ticks: int
+    quantity_lots: int
+
+
+class Walk(NamedTuple):
+    """What an aggressor would get: lots, cost in tick-lots, worst price, and lots by level."""
 
     quantity_lots: int
     cost_tick_lots: int
     worst_price_ticks: int | None
-    levels: tuple[Level, ...]
+    levels: tuple[LevelFill, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RestingOrder:
-    """One order in the book. A lower `sequence` came to rest at its place earlier."""
+class RestingOrder(NamedTuple):
+    """One order in the book.
+
+    `leaves` is all that is left of it, `displayed_lots` the part that shows: all of a plain order,
+    none of a hidden one. `display_lots` is what an iceberg shows after a refill (0: not an
+    iceberg). `expire_ns` is None for an order that rests until cancelled.
+    """
 
     order_id: int
     side: Side
     price_ticks: int
     leaves: int
+    displayed_lots: int
     participant_id: int = 0
-    sequence: int = 0
     post_only: bool = False
     stp: SelfTradePrevention = SelfTradePrevention.NONE
+    display_lots: int = 0
+    hidden: bool = False
+    expire_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BookSnapshot:
-    """Everything that decides what a book does next: a market-by-order picture and two counters.
+class BookSnapshot(NamedTuple):
+    """Everything that decides what a book does next.
 
-    `orders` are bids then asks, each in price-time order.
+    `orders` are bids then asks, each by price, then displayed before hidden, then time. `stops` are
+    the orders that wait for a trade, as they were submitted with what is left of them: BUY then
+    SELL, nearest stop price first, then time; `expire_ns` of a DAY stop is when its day closes.
     """
 
     instrument: Instrument | None
     orders: tuple[RestingOrder, ...]
+    stops: tuple[Submit, ...]
     trade_sequence: int
-    rest_sequence: int
+    last_trade_ticks: int | None
+    now_ns: int

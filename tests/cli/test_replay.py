@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from lob.feeds.databento_write import dbn_metadata
+from tests.lob.feeds import coinbase_venue, databento_venue
+from tests.lob.feeds.test_coinbase import BTC_USD
 from touchstone.cli import replay
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -59,6 +63,53 @@ def test_a_mismatch_is_exit_code_1(files: tuple[str, str], tmp_path: Path) -> No
 
     assert 1 == result.exit_code
     assert "line 2, row 2: ask 1: venue 8 @ 10,100, ours 7 @ 10,100" in result.stdout
+
+
+@pytest.mark.parametrize("levels", [1, 10])
+@pytest.mark.parametrize("style", ["cme", "xnas"])
+def test_a_databento_book_is_held_against_the_venue_s_depth(
+    tmp_path: Path, style: str, levels: int
+) -> None:
+    """Every record agrees, and one that is changed is exit code 1 with both sides."""
+    venue = databento_venue.run(style, 5, 400, depth_levels=levels)
+    orders, depth = tmp_path / "x.mbo.dbn", tmp_path / "x.mbp.dbn"
+    orders.write_bytes(dbn_metadata("mbo", "ESM4", 5602) + venue.mbo_rows().tobytes())
+    rows = venue.mbp_rows()
+    depth.write_bytes(dbn_metadata(f"mbp-{levels}", "ESM4", 5602) + rows.tobytes())
+    command = ["replay", str(orders), "--orderbook", str(depth), "--tick-size", "0.25"]
+
+    agreed = json.loads(runner.invoke(app, [*command, "--json"]).stdout)["comparison"]
+    assert levels == agreed["depth"]
+    assert 50 < agreed["agreeing"] == agreed["rows"]
+    assert (0, 0) == (agreed["without_event"], agreed["unannounced"])
+
+    changed = len(rows) - 1 - int(np.argmax(rows["levels"]["bid_sz"][::-1, 0] > 0))
+    rows["levels"]["bid_sz"][changed, 0] += 1
+    depth.write_bytes(dbn_metadata(f"mbp-{levels}", "ESM4", 5602) + rows.tobytes())
+    result = runner.invoke(app, command)
+    assert 1 == result.exit_code
+    assert f"{agreed['rows'] - 1:,} of {agreed['rows']:,} records" in result.stdout
+    assert f"record {changed + 1:,}: bid 1: venue" in result.stdout
+
+
+def test_a_replay_starts_from_a_snapshot(tmp_path: Path, files: tuple[str, str]) -> None:
+    """Without what rested before, a feed's later messages would find no orders."""
+    venue = coinbase_venue.Venue(BTC_USD, seed=3)
+    venue.run(60)
+    snapshot, feed = tmp_path / "book.json", tmp_path / "full.jsonl"
+    snapshot.write_text(venue.snapshot(), encoding="utf-8")
+    begin = len(venue.messages)
+    venue.run(60)
+    feed.write_text(venue.lines(begin), encoding="utf-8")
+
+    command = ["replay", str(feed), "--snapshot", str(snapshot), "--json"]
+    document = json.loads(runner.invoke(app, command).stdout)
+
+    assert len(venue.book) == document["resting_orders"]
+    assert "unknown_order" not in document["unusable"]
+    refused = runner.invoke(app, ["replay", files[0], "--snapshot", str(snapshot)])
+    assert 2 == refused.exit_code
+    assert "snapshot: not an option of the lobster reader" in refused.stderr
 
 
 @pytest.mark.parametrize("text", ["nonsense\n", None])

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import lob
 from lob.errors import ConfigError
+from touchstone.cli import status as status_module
 from touchstone.cli.console import EXIT_FAILED, EXIT_OK
 from touchstone.cli.ports import Ports
 from touchstone.cli.stack import (
@@ -18,7 +20,7 @@ from touchstone.cli.stack import (
     run_file,
     supervisor_pid,
 )
-from touchstone.cli.status import redis_url_of
+from touchstone.cli.status import book_backend, redis_url_of
 from touchstone.cli.up import is_news, run_until_signalled
 
 
@@ -99,3 +101,18 @@ def test_an_interrupted_run_ends_with_the_code_its_command_chose(code: int) -> N
         return 9
 
     assert code == run_until_signalled(wait(), signalled=code)
+
+
+def test_status_says_which_order_book_is_here_and_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the extension the plain book serves, and the bootstrap script's note says why."""
+    (tmp_path / "touchstone-native").write_text("digest\nno C++ compiler on PATH\n")
+    monkeypatch.setattr(status_module, "why_not_native", lambda: "No module named 'lob._core'")
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    assert {
+        "backend": lob.backend(),
+        "detail": "No module named 'lob._core'; no C++ compiler on PATH",
+    } == book_backend()
+    monkeypatch.setattr(status_module, "why_not_native", lambda: "")
+    assert "" == book_backend()["detail"]

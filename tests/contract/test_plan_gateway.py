@@ -82,12 +82,17 @@ def test_the_printed_curl_closes_the_gate(gateway: Service) -> None:
         check=True,
     )
     answer: dict[str, Any] = json.loads(done.stdout)
+    [ack] = answer.pop("acks")
+    assert ack["member"].startswith("gateway:")
+    assert answer.pop("seconds") >= ack["seconds"] > 0
     assert answer == {
         "state": "REDUCE_ONLY",
         "requested": "REDUCE_ONLY",
         "generation": 2,
         "persisted": True,
         "detail": "persisted",
+        "acked": 2,
+        "lapsed": [],
     }
     assert gateway.call("GET", "/v1/kill-switch").json()["state"] == "REDUCE_ONLY"
 

@@ -13,8 +13,8 @@ from services.order_gateway.venues.base import (
     GateClosed,
     NotSent,
     OutcomeUnknown,
+    Passage,
     Rejected,
-    SendGate,
     VenuePosition,
     VenueReport,
 )
@@ -63,12 +63,12 @@ class FakeVenue:
         self,
         intent: Intent,
         rules: ProductRules,  # noqa: ARG002 - the protocol's signature
-        gate: SendGate,
+        passage: Passage,
     ) -> Accepted | Rejected:
         """Take, lose or refuse an order as `fail_next` says."""
         if self.pause is not None:
             await self.pause.wait()
-        refusal = gate()
+        refusal = passage()
         if refusal is not None:
             raise GateClosed(refusal)
         failure, self.fail_next = self.fail_next, None

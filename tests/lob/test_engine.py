@@ -6,7 +6,7 @@ import pytest
 
 from lob.book import OrderBook
 from lob.clock import ManualClock
-from lob.engine import EventQueue, MatchingEngine, Priority
+from lob.engine import EventQueue, MatchingEngine, Notice, Priority
 from lob.errors import InvalidInput, Overloaded
 from lob.latency import Component, Constant, LatencyModel
 from lob.types import (
@@ -14,14 +14,18 @@ from lob.types import (
     Cancel,
     Cancelled,
     Command,
+    Expired,
     Level,
+    OrderType,
     QueuePosition,
     Rejected,
     RejectReason,
+    Replace,
     Side,
     Submit,
     TimeInForce,
     Traded,
+    Triggered,
 )
 
 LATENCY = LatencyModel(
@@ -165,3 +169,44 @@ def test_background_from_the_past_is_refused() -> None:
         engine.run_until(10_000)
     with pytest.raises(InvalidInput, match="wait_ns"):
         engine.execute(Cancel(900), wait_ns=-1)
+
+
+def test_an_order_expires_at_the_exchanges_time() -> None:
+    """A GTD order goes at its time with nothing else happening, and its owner hears of it later."""
+    engine = engine_with([])
+    sent = Submit(1, Side.BUY, 4, 99, time_in_force=TimeInForce.GTD, expire_ns=50_000)
+    engine.execute(sent)
+
+    assert [] == [n for n in engine.run_until(49_999) if isinstance(n.event, Expired)]
+    assert 1 in engine.book
+    heard = engine.run_until(100_000)
+
+    assert [Notice(Expired(1, 4), 50_000, 57_000)] == list(heard)
+    assert 1 not in engine.book
+    assert 100_000 == engine.book.now_ns
+
+
+def test_a_background_order_is_not_met_after_its_time() -> None:
+    """An order that arrives after another's time does not trade with it."""
+    late = Submit(2, Side.SELL, 4, 105, time_in_force=TimeInForce.GTD, expire_ns=14_000)
+    engine = engine_with([(1, late)])
+
+    story = engine.execute(Submit(1, Side.BUY, 9, 105, time_in_force=TimeInForce.IOC))
+
+    trades = [event for event in story.arrival.events if isinstance(event, Traded)]
+    assert 15_000 == story.arrival.acted_ns
+    assert [900] == [trade.maker_order_id for trade in trades]
+
+
+def test_a_stop_of_the_clients_is_followed_until_it_ends() -> None:
+    """Its owner hears when it is triggered by others, what it trades, and what a refusal says."""
+    others = Submit(2, Side.BUY, 1, 101)
+    engine = engine_with([(100_000, others)])
+    stop = Submit(1, Side.BUY, 2, order_type=OrderType.STOP, stop_ticks=101)
+    engine.execute(stop)
+    refused = engine.execute(Replace(1, 101, 2))
+
+    heard = [notice.event for notice in engine.run_until(200_000)]
+
+    assert (Rejected(1, RejectReason.STOP_NOT_TRIGGERED),) == tuple(refused.arrival.events)
+    assert [Triggered(1, 101), Traded(2, 900, 1, 101, 2, Side.BUY, 2, 0)] == heard

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import math
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from touchstone.rollout.assignment import (
     should_use_l3,
     truth_table_markdown,
 )
+from touchstone.rollout.phases import EXPANSION_STEPS
 from touchstone.rollout.state import Phase, RolloutDocument
 
 SYMBOL, ACCOUNT = "AAPL", "ALICE"
@@ -163,6 +165,59 @@ def test_layers_with_different_salts_are_independent() -> None:
         assert abs(both - KEYS / 4) < 3 * sigma
 
 
+def test_nobody_flips_back_on_the_way_from_canary_to_full() -> None:
+    """Through every phase and step of the ramp, with its lists, the symbols on L3 only grow."""
+    names = [f"K{i}" for i in range(2_000)]
+    ramp = [(Phase.CANARY, 100), (Phase.CANARY, 500), (Phase.FULL, 10_000)]
+    ramp[2:2] = [(Phase.EXPANSION, points) for points in EXPANSION_STEPS]
+    before: set[str] = set()
+    shares = []
+    for phase, points in ramp:
+        document = RolloutDocument(
+            phase=phase, basis_points=points, canary_symbols=("K7",), deny_symbols=("K8",)
+        )
+        config = RoutingConfig(document=document, expires_at=math.inf)
+        after = {name for name in names if assign(name, "", config, 0.0).arm is Arm.L3}
+        assert before <= after
+        assert "K7" in after
+        assert "K8" not in after
+        before = after
+        shares.append(len(after))
+    assert shares == sorted(shares)
+    assert before == set(names) - {"K8"}
+
+
+def test_the_buckets_are_even() -> None:
+    """Chi-square of 200,000 keys in 100 groups of 100 buckets: 99 degrees of freedom."""
+    counts = [0] * 100
+    for i in range(KEYS):
+        counts[bucket(f"K{i}", "touchstone") // 100] += 1
+    expected = KEYS / 100
+    chi_square = sum((count - expected) ** 2 / expected for count in counts)
+    assert 99 - 4 * math.sqrt(2 * 99) < chi_square < 99 + 4 * math.sqrt(2 * 99)
+
+
+@given(st.text(min_size=1, max_size=128).filter(str.strip), st.text(max_size=64))
+def test_every_text_has_a_bucket(symbol: str, salt: str) -> None:
+    """Whatever a symbol is written in, it lands in 0..9,999, and always in the same one."""
+    assert 0 <= bucket(symbol, salt) < 10_000
+    assert bucket(symbol, salt) == bucket(symbol, salt)
+
+
+@given(
+    account=st.text("aZ9 ", min_size=1, max_size=8).filter(str.strip),
+    listed=st.sampled_from(["canary_accounts", "deny_accounts"]),
+)
+def test_accounts_are_compared_as_symbols_are(account: str, listed: str) -> None:
+    """Case and outer blanks do not get anybody on or off a list."""
+    lists: dict[str, Any] = {listed: (account,)}
+    document = RolloutDocument(phase=Phase.CANARY, **lists)
+    config = RoutingConfig(document=document, expires_at=math.inf)
+    for spelled in (account, account.upper(), f" {account.lower()} "):
+        rule = assign("AAPL", spelled, config, 0.0).rule
+        assert rule is (Rule.ALLOW_LIST if listed == "canary_accounts" else Rule.DENY_LIST)
+
+
 def test_the_hash_is_pinned() -> None:
     """A bucket is the same on every machine and in every version."""
     assert hash32("execution:touchstone:AAPL") == int.from_bytes(
@@ -187,6 +242,10 @@ def test_the_guides_canaries_are_not_in_its_five_percent() -> None:
     """Which is why the canary list stands before the percentage."""
     assert [should_use_l3(s, 0.05) for s in ("AAPL", "MSFT", "GOOGL")] == [False, False, False]
     assert [should_use_l3(s, 0.92) for s in ("AAPL", "MSFT", "GOOGL")] == [True, True, True]
+    for symbol, place in (("AAPL", 10), ("MSFT", 50), ("GOOGL", 91)):
+        assert should_use_l3(symbol, Decimal(place) / 100) is False
+        assert should_use_l3(symbol, Decimal(place + 1) / 100) is True
+    assert should_use_l3("AAPL") is False
     assert should_use_l3("AAPL", Decimal("0.1")) is False
     assert should_use_l3("AAPL", Decimal("0.11")) is True
 

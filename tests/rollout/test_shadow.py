@@ -1,11 +1,13 @@
 """The paired comparison: its figures, what it does without data, and the bounds of its store."""
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from execution_providers import Fill, FillStatus
+from lob.errors import InvalidInput
 from touchstone.rollout.shadow import WORST_PAIRS, ShadowPair, ShadowStore, compare, summarise
 
 
@@ -103,3 +105,61 @@ def test_the_store_is_bounded_by_count_and_by_age() -> None:
     assert [p.at for p in store.pairs(3.0)] == [1.0, 2.0, 3.0]
     assert [p.at for p in store.pairs(12.5)] == [3.0]
     assert len(store) == 1
+
+
+def test_the_noise_floor_is_the_control_against_itself() -> None:
+    """Repeats of 1 and 3 against 1 differ by 0 and 2; without repeats there is no floor."""
+    repeated = [replace(pair(1, 5), control_repeat=fill(x)) for x in (1, 3)]
+    floor = summarise([*repeated, pair(1, 9)]).noise_floor
+    assert floor is not None
+    assert (floor.n, floor.mean_difference_bps, floor.rmse_bps) == (2, 1.0, math.sqrt(2))
+    assert floor.limits_of_agreement_bps == pytest.approx((1 - 1.96 * 2**0.5, 1 + 1.96 * 2**0.5))
+    assert summarise([pair(1, 5)]).noise_floor is None
+
+
+def test_the_rmse_is_against_the_named_reference() -> None:
+    """Candidate 3 and 4: root of 12.5 against the mid, 1 against a control of 2 and 3."""
+    pairs = [pair(2, 3), pair(3, 4), pair(1, None), pair(1, None, failed=True)]
+    against_mid = compare(pairs, "mid")
+    assert (against_mid.reference, against_mid.rmse_bps) == ("mid", math.sqrt(12.5))
+    assert (compare(pairs).reference, compare(pairs).rmse_bps) == ("control", 1.0)
+    with pytest.raises(InvalidInput, match="reference: 'guess'; allowed: control, mid"):
+        summarise(pairs, "guess")
+
+
+@pytest.mark.parametrize(
+    ("multiple", "size"),
+    [
+        (0.5, "up to 1x touch"),
+        (1.0, "up to 1x touch"),
+        (1.1, "1 to 5x touch"),
+        (5.1, "over 5x touch"),
+        (None, "unknown"),
+        (math.nan, "unknown"),
+    ],
+)
+def test_sizes_have_buckets(multiple: float | None, size: str) -> None:
+    """An edge belongs to the bucket below it."""
+    assert replace(pair(1, 2), touch_multiple=multiple).size_bucket == size
+
+
+def test_the_breakdown_covers_size_and_spread() -> None:
+    """Each pair is in exactly one bucket of each, and keeps its own bias there."""
+    pairs = [
+        replace(pair(0, i), touch_multiple=m, spread_bps=s)
+        for i, (m, s) in enumerate([(0.5, 0.5), (2.0, 3.0), (9.0, 30.0), (0.7, None)])
+    ]
+    found = summarise(pairs)
+    assert {
+        name: (group.pairs, group.mean_difference_bps) for name, group in found.by_size.items()
+    } == {
+        "up to 1x touch": (2, 1.5),
+        "1 to 5x touch": (1, 1.0),
+        "over 5x touch": (1, 2.0),
+    }
+    assert {name: group.pairs for name, group in found.by_spread.items()} == {
+        "up to 1 bps": 1,
+        "1 to 5 bps": 1,
+        "over 20 bps": 1,
+        "unknown": 1,
+    }

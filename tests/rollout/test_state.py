@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +21,6 @@ from touchstone.rollout.state import (
     basis_points_from_fraction,
     change,
     fraction_from_basis_points,
-    transitions_markdown,
 )
 
 FORWARD = (Phase.OFF, Phase.SHADOW, Phase.CANARY, Phase.EXPANSION, Phase.FULL)
@@ -130,6 +130,26 @@ def test_a_document_survives_json_with_its_lists_normalised() -> None:
     assert RolloutDocument.from_json(stored.to_json()) == stored
 
 
-def test_the_table_for_the_documentation_has_each_phase() -> None:
-    """One row a phase, and a header."""
-    assert len(transitions_markdown().splitlines()) == len(Phase) + 2
+@pytest.mark.parametrize(
+    ("changes", "armed"),
+    [
+        ({"basis_points": 5_000}, True),
+        ({"basis_points": 2_500}, False),
+        ({"phase": "SHADOW"}, False),
+        ({"basis_points": 2_500, "schedule_armed": True}, True),
+    ],
+)
+def test_going_back_disarms_the_schedule(changes: dict[str, Any], armed: bool) -> None:
+    """Unless the person who goes back says otherwise in the same change."""
+    present = RolloutDocument(phase=Phase.EXPANSION, basis_points=5_000, schedule_armed=True)
+    assert change(present, changes).schedule_armed is armed
+
+
+def test_a_rollback_and_the_rearm_after_it_leave_the_schedule_disarmed() -> None:
+    """However it is made: the document itself cannot be rolled back and armed."""
+    armed = RolloutDocument(phase=Phase.CANARY, basis_points=500, schedule_armed=True)
+    rolled_back = replace(armed, phase=Phase.ROLLED_BACK)
+    assert rolled_back.schedule_armed is False
+    assert replace(rolled_back, phase=Phase.SHADOW).schedule_armed is False
+    with pytest.raises(InvalidInput, match="schedule_armed"):
+        RolloutDocument.from_json({"phase": "OFF", "schedule_armed": 1})

@@ -16,6 +16,7 @@ from services.order_gateway.metrics import GatewayMetrics
 from touchstone.kit.control import KILL_SCOPE, ControlReader, ControlStore
 from touchstone.kit.event_store import EventStore, Watermark
 from touchstone.kit.event_store_url import database_url
+from touchstone.kit.membership import Membership, member_name
 from touchstone.kit.redis_server import RedisServer, running_redis, start_redis
 from touchstone.perps.kill import TradingState
 
@@ -35,16 +36,19 @@ async def switched(
     ):
         mark = await store.load_watermark(KILL_SCOPE)
         floor = mark.generation if mark else 0
-        async with ControlReader(control, KILL_SCOPE, floor_generation=floor) as reader:
-            switch = KillSwitch(
-                control,
-                reader,
-                store,
-                GatewayMetrics(CollectorRegistry(), []),
-                watermark=mark,
-                first_state=first,
-                stale_after_seconds=0.5,
-            )
+        member = Membership(member_name("gateway"))
+        reader = ControlReader(control, KILL_SCOPE, floor_generation=floor, membership=member)
+        switch = KillSwitch(
+            control,
+            reader,
+            store,
+            GatewayMetrics(CollectorRegistry(), []),
+            watermark=mark,
+            first_state=first,
+            stale_after_seconds=0.5,
+        )
+        member.before_ack = switch.remember
+        async with reader:
 
             async def on_closed() -> None:
                 if closings is not None:
@@ -99,6 +103,8 @@ async def test_tightening_is_seen_by_every_process(
         assert (made.state, made.generation, made.persisted) == (R, 2, True)
         took = await eventually(lambda: other.gate().state is R and other.gate().known)
         assert took < 0.5
+        assert made.acknowledgement is not None
+        assert (made.acknowledgement.acked, len(made.acknowledgement.acks)) == (2, 2)
         await eventually(lambda: len(closings) == 1)
 
 

@@ -25,6 +25,7 @@ from services.order_gateway.venues.base import (
     GateClosed,
     NotSent,
     OutcomeUnknown,
+    Passage,
     Rejected,
     VenueReport,
 )
@@ -37,6 +38,7 @@ from services.order_gateway.venues.coinbase_wire import (
     rules_from,
 )
 from services.order_gateway.venues.coinbase_ws import CoinbaseFeed, FeedOwner
+from touchstone.kit.leases import SendGate
 from touchstone.perps.checks import Refusal, RefusalReason
 from touchstone.perps.orders import Intent, VenueStatus
 from touchstone.perps.products import ProductRules
@@ -141,16 +143,16 @@ async def client(port: int, key_file: Path, seconds: float = 5) -> AsyncIterator
         await rest.close()
 
 
-def open_gate() -> Refusal | None:
+def open_passage() -> Passage:
     """Let everything pass."""
-    return None
+    return Passage(SendGate(), lambda: None)
 
 
 async def test_an_accepted_order(wire: Wire, key_file: Path) -> None:
     """The body is Coinbase's, sizes in contracts, and the answer names the order."""
     wire.say(200, CREATED)
     async with client(wire.port, key_file) as rest:
-        assert await rest.submit(INTENT, RULES, open_gate) == Accepted("v1")
+        assert await rest.submit(INTENT, RULES, open_passage()) == Accepted("v1")
     assert json.loads(wire.received[0]) == {
         "client_order_id": "a",
         "product_id": "BIP",
@@ -166,12 +168,12 @@ async def test_a_rejection_is_http_200_or_400(wire: Wire, key_file: Path) -> Non
     async with client(wire.port, key_file) as rest:
         error = {"new_order_failure_reason": "INSUFFICIENT_FUND", "message": "no money"}
         wire.say(200, {"success": False, "error_response": error})
-        found = await rest.submit(INTENT, RULES, open_gate)
+        found = await rest.submit(INTENT, RULES, open_passage())
         assert found == Rejected("INSUFFICIENT_FUND: no money")
         wire.say(400, {"error": "unknown field"})
-        assert isinstance(await rest.submit(INTENT, RULES, open_gate), Rejected)
+        assert isinstance(await rest.submit(INTENT, RULES, open_passage()), Rejected)
         wire.say(429, "<html>slow down</html>")
-        limited = await rest.submit(INTENT, RULES, open_gate)
+        limited = await rest.submit(INTENT, RULES, open_passage())
         assert isinstance(limited, Rejected)
         assert limited.rate_limited
 
@@ -192,7 +194,7 @@ async def test_once_the_body_left_a_bad_answer_means_unknown(
     scripts[answer]()
     async with client(wire.port, key_file, seconds=0.5) as rest:
         with pytest.raises(OutcomeUnknown):
-            await rest.submit(INTENT, RULES, open_gate)
+            await rest.submit(INTENT, RULES, open_passage())
     assert len(wire.received) == 1
 
 
@@ -200,10 +202,10 @@ async def test_no_connection_means_not_sent(key_file: Path, tmp_path: Path) -> N
     """Nobody listens, or there is no key to sign with: it certainly never left."""
     async with client(1, key_file) as rest:
         with pytest.raises(NotSent):
-            await rest.submit(INTENT, RULES, open_gate)
+            await rest.submit(INTENT, RULES, open_passage())
     async with client(1, tmp_path / "absent.json") as rest:
         with pytest.raises(NotSent, match=r"absent\.json"):
-            await rest.submit(INTENT, RULES, open_gate)
+            await rest.submit(INTENT, RULES, open_passage())
 
 
 @pytest.mark.parametrize("closes_at", [1, 2])
@@ -213,17 +215,20 @@ async def test_the_gate_is_asked_up_to_the_last_write(
     """Closed before the headers or between headers and body: the venue never has an order."""
     refusal = Refusal(RefusalReason.HALTED, "halted")
     asked = 0
+    gate = SendGate()
 
-    def gate() -> Refusal | None:
+    def check() -> Refusal | None:
         nonlocal asked
         asked += 1
+        assert gate.open_passages == 1
         return refusal if asked >= closes_at else None
 
     wire.say(200, CREATED)
     async with client(wire.port, key_file) as rest:
         with pytest.raises(GateClosed) as caught:
-            await rest.submit(INTENT, RULES, gate)
+            await rest.submit(INTENT, RULES, Passage(gate, check))
         assert caught.value.refusal is refusal
+        assert gate.open_passages == 0
         await asyncio.sleep(0.1)
     assert wire.connections == 1
     assert asked == closes_at

@@ -191,5 +191,5 @@ async def test_slippage_is_counted_with_its_sign_and_its_square(harness: Harness
 
 async def test_routes_that_are_not_there_are_404(harness: Harness) -> None:
     """What does not exist yet is absent."""
-    for path in ("/v1/go-no-go", "/v1/rollout/analysis", "/v1/decisions/x"):
+    for path in ("/v1/go-no-go", "/v1/decisions/x"):
         assert (await harness.client.get(path)).status_code == 404

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from touchstone.rollout.assignment import truth_table_markdown
-from touchstone.rollout.state import transitions_markdown
+from touchstone.rollout.phases import guards_markdown, mermaid, transitions_markdown
+from touchstone.rollout.triggers import triggers_markdown
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,9 @@ def test_the_tables_are_generated(page: str) -> None:
     for name, table in (
         ("truth table", truth_table_markdown()),
         ("phases", transitions_markdown()),
+        ("moves", guards_markdown()),
+        ("triggers", triggers_markdown()),
+        ("diagram", f"```mermaid\n{mermaid()}\n```"),
     ):
         assert f"<!-- {name} -->\n{table}\n<!-- end -->" in page
 

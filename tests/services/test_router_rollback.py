@@ -1,5 +1,6 @@
 """Rollback, and what the router does while Redis is away or has lost its data."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,8 +9,15 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from execution_providers import ExecutionRequest, Fill
 from lob.errors import Unavailable
-from tests.services.router_harness import Harness, control_of, running_router, to_canary
+from tests.services.router_harness import (
+    Harness,
+    StubL3,
+    control_of,
+    running_router,
+    to_canary,
+)
 from touchstone.kit.control import ViewStatus
 from touchstone.kit.redis_server import RedisServer, start_redis
 
@@ -23,12 +31,20 @@ async def test_a_rollback_is_latched_until_it_is_rearmed(harness: Harness) -> No
     rollback = await harness.client.post(
         "/v1/rollout/rollback", json={"mode": "emergency", "reason": "slippage"}
     )
-    assert rollback.json() == {
+    answer = rollback.json()
+    [ack] = answer.pop("acks")
+    assert answer.pop("seconds") >= ack["seconds"] > 0
+    assert ack["member"].startswith("router:")
+    assert answer == {
         "rolled_back": True,
         "persisted": True,
         "confirmed": True,
         "generation": generation + 1,
+        "acked": generation + 1,
+        "lapsed": [],
     }
+    name = 'kill_switch_ack_seconds_count{scope="rollout"}'
+    assert await harness.metric(name) == 1
     assert (await harness.execute())["decision"]["rule"] == "rolled_back"
     refused = await harness.put(generation + 1, phase="CANARY")
     assert (refused.status_code, "re-arm" in refused.text) == (409, True)
@@ -111,6 +127,7 @@ async def test_without_redis_a_rollback_still_holds_here_and_over_a_restart(
         own_redis.stop()
         response = await harness.client.post("/v1/rollout/rollback", json={"reason": "no redis"})
         assert (response.status_code, response.json()["persisted"]) == (202, False)
+        assert (response.json()["acked"], response.json()["confirmed"]) == (None, False)
         assert (await harness.execute())["decision"]["rule"] == "rolled_back"
     async with running_router() as harness:
         assert (await harness.execute())["decision"]["rule"] == "rolled_back"
@@ -137,20 +154,56 @@ async def test_a_cold_boot_without_redis_answers_with_l2(monkeypatch: pytest.Mon
         assert (state["generation"], state["control"]["known"]) == (0, False)
 
 
-async def test_when_redis_dies_the_last_state_holds_until_it_is_stale(
+async def test_when_redis_dies_l3_ends_with_the_lease(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
-    """L3 goes on answering for the limit, then L2, without a restart in between."""
+    """L3 goes on answering for half a second at most, then L2; it comes back with Redis."""
     monkeypatch.setenv("TOUCHSTONE_REDIS_URL", own_redis.url)
-    async with running_router(control_stale_seconds=1.0) as harness:
+    async with running_router() as harness:
         await eventually(lambda: control_of(harness).reader.view().known)
         await to_canary(harness)
         own_redis.process.kill()
         own_redis.process.wait()
         assert (await harness.execute())["decision"]["rule"] == "allow_list"
-        await eventually(lambda: control_of(harness).reader.view().age_seconds > 1.0)
+        lapsed = await eventually(lambda: control_of(harness).reader.view().lease_seconds_left == 0)
+        assert lapsed <= 0.6
         assert (await harness.execute())["decision"]["rule"] == "stale"
         assert "L2 answers" in (await harness.client.get("/readyz")).text
+        restarted = start_redis(own_redis.data_dir, own_redis.port)
+        try:
+            await eventually(lambda: control_of(harness).reader.view().lease_seconds_left > 0)
+            assert (await harness.execute())["decision"]["rule"] == "allow_list"
+        finally:
+            restarted.stop()
+
+
+async def test_a_rollback_is_acknowledged_once_l3_has_nothing_under_way(
+    eventually: Eventually,
+) -> None:
+    """L2 answers at once; the call returns only after the L3 execution begun before it."""
+    slow = asyncio.Event()
+    stub = StubL3()
+
+    async def execute(request: ExecutionRequest, seed: int) -> Fill:
+        await slow.wait()
+        return await StubL3.execute(stub, request, seed)
+
+    stub.execute = execute  # type: ignore[method-assign]
+    async with running_router(l3=stub) as harness:
+        await eventually(lambda: control_of(harness).reader.view().known)
+        generation = await to_canary(harness)
+        waiting = asyncio.create_task(harness.execute())
+        await eventually(lambda: control_of(harness).send_gate.open_passages == 1)
+        body = {"mode": "emergency", "reason": "slippage"}
+        call = asyncio.create_task(harness.client.post("/v1/rollout/rollback", json=body))
+        await eventually(lambda: control_of(harness).latch is not None)
+        assert (await harness.execute())["decision"]["rule"] == "rolled_back"
+        await asyncio.sleep(0.05)
+        assert not call.done()
+        slow.set()
+        assert (await waiting)["decision"]["arm"] == "L3"
+        answer = (await call).json()
+        assert (answer["acked"], answer["lapsed"]) == (generation + 1, [])
 
 
 async def test_a_flushed_redis_is_unknown_until_a_person_rearms(

@@ -44,10 +44,10 @@ async def test_a_summary_is_of_one_moment(
     await eventually(lambda: len(harness.components.shadow.store) == 1)
     shadow = harness.components.shadow
 
-    def summarise_meanwhile(pairs: Sequence[ShadowPair]) -> ShadowSummary:
+    def summarise_meanwhile(pairs: Sequence[ShadowPair], reference: str) -> ShadowSummary:
         shadow.store.append(pairs[0])
         shadow.mirrored += 1
-        return summarise(pairs)
+        return summarise(pairs, reference)
 
     monkeypatch.setattr(routes, "summarise", summarise_meanwhile)
     body = (await harness.client.get("/v1/shadow/summary")).json()

@@ -92,6 +92,76 @@ async def test_a_session_is_a_book() -> None:
         assert ["cancelled"] == kinds(list(cancelled.events))
 
 
+async def test_a_session_keeps_the_whole_rulebook() -> None:
+    """Pro-rata, icebergs, hidden orders, stops and expiry go in and come out over the wire."""
+    async with running_simulator() as running:
+        opened = await running.books.OpenSession(
+            book_pb2.OpenSessionRequest(
+                symbol="ABC",
+                allocation=book_pb2.ALLOCATION_PRO_RATA,
+                minimum_allocation_lots=2,
+                day_close_ns=40,
+            ),
+            timeout=5,
+        )
+        session = opened.session_id
+        await submit(
+            running, session, 1, side=SELL, quantity_lots=9, price_ticks=101, display_lots=3
+        )
+        await submit(running, session, 2, side=SELL, quantity_lots=6, price_ticks=101)
+        await submit(
+            running,
+            session,
+            3,
+            side=SELL,
+            quantity_lots=5,
+            price_ticks=101,
+            hidden=True,
+            time_in_force=execution_pb2.TIME_IN_FORCE_GTD,
+            expire_ns=30,
+        )
+        await submit(
+            running,
+            session,
+            4,
+            side=BUY,
+            quantity_lots=2,
+            price_ticks=90,
+            stop_ticks=101,
+            order_type=book_pb2.BOOK_ORDER_TYPE_STOP_LIMIT,
+            time_in_force=execution_pb2.TIME_IN_FORCE_DAY,
+        )
+        ask = book_pb2.GetBookRequest(session_id=session, orders=True)
+        book = await running.books.GetBook(ask, timeout=5)
+        assert [(101, 9, 2)] == [(a.price_ticks, a.quantity_lots, a.order_count) for a in book.asks]
+        assert [(1, 9, 3, False), (2, 6, 6, False), (3, 5, 0, True)] == [
+            (o.order_id, o.leaves, o.displayed_lots, o.hidden) for o in book.asks[0].orders
+        ]
+        assert [(4, 101, 90, 2)] == [
+            (s.order_id, s.stop_ticks, s.price_ticks, s.quantity_lots) for s in book.stops
+        ]
+        reduced = await running.books.Reduce(
+            book_pb2.ReduceRequest(session_id=session, order_id=2, quantity_lots=3), timeout=5
+        )
+        assert ["reduced"] == kinds(list(reduced.events))
+
+        # Three and three show: a share of 2 each, and the last lot by time empties the iceberg.
+        events = await submit(running, session, 5, side=BUY, quantity_lots=5, price_ticks=101)
+        assert ["accepted", "traded", "traded", "refilled", "triggered"] == kinds(events)
+        assert [3, 2] == [event.traded.quantity_lots for event in events[1:3]]
+        expired = await running.books.Advance(
+            book_pb2.AdvanceRequest(session_id=session, now_ns=40), timeout=5
+        )
+        assert [(3, 5), (4, 2)] == [
+            (event.expired.order_id, event.expired.quantity_lots) for event in expired.events
+        ]
+        assert 40 == (await running.books.GetBook(ask, timeout=5)).now_ns
+        earlier = running.books.Advance(
+            book_pb2.AdvanceRequest(session_id=session, now_ns=39), timeout=5
+        )
+        assert grpc.StatusCode.INVALID_ARGUMENT == await status_of(earlier)
+
+
 async def test_levels_without_orders_unless_asked() -> None:
     """L2 depth is levels only; L3 adds the orders of exactly those levels."""
     async with running_simulator() as running:

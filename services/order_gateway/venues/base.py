@@ -12,12 +12,38 @@ from typing import Protocol
 from lob.errors import DeadlineExceeded, Unavailable
 from lob.types import Side
 from touchstone.kit.event_store import Fill
+from touchstone.kit.leases import SendGate
 from touchstone.perps.checks import Refusal
 from touchstone.perps.orders import Intent, VenueStatus
 from touchstone.perps.products import ProductRules
 
-SendGate = Callable[[], Refusal | None]
-"""The last gate: called as near to the socket as possible, must not await."""
+
+class Passage:
+    """One order's way through the last gate, from its check until the socket has it.
+
+    Calling it checks, as near to the socket as possible and without an await; `handed_over` ends
+    it. In between a kill that is being applied is not acknowledged.
+    """
+
+    def __init__(self, gate: SendGate, check: Callable[[], Refusal | None]) -> None:
+        self._gate = gate
+        self._check = check
+        self._ticket: int | None = None
+
+    def __call__(self) -> Refusal | None:
+        """Return why the order must not leave; None lets it go."""
+        if self._ticket is None:
+            self._ticket = self._gate.enter()
+        refusal = self._check()
+        if refusal is not None:
+            self.handed_over()
+        return refusal
+
+    def handed_over(self) -> None:
+        """End the passage: the socket has the order, or it will never get it."""
+        if self._ticket is not None:
+            self._gate.leave(self._ticket)
+            self._ticket = None
 
 
 class NotSent(Unavailable):
@@ -85,7 +111,7 @@ class Venue(Protocol):
         ...
 
     async def submit(
-        self, intent: Intent, rules: ProductRules, gate: SendGate
+        self, intent: Intent, rules: ProductRules, passage: Passage
     ) -> Accepted | Rejected:
         """Send an order; raises `NotSent`, `OutcomeUnknown` or `GateClosed`."""
         ...

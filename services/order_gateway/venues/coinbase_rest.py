@@ -14,8 +14,8 @@ from services.order_gateway.venues.base import (
     GateClosed,
     NotSent,
     OutcomeUnknown,
+    Passage,
     Rejected,
-    SendGate,
     VenuePosition,
     VenueReport,
 )
@@ -92,13 +92,14 @@ class CoinbaseRest:
         return dict(self._rules)
 
     async def submit(
-        self, intent: Intent, rules: ProductRules, gate: SendGate
+        self, intent: Intent, rules: ProductRules, passage: Passage
     ) -> Accepted | Rejected:
         """Send an order.
 
-        `gate` is called twice without an await between it and the next step of the write: before
+        `passage` is called twice without an await between it and the next step of the write: before
         the headers, and again before the body, without which the venue has no order. What remains
-        after the second call is one turn of the event loop inside the socket's `send`.
+        after the second call is one turn of the event loop inside the socket's `send`; the passage
+        ends only after that.
 
         Raises:
             GateClosed: the gate refused; the body was never written.
@@ -113,10 +114,10 @@ class CoinbaseRest:
                 intent, rules, forward_reduce_only=self._forward_reduce_only
             ),
         }
-        passage = _Passage(gate)
+        write = _Write(passage)
         try:
             request = self._request("POST", "/orders", json=body)
-            request.extensions["trace"] = passage.trace
+            request.extensions["trace"] = write.trace
             async with asyncio.timeout(self._deadline_seconds):
                 response = await self._client.send(request)
         except GateClosed:
@@ -124,7 +125,7 @@ class CoinbaseRest:
         except (httpx.HTTPError, TimeoutError, OSError, Unavailable) as error:
             self._metrics.count_request("create", "error")
             cause = str(error) or type(error).__name__
-            if passage.handed_over:
+            if write.begun:
                 raise OutcomeUnknown(f"venue: create order: {cause}; outcome unknown") from None
             raise NotSent(f"venue: create order: not sent: {cause}") from None
         self._metrics.count_request("create", str(response.status_code))
@@ -302,20 +303,22 @@ class CoinbaseRest:
         )
 
 
-class _Passage:
+class _Write:
     """Call the last gate from inside httpcore's write path, and remember whether it let go."""
 
-    def __init__(self, gate: SendGate) -> None:
-        self._gate = gate
-        self.handed_over = False
+    def __init__(self, passage: Passage) -> None:
+        self._passage = passage
+        self.begun = False
 
     async def trace(self, name: str, _info: Mapping[str, Any]) -> None:
         if name.endswith(("send_request_headers.started", "send_request_body.started")):
-            refusal = self._gate()
+            refusal = self._passage()
             if refusal is not None:
                 raise GateClosed(refusal)
         if name.endswith("send_request_body.started"):
-            self.handed_over = True
+            self.begun = True
+        elif name.endswith(("send_request_body.complete", "send_request_body.failed")):
+            self._passage.handed_over()
 
 
 @contextlib.contextmanager

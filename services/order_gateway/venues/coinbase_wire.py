@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from lob.errors import Unavailable
+from lob.errors import NotSupported, Unavailable
 from lob.types import OrderType, Side, TimeInForce
 from services.order_gateway.venues.base import VenuePosition, VenueReport
 from touchstone.kit.event_store import Fill
@@ -49,10 +49,23 @@ def _increment(value: Any, name: str) -> Decimal:
     return result
 
 
+_SENT_TYPES: Final = frozenset({OrderType.LIMIT, OrderType.MARKET})
+_SENT_TIMES: Final = frozenset({TimeInForce.GTC, TimeInForce.IOC})
+
+
 def order_configuration(
     intent: Intent, rules: ProductRules, *, forward_reduce_only: bool
 ) -> dict[str, Any]:
-    """Return the one entry of `order_configuration` that says what `intent` says."""
+    """Return the one entry of `order_configuration` that says what `intent` says.
+
+    Raises:
+        NotSupported: the order's type or time in force has no entry here; the checks refuse it
+            first, so that it never becomes another order on its way.
+    """
+    if intent.order_type not in _SENT_TYPES or intent.time_in_force not in _SENT_TIMES:
+        raise NotSupported(
+            f"type: {intent.order_type} {intent.time_in_force}; allowed: LIMIT, MARKET; GTC, IOC"
+        )
     fields: dict[str, Any] = {"base_size": f"{rules.to_venue_size(intent.quantity):f}"}
     if intent.reduce_only and forward_reduce_only:
         fields["reduce_only"] = True

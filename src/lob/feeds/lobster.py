@@ -3,6 +3,9 @@
 A message line is `time,type,order id,size,price,direction`: seconds after midnight, prices in
 dollars x 10,000, direction 1 for a buy *order* and -1 for a sell order. An orderbook line is
 `ask price, ask size, bid price, bid size` for each level. Neither file has a header.
+
+`LobsterReader` goes line by line and says exactly what is wrong with one; `lob.feeds.lobster_feed`
+reads whole blocks, and comes back to it where a block is not plain.
 """
 
 from collections import Counter
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lob.errors import InvalidInput
+from lob.feeds.text import MAX_LINE_BYTES
 from lob.types import INT64_MAX, Level, Side
 
 PRICE_UNITS_PER_TICK: Final = 100
@@ -20,7 +24,6 @@ PRICE_UNITS_PER_TICK: Final = 100
 NO_LEVEL: Final = 9_999_999_999
 """The price, with either sign, of a level that is not there."""
 
-MAX_LINE_BYTES: Final = 65_536
 _FIELDS: Final = 6
 _NANOSECOND_DIGITS: Final = 9
 _VALUES_PER_LEVEL: Final = 4
@@ -74,8 +77,9 @@ class LobsterReader:
     `InvalidInput` with the file and the line.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, units_per_tick: int = PRICE_UNITS_PER_TICK) -> None:
         self.path = Path(path)
+        self._units_per_tick = units_per_tick
         self.by_type: Counter[str] = Counter()
         self.unusable: Counter[str] = Counter()
 
@@ -86,7 +90,7 @@ class LobsterReader:
         before_ns = 0
         for number, text in _lines(self.path):
             try:
-                message = _message(number, text)
+                message = read_message(number, text, self._units_per_tick)
                 before_ns = _not_before(before_ns, message.time_ns)
             except (InvalidInput, ValueError) as error:
                 raise InvalidInput(f"{self.path}:{number}: {error}") from error
@@ -96,11 +100,13 @@ class LobsterReader:
             yield message
 
 
-def read_book_rows(path: str | Path) -> Iterator[BookRow]:
+def read_book_rows(
+    path: str | Path, units_per_tick: int = PRICE_UNITS_PER_TICK
+) -> Iterator[BookRow]:
     """Yield the rows of an orderbook file; `InvalidInput` names the file and the line."""
     for number, text in _lines(Path(path)):
         try:
-            row = _row(number, text.split(","))
+            row = _row(number, text.split(","), units_per_tick)
         except (InvalidInput, ValueError) as error:
             raise InvalidInput(f"{path}:{number}: {error}") from error
         yield row
@@ -140,29 +146,43 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise InvalidInput(f"{path}: {error.strerror or error}") from error
 
 
-def _message(number: int, text: str) -> LobsterMessage:
+def read_message(
+    number: int, text: str, units_per_tick: int = PRICE_UNITS_PER_TICK
+) -> LobsterMessage:
+    """Return the message of one line; `units_per_tick` is the tick in 0.0001 dollars.
+
+    Raises:
+        InvalidInput, ValueError: it is none; the caller knows the file.
+    """
     fields = text.split(",")
     if len(fields) != _FIELDS:
         raise InvalidInput(f"{len(fields)} fields in {text[:80]!r}; allowed: {_FIELDS}")
     time_ns = _nanoseconds(fields[0])
     try:
-        kind = MessageType(int(fields[1]))
+        kind = MessageType(_integer(fields[1]))
     except ValueError as error:
         raise InvalidInput(f"type: {fields[1]!r}; allowed: 1..7") from error
-    order_id, size, price, direction = (int(field) for field in fields[2:])
+    order_id, size, price, direction = (_integer(field) for field in fields[2:])
     if kind in UNUSABLE:
         side = Side.BUY if direction == 1 else Side.SELL
         return LobsterMessage(number, time_ns, kind, order_id, size, 0, side)
     if direction not in (1, -1):
         raise InvalidInput(f"direction: {direction}; allowed: 1, -1")
-    if price % PRICE_UNITS_PER_TICK:
-        raise InvalidInput(f"price: {price}; allowed: a multiple of {PRICE_UNITS_PER_TICK}")
-    ticks = price // PRICE_UNITS_PER_TICK
+    if price % units_per_tick:
+        raise InvalidInput(f"price: {price}; allowed: a multiple of {units_per_tick}")
+    ticks = price // units_per_tick
     for name, value in (("order id", order_id), ("size", size), ("price", ticks)):
         if not 1 <= value <= INT64_MAX:
             raise InvalidInput(f"{name}: {value}; allowed: 1..{INT64_MAX}")
     side = Side.BUY if direction == 1 else Side.SELL
     return LobsterMessage(number, time_ns, kind, order_id, size, ticks, side)
+
+
+def _integer(text: str) -> int:
+    """Return a whole number written in plain digits: `int` would take "1_0" and " 1" too."""
+    if not text.removeprefix("-").isdigit():
+        raise InvalidInput(f"invalid literal {text[:80]!r}; allowed: a whole number")
+    return int(text)
 
 
 def _nanoseconds(text: str) -> int:
@@ -180,17 +200,17 @@ def _not_before(before_ns: int, time_ns: int) -> int:
     return time_ns
 
 
-def _row(number: int, fields: list[str]) -> BookRow:
+def _row(number: int, fields: list[str], units: int) -> BookRow:
     if len(fields) % _VALUES_PER_LEVEL:
         raise InvalidInput(f"{len(fields)} values; allowed: a multiple of {_VALUES_PER_LEVEL}")
-    values = [int(field) for field in fields]
-    asks = _levels(values[0::4], values[1::4])
-    return BookRow(number, _levels(values[2::4], values[3::4]), asks)
+    values = [_integer(field) for field in fields]
+    asks = _levels(values[0::4], values[1::4], units)
+    return BookRow(number, _levels(values[2::4], values[3::4], units), asks)
 
 
-def _levels(prices: list[int], sizes: list[int]) -> tuple[Level, ...]:
+def _levels(prices: list[int], sizes: list[int], units: int) -> tuple[Level, ...]:
     there = [pair for pair in zip(prices, sizes, strict=True) if abs(pair[0]) != NO_LEVEL]
     for price, size in there:
-        if price % PRICE_UNITS_PER_TICK or price <= 0 or size <= 0:
+        if price % units or price <= 0 or size <= 0:
             raise InvalidInput(f"level: {price} x {size}; allowed: whole ticks and lots above 0")
-    return tuple(Level(price // PRICE_UNITS_PER_TICK, size, 0) for price, size in there)
+    return tuple(Level(price // units, size, 0) for price, size in there)

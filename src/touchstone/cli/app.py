@@ -6,8 +6,9 @@ import typer
 
 import touchstone
 from lob.errors import Fault
-from touchstone.cli import checks, config, demo, kill, replay, rollout, status, up
+from touchstone.cli import bench, checks, config, convert, demo, kill, replay, rollout, status, up
 from touchstone.cli.console import complain, exit_code_of
+from touchstone.cli.drill import command as drill
 
 app = typer.Typer(
     name="touchstone",
@@ -26,12 +27,15 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(checks.run_checks)
 app.command("replay")(replay.replay)
+app.command("convert")(convert.convert_file)
 app.command("simulate")(replay.simulate)
 app.command("rollback")(rollout.rollback)
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(config.app, name="config")
+app.add_typer(bench.app, name="bench")
 app.command("kill")(kill.kill)
 app.command("reduce-only")(kill.reduce_only)
+app.command("drill")(drill.drill)
 
 
 @app.command("version")

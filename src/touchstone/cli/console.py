@@ -32,6 +32,26 @@ def complain(text: str) -> None:
     sys.stderr.flush()
 
 
+def acknowledgement_text(answer: Mapping[str, Any]) -> str:
+    """Return what the answer to a kill or a rollback says of its acknowledgement, a member a line.
+
+    >>> acknowledgement_text({"acked": None, "seconds": 0.4, "why": "Redis is away"})
+    'not acknowledged: Redis is away; members close by themselves when their leases lapse (0.5 s)'
+    """
+    if answer.get("acked") is None:
+        why = answer.get("why") or "the other side does not say"
+        return (
+            f"not acknowledged: {why}; members close by themselves when their leases lapse (0.5 s)"
+        )
+    taken = f"{answer['seconds'] * 1000:.1f} ms"
+    lines = [f"acked: {answer['acked']} in {taken}; no member begins a send that adds risk now"]
+    lines += [f"  {ack['seconds'] * 1000:8.1f} ms  {ack['member']}" for ack in answer["acks"]]
+    lines += [f"  lease lapsed  {member}" for member in answer["lapsed"]]
+    if not answer["acks"] and not answer["lapsed"]:
+        lines.append("  no member is registered")
+    return "\n".join(lines)
+
+
 def agreed(question: str) -> bool:
     """Ask a person at a terminal; anything else has not agreed."""
     return sys.stdin.isatty() and typer.confirm(question, default=False, err=True)

@@ -8,6 +8,7 @@ later, finds it closed. Only tightening has that second way.
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from touchstone.cli.console import (
     EXIT_OK,
     EXIT_USAGE,
     JsonOption,
+    acknowledgement_text,
     agreed,
     complain,
     guarded,
@@ -29,6 +31,7 @@ from touchstone.cli.ports import LOOPBACK
 from touchstone.cli.status import ports_of
 from touchstone.cli.up import DataDirOption, data_dir_or_default
 from touchstone.kit.control import KILL_SCOPE, ControlStore
+from touchstone.kit.membership import wait_for_acks
 from touchstone.perps.kill import TradingState, parse_state, strictest
 
 GATEWAY_TIMEOUT_SECONDS = 3.0
@@ -124,6 +127,8 @@ def _run(
             f"kill switch: {answer['state']} (generation {answer['generation']}, "
             f"by {answer['by']}): {answer['detail']}\n",
         )
+        if "acked" in answer:
+            sys.stdout.write(f"{acknowledgement_text(answer)}\n")
     return EXIT_OK if answer["persisted"] else EXIT_FAILED
 
 
@@ -165,8 +170,10 @@ async def tighten_in_redis(
 ) -> dict[str, Any]:
     """Write `state` to Redis unless something stricter is there; return the gateway's answer form.
 
-    A missing record counts as HALTED and is written as such: nobody knows what it was.
+    A missing record counts as HALTED and is written as such: nobody knows what it was. Returns
+    once every gateway has acknowledged it or its lease has lapsed.
     """
+    started = time.monotonic()
     async with ControlStore(url) as store:
         for _ in range(WRITE_ATTEMPTS):
             found = await store.read(KILL_SCOPE)
@@ -186,6 +193,7 @@ async def tighten_in_redis(
                 except Conflict:
                     continue
                 generation = record.generation
+            told = await wait_for_acks(store, KILL_SCOPE, generation, since=started)
             return {
                 "state": wanted.value,
                 "requested": state.value,
@@ -193,5 +201,5 @@ async def tighten_in_redis(
                 "persisted": True,
                 "detail": "persisted",
                 "by": "redis",
-            }
+            } | told.to_json()
     raise Conflict(f"the kill switch changed {WRITE_ATTEMPTS} times meanwhile; try again")

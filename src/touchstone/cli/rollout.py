@@ -14,6 +14,7 @@ from touchstone.cli.console import (
     EXIT_OK,
     EXIT_USAGE,
     JsonOption,
+    acknowledgement_text,
     agreed,
     complain,
     out,
@@ -125,6 +126,7 @@ def rollback(
     else:
         kept = "persisted" if answer["persisted"] else "held by this router; Redis does not answer"
         out.print(f"rolled back to L2, generation {answer['generation']}: {kept}", soft_wrap=True)
+        out.print(acknowledgement_text(answer), soft_wrap=True, markup=False)
     raise typer.Exit(EXIT_OK if answer["persisted"] else EXIT_FAILED)
 
 

@@ -3,12 +3,15 @@
 import asyncio
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.table import Table
 
+import lob
+from lob.books import why_not_native
 from lob.errors import Fault
 from touchstone.cli.console import EXIT_FAILED, EXIT_OK, JsonOption, out, print_json
 from touchstone.cli.ports import LOOPBACK, PORT_NAMES, Ports
@@ -40,7 +43,7 @@ def status(data_dir: DataDirOption = None, json_output: JsonOption = False) -> N
             part.name: {"address": part.address, "ok": health.ok, "detail": health.detail}
             for part, health in found
         }
-        print_json({"ready": ready, "parts": parts})
+        print_json({"ready": ready, "parts": parts, "book": book_backend()})
     else:
         table = Table()
         for column in ("part", "address", "ready", "detail"):
@@ -48,7 +51,27 @@ def status(data_dir: DataDirOption = None, json_output: JsonOption = False) -> N
         for part, health in found:
             table.add_row(part.name, part.address, "yes" if health.ok else "no", health.detail)
         out.print(table)
+        book = book_backend()
+        why = f": {book['detail']}" if book["detail"] else ""
+        out.print(f"order book: {book['backend']}{why}", markup=False, soft_wrap=True)
     raise typer.Exit(EXIT_OK if ready else EXIT_FAILED)
+
+
+def book_backend() -> dict[str, str]:
+    """Return which order book this environment has, and why it is not the native one."""
+    why = why_not_native()
+    if why:
+        why = f"{why}; {_why_not_built()}".rstrip("; ")
+    return {"backend": lob.backend(), "detail": why}
+
+
+def _why_not_built() -> str:
+    """Return what the bootstrap script noted when it could not build the native book."""
+    try:
+        note = (Path(sys.prefix) / "touchstone-native").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return note.partition("\n")[2].strip()
 
 
 def ports_of(data_dir: Path) -> Ports:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from lob.book import OrderBook
+from lob import OrderBook
 from lob.errors import InvalidInput
 from lob.types import Side
 from touchstone.exchange.margin import WorkingOrder

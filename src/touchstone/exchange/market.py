@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from lob.book import OrderBook
+from lob import OrderBook
 from lob.flow import FlowProfile, ZeroIntelligence
 from lob.types import Command, Event, Side, Submit, Traded
 from touchstone.exchange.identifiers import derived_seed, derived_uuid

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -31,6 +31,9 @@ DOCUMENT_BYTES_MAX: Final = 64 * 1024
 TEXT_CHARACTERS_MAX: Final = 500
 # Lua counts in doubles, which are exact up to here.
 GENERATION_MAX: Final = 2**53
+
+# What a lost connection is told by; uvloop says RuntimeError where it is closed within a write.
+_LOST: Final = (RedisError, OSError, RuntimeError)
 
 # What a server must be configured with for a halt to survive its crash.
 DURABLE_SETTINGS: Final = {
@@ -58,7 +61,7 @@ local fields = {'generation', generation, 'state', ARGV[5], 'document', ARGV[6],
   'reason', ARGV[8], 'updated_at', ARGV[9], 'write_id', ARGV[4]}
 redis.call('HSET', KEYS[1], unpack(fields))
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[10], '*', unpack(fields))
-redis.call('PUBLISH', ARGV[11], generation)
+redis.call('PUBLISH', ARGV[11], cjson.encode(fields))
 return {'written', generation, redis.call('HGETALL', KEYS[1])}
 """
 
@@ -107,6 +110,19 @@ def record_from_fields(scope: str, fields: Mapping[str, str]) -> ControlRecord:
     return ControlRecord(
         scope=scope, generation=generation, document=document, write_id=write_id, **texts
     )
+
+
+def record_from_ring(scope: str, message: object) -> ControlRecord | None:
+    """Return the record that the doorbell's message carries; None where it carries none."""
+    if not isinstance(message, str):
+        return None
+    try:
+        flat = json.loads(message)
+        if not isinstance(flat, list) or not all(isinstance(part, str) for part in flat):
+            return None
+        return record_from_fields(scope, dict(zip(flat[::2], flat[1::2], strict=True)))
+    except (ValueError, RecursionError, UnreadableRecord):
+        return None
 
 
 def require_text(name: str, text: str) -> None:
@@ -179,14 +195,14 @@ class ControlStore:
 
     async def close(self) -> None:
         """Close every connection, within the time-out of a write."""
-        with contextlib.suppress(RedisError, OSError, TimeoutError):
+        with contextlib.suppress(*_LOST, TimeoutError):
             async with asyncio.timeout(self._write_timeout):
                 await self._redis.aclose()
 
     async def read(self, scope: str) -> ControlRecord | None:
         """Return the present record of `scope`; None when there is none."""
         fields = await self._bounded(
-            self._redis.hgetall(_hash_key(scope)),
+            self._redis.hgetall(record_key(scope)),
             self._read_timeout,
             f"read of {scope}",
         )
@@ -255,6 +271,18 @@ class ControlStore:
         )
         return [AuditEntry(entry, record_from_fields(scope, fields)) for entry, fields in entries]
 
+    async def run_script(
+        self, script: str, keys: Sequence[str], arguments: Sequence[str], what: str
+    ) -> Any:
+        """Run a script within the time-out of a read; `what` names it in a fault."""
+        call = self._redis.eval(script, len(keys), *keys, *arguments)
+        return await self._bounded(call, self._read_timeout, what)
+
+    async def uptime_seconds(self) -> float:
+        """Return how long the server has run; 0 where it does not say."""
+        info = await self._bounded(self._redis.info("server"), self._read_timeout, "INFO server")
+        return float(info.get("uptime_in_seconds", 0))
+
     async def durability_problems(self) -> tuple[str, ...]:
         """Return what in the server's configuration may lose a halt; log it when it changes."""
         problems = []
@@ -295,7 +323,7 @@ class ControlStore:
             )
             yield pubsub
         finally:
-            with contextlib.suppress(RedisError, OSError, TimeoutError):
+            with contextlib.suppress(*_LOST, TimeoutError):
                 async with asyncio.timeout(self._read_timeout):
                     await pubsub.aclose()  # type: ignore[no-untyped-call]
 
@@ -319,7 +347,7 @@ class ControlStore:
         call = self._redis.eval(
             _WRITE,
             2,
-            _hash_key(scope),
+            record_key(scope),
             _audit_key(scope),
             mode,
             str(expected),
@@ -340,13 +368,14 @@ class ControlStore:
                 return await call
         except TimeoutError:
             raise DeadlineExceeded(f"Redis: {what}: no answer within {seconds} s") from None
-        except (RedisError, OSError) as error:
+        except _LOST as error:
             raise Unavailable(f"Redis: {what}: {error or type(error).__name__}") from None
         except UnicodeDecodeError:
             raise UnreadableRecord(f"Redis: {what}: the answer is not UTF-8") from None
 
 
-def _hash_key(scope: str) -> str:
+def record_key(scope: str) -> str:
+    """Return the key of a scope's record; the scope's other keys begin with it."""
     # Braces keep a scope's keys in one slot of a cluster, which a script needs.
     return f"control:{{{scope}}}"
 

@@ -343,8 +343,10 @@ def _touch(side: Side, context: Context) -> Decimal | None:
 
 
 def _unsupported(intent: Intent, rules: ProductRules) -> str | None:
-    if intent.time_in_force is TimeInForce.FOK:
-        return "time_in_force: FOK: not implemented; allowed: GTC, IOC"
+    if intent.order_type not in (OrderType.LIMIT, OrderType.MARKET):
+        return f"type: {intent.order_type}: not implemented; allowed: LIMIT, MARKET"
+    if intent.time_in_force not in (TimeInForce.GTC, TimeInForce.IOC):
+        return f"time_in_force: {intent.time_in_force}: not implemented; allowed: GTC, IOC"
     if rules.limit_only and intent.order_type is OrderType.MARKET:
         return f"type: MARKET: {rules.product_id} takes limit orders only"
     if rules.post_only and not intent.post_only:

@@ -108,7 +108,7 @@ TRUTH_TABLE: Final[tuple[Row, ...]] = (
         1,
         Rule.STALE,
         Arm.L2,
-        "the control state is older than its limit",
+        "the router's lease on the control state has lapsed, or the state is older than its limit",
         lambda case: case.now >= case.config.expires_at,
     ),
     Row(

@@ -1,72 +1,42 @@
-"""The rollout's state: one validated document, and the table of phases it may move through."""
+"""The rollout's state: one validated document, and how a person may change it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, Final
 
 from lob.errors import Conflict, InvalidInput
+from touchstone.rollout.phases import (
+    BASIS_POINTS,
+    BASIS_POINTS_MAX,
+    LIVE_PHASES,
+    REARM_PHASES,
+    TRANSITIONS,
+    Phase,
+)
 
-BASIS_POINTS_MAX: Final = 10_000
 LIST_ENTRIES_MAX: Final = 1_000
 KEY_CHARACTERS_MAX: Final = 128
 SALT_CHARACTERS_MAX: Final = 64
 DEFAULT_SALT: Final = "touchstone"
 
-
-class Phase(StrEnum):
-    """How far the rollout of L3 has come."""
-
-    OFF = "OFF"
-    SHADOW = "SHADOW"
-    CANARY = "CANARY"
-    EXPANSION = "EXPANSION"
-    FULL = "FULL"
-    ROLLED_BACK = "ROLLED_BACK"
-
-
-TRANSITIONS: Final[Mapping[Phase, tuple[Phase, ...]]] = {
-    # One step forward at a time; any way back. What is not listed is refused.
-    Phase.OFF: (Phase.OFF, Phase.SHADOW, Phase.ROLLED_BACK),
-    Phase.SHADOW: (Phase.OFF, Phase.SHADOW, Phase.CANARY, Phase.ROLLED_BACK),
-    Phase.CANARY: (Phase.OFF, Phase.SHADOW, Phase.CANARY, Phase.EXPANSION, Phase.ROLLED_BACK),
-    Phase.EXPANSION: (
-        Phase.OFF,
-        Phase.SHADOW,
-        Phase.CANARY,
-        Phase.EXPANSION,
-        Phase.FULL,
-        Phase.ROLLED_BACK,
-    ),
-    Phase.FULL: (
-        Phase.OFF,
-        Phase.SHADOW,
-        Phase.CANARY,
-        Phase.EXPANSION,
-        Phase.FULL,
-        Phase.ROLLED_BACK,
-    ),
-    # Latched: only a re-arm, with a reason and the expected generation, leaves it.
-    Phase.ROLLED_BACK: (),
-}
-
-REARM_PHASES: Final = (Phase.OFF, Phase.SHADOW)
-"""Where a re-arm may lead: neither of them answers with L3."""
-
-LIVE_PHASES: Final = frozenset({Phase.CANARY, Phase.EXPANSION, Phase.FULL})
-"""The phases in which L3 may answer; while in one, the salt cannot change."""
-
-BASIS_POINTS: Final[Mapping[Phase, tuple[int, int]]] = {
-    # Lowest and highest share each phase may carry. OFF and SHADOW keep one for later; a canary
-    # stays below the first step of the expansion (25 %).
-    Phase.OFF: (0, BASIS_POINTS_MAX),
-    Phase.SHADOW: (0, BASIS_POINTS_MAX),
-    Phase.CANARY: (0, 2_499),
-    Phase.EXPANSION: (0, BASIS_POINTS_MAX),
-    Phase.FULL: (BASIS_POINTS_MAX, BASIS_POINTS_MAX),
-    Phase.ROLLED_BACK: (0, BASIS_POINTS_MAX),
-}
+__all__ = [
+    "BASIS_POINTS",
+    "BASIS_POINTS_MAX",
+    "DEFAULT_SALT",
+    "KEY_CHARACTERS_MAX",
+    "LIST_ENTRIES_MAX",
+    "LIVE_PHASES",
+    "REARM_PHASES",
+    "SALT_CHARACTERS_MAX",
+    "TRANSITIONS",
+    "Phase",
+    "RolloutDocument",
+    "basis_points_from_fraction",
+    "change",
+    "fraction_from_basis_points",
+    "normalise",
+]
 
 
 def normalise(key: str) -> str:
@@ -111,7 +81,7 @@ class RolloutDocument:
     """What a person decides about the rollout; validated, with lists normalised and sorted.
 
     Every field is checked on construction: `InvalidInput` names the field, the value and what is
-    allowed.
+    allowed. `schedule_armed` lets the schedule promote; a rollback takes it away.
     """
 
     phase: Phase
@@ -121,6 +91,7 @@ class RolloutDocument:
     canary_accounts: tuple[str, ...] = ()
     deny_symbols: tuple[str, ...] = ()
     deny_accounts: tuple[str, ...] = ()
+    schedule_armed: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phase", _phase(self.phase))
@@ -135,6 +106,15 @@ class RolloutDocument:
         _require_text("salt", self.salt, SALT_CHARACTERS_MAX)
         for name in ("canary_symbols", "canary_accounts", "deny_symbols", "deny_accounts"):
             object.__setattr__(self, name, _keys(name, getattr(self, name)))
+        if type(self.schedule_armed) is not bool:
+            raise InvalidInput(f"schedule_armed: {self.schedule_armed!r}; allowed: true, false")
+        if self.phase is Phase.ROLLED_BACK:
+            object.__setattr__(self, "schedule_armed", False)
+
+    @property
+    def live_basis_points(self) -> int:
+        """Return the share that L3 may answer now: none outside the live phases."""
+        return self.basis_points if self.phase in LIVE_PHASES else 0
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "RolloutDocument":
@@ -159,6 +139,8 @@ class RolloutDocument:
 def change(present: RolloutDocument, changes: Mapping[str, Any]) -> RolloutDocument:
     """Return `present` with `changes`; phase FULL brings its share along.
 
+    Going back disarms the schedule, unless the change itself says otherwise.
+
     Raises:
         InvalidInput: a key or a value is wrong.
         Conflict: the phase, or the salt, may not become that from here.
@@ -175,18 +157,9 @@ def change(present: RolloutDocument, changes: Mapping[str, Any]) -> RolloutDocum
             f"salt: cannot change in phase {present.phase}, because symbols would change sides; "
             f"allowed: {present.salt!r}"
         )
+    if wanted.live_basis_points < present.live_basis_points and "schedule_armed" not in changes:
+        wanted = replace(wanted, schedule_armed=False)
     return wanted
-
-
-def transitions_markdown() -> str:
-    """Return the table of phases for the documentation."""
-    rows = ["| From | To, by `PUT /v1/rollout` | Basis points |", "|---|---|---|"]
-    for phase, allowed in TRANSITIONS.items():
-        low, high = BASIS_POINTS[phase]
-        to = ", ".join(other for other in allowed if other is not phase)
-        leave = to or f"none; re-arm leads to {' or '.join(REARM_PHASES)}"
-        rows.append(f"| {phase} | {leave} | {low} to {high} |")
-    return "\n".join(rows)
 
 
 def _phase(value: object) -> Phase:

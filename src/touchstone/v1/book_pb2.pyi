@@ -13,6 +13,14 @@ class BookOrderType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BOOK_ORDER_TYPE_UNSPECIFIED: _ClassVar[BookOrderType]
     BOOK_ORDER_TYPE_LIMIT: _ClassVar[BookOrderType]
     BOOK_ORDER_TYPE_MARKET: _ClassVar[BookOrderType]
+    BOOK_ORDER_TYPE_STOP: _ClassVar[BookOrderType]
+    BOOK_ORDER_TYPE_STOP_LIMIT: _ClassVar[BookOrderType]
+
+class Allocation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ALLOCATION_UNSPECIFIED: _ClassVar[Allocation]
+    ALLOCATION_PRICE_TIME: _ClassVar[Allocation]
+    ALLOCATION_PRO_RATA: _ClassVar[Allocation]
 
 class SelfTradePrevention(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -25,6 +33,11 @@ class SelfTradePrevention(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 BOOK_ORDER_TYPE_UNSPECIFIED: BookOrderType
 BOOK_ORDER_TYPE_LIMIT: BookOrderType
 BOOK_ORDER_TYPE_MARKET: BookOrderType
+BOOK_ORDER_TYPE_STOP: BookOrderType
+BOOK_ORDER_TYPE_STOP_LIMIT: BookOrderType
+ALLOCATION_UNSPECIFIED: Allocation
+ALLOCATION_PRICE_TIME: Allocation
+ALLOCATION_PRO_RATA: Allocation
 SELF_TRADE_PREVENTION_UNSPECIFIED: SelfTradePrevention
 SELF_TRADE_PREVENTION_NONE: SelfTradePrevention
 SELF_TRADE_PREVENTION_CANCEL_NEWEST: SelfTradePrevention
@@ -33,10 +46,16 @@ SELF_TRADE_PREVENTION_CANCEL_BOTH: SelfTradePrevention
 SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL: SelfTradePrevention
 
 class OpenSessionRequest(_message.Message):
-    __slots__ = ("symbol",)
+    __slots__ = ("symbol", "allocation", "minimum_allocation_lots", "day_close_ns")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    ALLOCATION_FIELD_NUMBER: _ClassVar[int]
+    MINIMUM_ALLOCATION_LOTS_FIELD_NUMBER: _ClassVar[int]
+    DAY_CLOSE_NS_FIELD_NUMBER: _ClassVar[int]
     symbol: str
-    def __init__(self, symbol: _Optional[str] = ...) -> None: ...
+    allocation: Allocation
+    minimum_allocation_lots: int
+    day_close_ns: int
+    def __init__(self, symbol: _Optional[str] = ..., allocation: _Optional[_Union[Allocation, str]] = ..., minimum_allocation_lots: _Optional[int] = ..., day_close_ns: _Optional[int] = ...) -> None: ...
 
 class OpenSessionResponse(_message.Message):
     __slots__ = ("session_id", "idle_timeout_seconds")
@@ -57,7 +76,7 @@ class CloseSessionResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class SubmitRequest(_message.Message):
-    __slots__ = ("session_id", "order_id", "side", "quantity_lots", "price_ticks", "order_type", "time_in_force", "post_only", "participant_id", "self_trade_prevention")
+    __slots__ = ("session_id", "order_id", "side", "quantity_lots", "price_ticks", "order_type", "time_in_force", "post_only", "participant_id", "self_trade_prevention", "stop_ticks", "display_lots", "hidden", "expire_ns")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +87,10 @@ class SubmitRequest(_message.Message):
     POST_ONLY_FIELD_NUMBER: _ClassVar[int]
     PARTICIPANT_ID_FIELD_NUMBER: _ClassVar[int]
     SELF_TRADE_PREVENTION_FIELD_NUMBER: _ClassVar[int]
+    STOP_TICKS_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_NS_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     order_id: int
     side: _execution_pb2.Side
@@ -78,7 +101,11 @@ class SubmitRequest(_message.Message):
     post_only: bool
     participant_id: int
     self_trade_prevention: SelfTradePrevention
-    def __init__(self, session_id: _Optional[str] = ..., order_id: _Optional[int] = ..., side: _Optional[_Union[_execution_pb2.Side, str]] = ..., quantity_lots: _Optional[int] = ..., price_ticks: _Optional[int] = ..., order_type: _Optional[_Union[BookOrderType, str]] = ..., time_in_force: _Optional[_Union[_execution_pb2.TimeInForce, str]] = ..., post_only: _Optional[bool] = ..., participant_id: _Optional[int] = ..., self_trade_prevention: _Optional[_Union[SelfTradePrevention, str]] = ...) -> None: ...
+    stop_ticks: int
+    display_lots: int
+    hidden: bool
+    expire_ns: int
+    def __init__(self, session_id: _Optional[str] = ..., order_id: _Optional[int] = ..., side: _Optional[_Union[_execution_pb2.Side, str]] = ..., quantity_lots: _Optional[int] = ..., price_ticks: _Optional[int] = ..., order_type: _Optional[_Union[BookOrderType, str]] = ..., time_in_force: _Optional[_Union[_execution_pb2.TimeInForce, str]] = ..., post_only: _Optional[bool] = ..., participant_id: _Optional[int] = ..., self_trade_prevention: _Optional[_Union[SelfTradePrevention, str]] = ..., stop_ticks: _Optional[int] = ..., display_lots: _Optional[int] = ..., hidden: _Optional[bool] = ..., expire_ns: _Optional[int] = ...) -> None: ...
 
 class CancelRequest(_message.Message):
     __slots__ = ("session_id", "order_id")
@@ -87,6 +114,24 @@ class CancelRequest(_message.Message):
     session_id: str
     order_id: int
     def __init__(self, session_id: _Optional[str] = ..., order_id: _Optional[int] = ...) -> None: ...
+
+class ReduceRequest(_message.Message):
+    __slots__ = ("session_id", "order_id", "quantity_lots")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    order_id: int
+    quantity_lots: int
+    def __init__(self, session_id: _Optional[str] = ..., order_id: _Optional[int] = ..., quantity_lots: _Optional[int] = ...) -> None: ...
+
+class AdvanceRequest(_message.Message):
+    __slots__ = ("session_id", "now_ns")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    NOW_NS_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    now_ns: int
+    def __init__(self, session_id: _Optional[str] = ..., now_ns: _Optional[int] = ...) -> None: ...
 
 class ReplaceRequest(_message.Message):
     __slots__ = ("session_id", "order_id", "price_ticks", "quantity_lots")
@@ -172,8 +217,34 @@ class Cancelled(_message.Message):
     reason: str
     def __init__(self, order_id: _Optional[int] = ..., quantity_lots: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class Refilled(_message.Message):
+    __slots__ = ("order_id", "displayed_lots", "leaves")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAYED_LOTS_FIELD_NUMBER: _ClassVar[int]
+    LEAVES_FIELD_NUMBER: _ClassVar[int]
+    order_id: int
+    displayed_lots: int
+    leaves: int
+    def __init__(self, order_id: _Optional[int] = ..., displayed_lots: _Optional[int] = ..., leaves: _Optional[int] = ...) -> None: ...
+
+class Expired(_message.Message):
+    __slots__ = ("order_id", "quantity_lots")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    order_id: int
+    quantity_lots: int
+    def __init__(self, order_id: _Optional[int] = ..., quantity_lots: _Optional[int] = ...) -> None: ...
+
+class Triggered(_message.Message):
+    __slots__ = ("order_id", "stop_ticks")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    STOP_TICKS_FIELD_NUMBER: _ClassVar[int]
+    order_id: int
+    stop_ticks: int
+    def __init__(self, order_id: _Optional[int] = ..., stop_ticks: _Optional[int] = ...) -> None: ...
+
 class BookEvent(_message.Message):
-    __slots__ = ("sequence", "accepted", "rejected", "traded", "reduced", "replaced", "cancelled")
+    __slots__ = ("sequence", "accepted", "rejected", "traded", "reduced", "replaced", "cancelled", "refilled", "expired", "triggered")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     REJECTED_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +252,9 @@ class BookEvent(_message.Message):
     REDUCED_FIELD_NUMBER: _ClassVar[int]
     REPLACED_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    REFILLED_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_FIELD_NUMBER: _ClassVar[int]
+    TRIGGERED_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     accepted: Accepted
     rejected: Rejected
@@ -188,7 +262,10 @@ class BookEvent(_message.Message):
     reduced: Reduced
     replaced: Replaced
     cancelled: Cancelled
-    def __init__(self, sequence: _Optional[int] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., traded: _Optional[_Union[Traded, _Mapping]] = ..., reduced: _Optional[_Union[Reduced, _Mapping]] = ..., replaced: _Optional[_Union[Replaced, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ...) -> None: ...
+    refilled: Refilled
+    expired: Expired
+    triggered: Triggered
+    def __init__(self, sequence: _Optional[int] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., traded: _Optional[_Union[Traded, _Mapping]] = ..., reduced: _Optional[_Union[Reduced, _Mapping]] = ..., replaced: _Optional[_Union[Replaced, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., refilled: _Optional[_Union[Refilled, _Mapping]] = ..., expired: _Optional[_Union[Expired, _Mapping]] = ..., triggered: _Optional[_Union[Triggered, _Mapping]] = ...) -> None: ...
 
 class CommandResponse(_message.Message):
     __slots__ = ("events",)
@@ -209,14 +286,36 @@ class GetBookRequest(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., levels: _Optional[int] = ..., orders: _Optional[bool] = ..., state_hash: _Optional[bool] = ...) -> None: ...
 
 class BookOrder(_message.Message):
-    __slots__ = ("order_id", "leaves", "participant_id")
+    __slots__ = ("order_id", "leaves", "participant_id", "displayed_lots", "hidden", "expire_ns")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     LEAVES_FIELD_NUMBER: _ClassVar[int]
     PARTICIPANT_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAYED_LOTS_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_NS_FIELD_NUMBER: _ClassVar[int]
     order_id: int
     leaves: int
     participant_id: int
-    def __init__(self, order_id: _Optional[int] = ..., leaves: _Optional[int] = ..., participant_id: _Optional[int] = ...) -> None: ...
+    displayed_lots: int
+    hidden: bool
+    expire_ns: int
+    def __init__(self, order_id: _Optional[int] = ..., leaves: _Optional[int] = ..., participant_id: _Optional[int] = ..., displayed_lots: _Optional[int] = ..., hidden: _Optional[bool] = ..., expire_ns: _Optional[int] = ...) -> None: ...
+
+class WaitingStop(_message.Message):
+    __slots__ = ("order_id", "side", "stop_ticks", "price_ticks", "quantity_lots", "participant_id")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    STOP_TICKS_FIELD_NUMBER: _ClassVar[int]
+    PRICE_TICKS_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_LOTS_FIELD_NUMBER: _ClassVar[int]
+    PARTICIPANT_ID_FIELD_NUMBER: _ClassVar[int]
+    order_id: int
+    side: _execution_pb2.Side
+    stop_ticks: int
+    price_ticks: int
+    quantity_lots: int
+    participant_id: int
+    def __init__(self, order_id: _Optional[int] = ..., side: _Optional[_Union[_execution_pb2.Side, str]] = ..., stop_ticks: _Optional[int] = ..., price_ticks: _Optional[int] = ..., quantity_lots: _Optional[int] = ..., participant_id: _Optional[int] = ...) -> None: ...
 
 class BookLevel(_message.Message):
     __slots__ = ("price_ticks", "quantity_lots", "order_count", "orders")
@@ -231,16 +330,20 @@ class BookLevel(_message.Message):
     def __init__(self, price_ticks: _Optional[int] = ..., quantity_lots: _Optional[int] = ..., order_count: _Optional[int] = ..., orders: _Optional[_Iterable[_Union[BookOrder, _Mapping]]] = ...) -> None: ...
 
 class GetBookResponse(_message.Message):
-    __slots__ = ("bids", "asks", "sequence", "state_hash")
+    __slots__ = ("bids", "asks", "sequence", "state_hash", "stops", "now_ns")
     BIDS_FIELD_NUMBER: _ClassVar[int]
     ASKS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     STATE_HASH_FIELD_NUMBER: _ClassVar[int]
+    STOPS_FIELD_NUMBER: _ClassVar[int]
+    NOW_NS_FIELD_NUMBER: _ClassVar[int]
     bids: _containers.RepeatedCompositeFieldContainer[BookLevel]
     asks: _containers.RepeatedCompositeFieldContainer[BookLevel]
     sequence: int
     state_hash: str
-    def __init__(self, bids: _Optional[_Iterable[_Union[BookLevel, _Mapping]]] = ..., asks: _Optional[_Iterable[_Union[BookLevel, _Mapping]]] = ..., sequence: _Optional[int] = ..., state_hash: _Optional[str] = ...) -> None: ...
+    stops: _containers.RepeatedCompositeFieldContainer[WaitingStop]
+    now_ns: int
+    def __init__(self, bids: _Optional[_Iterable[_Union[BookLevel, _Mapping]]] = ..., asks: _Optional[_Iterable[_Union[BookLevel, _Mapping]]] = ..., sequence: _Optional[int] = ..., state_hash: _Optional[str] = ..., stops: _Optional[_Iterable[_Union[WaitingStop, _Mapping]]] = ..., now_ns: _Optional[int] = ...) -> None: ...
 
 class StreamEventsRequest(_message.Message):
     __slots__ = ("session_id",)

@@ -54,9 +54,19 @@ class BookServiceStub:
                 request_serializer=touchstone_dot_v1_dot_book__pb2.CancelRequest.SerializeToString,
                 response_deserializer=touchstone_dot_v1_dot_book__pb2.CommandResponse.FromString,
                 _registered_method=True)
+        self.Reduce = channel.unary_unary(
+                '/touchstone.v1.BookService/Reduce',
+                request_serializer=touchstone_dot_v1_dot_book__pb2.ReduceRequest.SerializeToString,
+                response_deserializer=touchstone_dot_v1_dot_book__pb2.CommandResponse.FromString,
+                _registered_method=True)
         self.Replace = channel.unary_unary(
                 '/touchstone.v1.BookService/Replace',
                 request_serializer=touchstone_dot_v1_dot_book__pb2.ReplaceRequest.SerializeToString,
+                response_deserializer=touchstone_dot_v1_dot_book__pb2.CommandResponse.FromString,
+                _registered_method=True)
+        self.Advance = channel.unary_unary(
+                '/touchstone.v1.BookService/Advance',
+                request_serializer=touchstone_dot_v1_dot_book__pb2.AdvanceRequest.SerializeToString,
                 response_deserializer=touchstone_dot_v1_dot_book__pb2.CommandResponse.FromString,
                 _registered_method=True)
         self.GetBook = channel.unary_unary(
@@ -105,8 +115,22 @@ class BookServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Reduce(self, request, context):
+        """Take lots off an order, which keeps its place.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Replace(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Advance(self, request, context):
+        """Move the session's time on; what expires by then goes. A session begins at 0.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -156,9 +180,19 @@ def add_BookServiceServicer_to_server(servicer, server):
                     request_deserializer=touchstone_dot_v1_dot_book__pb2.CancelRequest.FromString,
                     response_serializer=touchstone_dot_v1_dot_book__pb2.CommandResponse.SerializeToString,
             ),
+            'Reduce': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reduce,
+                    request_deserializer=touchstone_dot_v1_dot_book__pb2.ReduceRequest.FromString,
+                    response_serializer=touchstone_dot_v1_dot_book__pb2.CommandResponse.SerializeToString,
+            ),
             'Replace': grpc.unary_unary_rpc_method_handler(
                     servicer.Replace,
                     request_deserializer=touchstone_dot_v1_dot_book__pb2.ReplaceRequest.FromString,
+                    response_serializer=touchstone_dot_v1_dot_book__pb2.CommandResponse.SerializeToString,
+            ),
+            'Advance': grpc.unary_unary_rpc_method_handler(
+                    servicer.Advance,
+                    request_deserializer=touchstone_dot_v1_dot_book__pb2.AdvanceRequest.FromString,
                     response_serializer=touchstone_dot_v1_dot_book__pb2.CommandResponse.SerializeToString,
             ),
             'GetBook': grpc.unary_unary_rpc_method_handler(
@@ -296,6 +330,33 @@ class BookService:
             _registered_method=True)
 
     @staticmethod
+    def Reduce(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/touchstone.v1.BookService/Reduce',
+            touchstone_dot_v1_dot_book__pb2.ReduceRequest.SerializeToString,
+            touchstone_dot_v1_dot_book__pb2.CommandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Replace(request,
             target,
             options=(),
@@ -311,6 +372,33 @@ class BookService:
             target,
             '/touchstone.v1.BookService/Replace',
             touchstone_dot_v1_dot_book__pb2.ReplaceRequest.SerializeToString,
+            touchstone_dot_v1_dot_book__pb2.CommandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Advance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/touchstone.v1.BookService/Advance',
+            touchstone_dot_v1_dot_book__pb2.AdvanceRequest.SerializeToString,
             touchstone_dot_v1_dot_book__pb2.CommandResponse.FromString,
             options,
             channel_credentials,

@@ -1,0 +1,1 @@
+"""Benchmarks, run from the checkout: `touchstone bench book`, `python -m bench.providers`."""

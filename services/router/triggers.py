@@ -1,0 +1,173 @@
+"""The hard triggers at work: watch every live answer of L3, and roll back once when one trips.
+
+The breaker is in this process and needs neither Redis nor Prometheus: the answer that trips it is
+the last one that L3 gives, and the rollback is persisted after.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+
+from execution_providers import ExecutionRequest, Fill
+from lob.errors import Fault, InvalidInput
+from services.router.providers import Provider
+from touchstone.rollout.state import Phase
+from touchstone.rollout.triggers import (
+    TRIGGERS,
+    CountsByTrigger,
+    TriggerBoard,
+    Trip,
+    reading_to_json,
+)
+
+EVALUATE_SECONDS: Final = 0.25
+ACTOR: Final = "trigger"
+_REASON_CHARACTERS_MAX: Final = 500
+_log = structlog.get_logger("touchstone.router")
+
+
+class Rollback(Protocol):
+    """What can roll back; `RolloutControl` does."""
+
+    def latch_here(self, *, actor: str, reason: str) -> None:
+        """Take effect in this process before the next order."""
+        ...
+
+    async def rollback(self, *, actor: str, reason: str) -> object:
+        """Take effect here, and persist for everybody."""
+        ...
+
+
+class TriggerWatch:
+    """Hold the board of this process, ask it on time, and act on what it says.
+
+    With `enabled` false a trip is logged, counted and shown, and nothing is rolled back.
+    """
+
+    def __init__(
+        self,
+        control: Rollback,
+        *,
+        rolled_back: Callable[[], bool],
+        enabled: bool,
+        registry: CollectorRegistry,
+        others: Callable[[], Iterable[CountsByTrigger]] = tuple,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._control = control
+        self._rolled_back = rolled_back
+        self._enabled = enabled
+        self._others = others
+        self._wall_clock = wall_clock
+        self._woken = asyncio.Event()
+        self._noted: Trip | None = None
+        self._acted_on: Trip | None = None
+        self._seen_rolled_back = False
+        self.board = TriggerBoard()
+        trips = Counter(
+            "rollout_trigger_trips", "Trips of the hard triggers", ["trigger"], registry=registry
+        )
+        self._trips = {trigger.name: trips.labels(trigger.name) for trigger in TRIGGERS}
+
+    def observe(self, seconds: float, fill: Fill | None, fault: Fault | None) -> None:
+        """Count a live execution of L3; a request that was wrong in itself says nothing of L3."""
+        if isinstance(fault, InvalidInput):
+            return
+        slippage = None if fill is None else fill.slippage_bps
+        trip = self.board.observe(
+            self._wall_clock(),
+            seconds=seconds,
+            slippage_bps=None if slippage is None else float(slippage),
+            error=fault is not None,
+            # INTERNAL is the code of a defect; every other fault is a refusal with a name.
+            critical=fault is not None and fault.code == Fault.code,
+        )
+        if trip is not None:
+            if self._enabled:
+                self._control.latch_here(actor=ACTOR, reason=_reason(trip))
+            self._woken.set()
+
+    async def work(self) -> None:
+        """Ask the windows four times a second, and at once when an event tripped; until cancelled.
+
+        A rollback that fails is tried again: the latch of the board stays.
+        """
+        while True:
+            try:
+                await self._step()
+            except Exception:  # noqa: BLE001 - logged with its trace, and tried again
+                _log.exception("trigger_watch_failed")
+            try:
+                async with asyncio.timeout(EVALUATE_SECONDS):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+            self._woken.clear()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the latch and what each trigger sees."""
+        trip = self.board.trip
+        return {
+            "auto_rollback_enabled": self._enabled,
+            "trip": None
+            if trip is None
+            else {"at": trip.at, "reason": trip.reason, **reading_to_json(trip.reading)},
+            "readings": [
+                reading_to_json(reading) for reading in self.board.readings(self._wall_clock())
+            ],
+        }
+
+    async def _step(self) -> None:
+        self._rearm_where_a_person_did()
+        self.board.evaluate(self._wall_clock(), self._others())
+        trip = self.board.trip
+        if trip is None or trip is self._acted_on:
+            return
+        if trip is not self._noted:
+            self._noted = trip
+            self._trips[trip.reading.trigger.name].inc()
+            _log.warning("trigger_tripped", reason=trip.reason, acting=self._enabled)
+        if self._enabled:
+            await self._control.rollback(actor=ACTOR, reason=_reason(trip))
+            # Even where a person re-arms before the next look.
+            self._seen_rolled_back = True
+        self._acted_on = trip
+
+    def _rearm_where_a_person_did(self) -> None:
+        """Open the board's latch once the rollback that it led to has been left."""
+        rolled_back = self._rolled_back()
+        if self._seen_rolled_back and not rolled_back:
+            self.board.rearm()
+        self._seen_rolled_back = rolled_back
+
+
+class WatchedL3:
+    """L3 with the triggers watching: the same answers and faults, counted."""
+
+    def __init__(self, provider: Provider, watch: TriggerWatch) -> None:
+        self._provider = provider
+        self._watch = watch
+
+    async def execute(self, request: ExecutionRequest, seed: int) -> Fill:
+        """Return the provider's fill, or raise its fault."""
+        started = time.perf_counter()
+        try:
+            fill = await self._provider.execute(request, seed)
+        except Fault as fault:
+            self._watch.observe(time.perf_counter() - started, None, fault)
+            raise
+        self._watch.observe(time.perf_counter() - started, fill, None)
+        return fill
+
+
+def _reason(trip: Trip) -> str:
+    return trip.reason[:_REASON_CHARACTERS_MAX]
+
+
+def is_rolled_back(phase: Phase | None, *, latched: bool) -> bool:
+    """Return whether a rollback is in force, here or in the control state."""
+    return latched or phase is Phase.ROLLED_BACK

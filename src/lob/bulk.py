@@ -1,0 +1,437 @@
+"""Many messages at once: `OrderBook.apply` on arrays, for the plain Python book (rules 39 and 40).
+
+Most messages concern plain orders. Those are done here without an event or a fault being made;
+whatever is not plain is handed to the book's own methods. Both ways come to the same.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lob.errors import Conflict, InvalidInput
+from lob.faults import feed_fault
+from lob.ladder import LiveOrder, Shelf
+from lob.messages import (
+    CROSSING_DTYPE,
+    REFUSAL_DTYPE,
+    TRADE_DTYPE,
+    Action,
+    Applied,
+    Array,
+    Flag,
+)
+from lob.resting import overflows
+from lob.rows import Row, Stretch, require_messages, stretches
+from lob.types import (
+    INT64_MAX,
+    Event,
+    OrderType,
+    Rejected,
+    RejectReason,
+    SelfTradePrevention,
+    Side,
+    Submit,
+    TimeInForce,
+    Traded,
+)
+
+if TYPE_CHECKING:
+    from lob.book import OrderBook
+
+_SUBMIT, _CANCEL, _REDUCE, _REPLACE = (int(action) for action in tuple(Action)[:4])
+_ADD, _DELETE, _FEED_REDUCE, _MODIFY, _EXECUTE, _CLEAR = (int(a) for a in tuple(Action)[4:])
+
+_SIDES: Final = {side.sign: side for side in Side}
+_TIMES_IN_FORCE: Final = (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.DAY)
+_STP_MODES: Final = tuple(SelfTradePrevention)
+# Plain ints: the operators of an IntFlag cost more than the order that it is on.
+_POST_ONLY, _HIDDEN, _MARKET = int(Flag.POST_ONLY), int(Flag.HIDDEN), int(Flag.MARKET)
+_STP_MASK, _STP_SHIFT = int(Flag.STP_MASK), 3
+_ORDER_FLAGS: Final = _POST_ONLY | _HIDDEN | _MARKET | _STP_MASK
+_IOC: Final = _TIMES_IN_FORCE.index(TimeInForce.IOC)
+_REASON_CODES: Final = {reason: code for code, reason in enumerate(RejectReason)}
+
+_FindLevel = Callable[[int], Shelf | None]
+
+
+class CompiledTape:
+    """Messages decoded once, for repeated replays into new books.
+
+    Raises `InvalidInput` for an array of another dtype or shape. What the rows say is looked at
+    when they are applied.
+    """
+
+    def __init__(
+        self,
+        messages: Array,
+        *,
+        participants: NDArray[np.int64] | None = None,
+        strict: bool = True,
+    ) -> None:
+        require_messages(messages, participants)
+        self.strict = strict
+        self._rows = len(messages)
+        self._stretches = list(stretches(messages, participants))
+
+    def __len__(self) -> int:
+        """Return the number of messages."""
+        return self._rows
+
+    def stretches(self) -> Iterator[Stretch]:
+        """Yield the messages, decoded."""
+        return iter(self._stretches)
+
+
+def apply_messages(
+    book: "OrderBook",
+    messages: Array,
+    participants: NDArray[np.int64] | None,
+    *,
+    strict: bool,
+) -> Array:
+    """Carry out an array of messages, row by row, and return its trades."""
+    require_messages(messages, participants)
+    return _BulkRun(book, strict=strict).carry_out(stretches(messages, participants))
+
+
+def apply_tape(book: "OrderBook", tape: CompiledTape) -> Array:
+    """Replay a tape into a book in which nothing has happened; `Conflict` for another."""
+    if len(book) or any(True for _ in book.stops()) or book.trade_count or book.now_ns:
+        raise Conflict("book: not a new one; allowed for a compiled tape: a new, empty book")
+    return _BulkRun(book, strict=tape.strict).carry_out(tape.stretches())
+
+
+def nothing_applied() -> Applied:
+    """Return what no messages come to."""
+    return _applied([], [], [])
+
+
+class _BulkRun:
+    """One pass over messages: the book, and what came of it so far."""
+
+    __slots__ = (
+        "_book",
+        "_crossed_since",
+        "_crossings",
+        "_end",
+        "_refusals",
+        "_strict",
+        "_trades",
+    )
+
+    def __init__(self, book: "OrderBook", *, strict: bool) -> None:
+        self._book = book
+        self._strict = strict
+        self._trades: list[tuple[int, ...]] = []
+        self._refusals: list[tuple[int, int, int]] = []
+        self._crossings: list[tuple[int, int]] = []
+        self._crossed_since = 0 if book.crossed else -1
+        self._end = 0
+
+    def carry_out(self, stretches: Iterator[Stretch]) -> Array:
+        """Carry out the rows; `last_apply` says what they came to, also where one is a fault."""
+        try:
+            for stretch in stretches:
+                self._end = stretch.start + len(stretch.columns[0])
+                if stretch.is_feed:
+                    self._feed_rows(stretch)
+                else:
+                    self._command_rows(stretch)
+        finally:
+            if self._crossed_since >= 0:
+                self._cross(self._end)
+            applied = _applied(self._trades, self._refusals, self._crossings)
+            self._book._last_apply = applied  # noqa: SLF001 - the book's own bulk half
+        return applied.trades
+
+    # ---------------------------------------------------------------- what a feed says
+
+    def _feed_rows(self, stretch: Stretch) -> None:
+        """Carry out a stretch of feed messages; most come to plain orders at levels that stay."""
+        book = self._book
+        orders, waiting = book._orders, book._stops.by_id  # noqa: SLF001
+        find = orders.get
+        find_bids, find_asks = book._bids.levels.get, book._asks.levels.get  # noqa: SLF001
+        for index, order_id, price, lots, action, side, participant in stretch.feed_rows():
+            reason: RejectReason | None = None
+            if action == _DELETE and (order := find(order_id)) is not None:
+                level = order.level
+                queue = level.orders
+                if order.__class__ is LiveOrder and len(queue) > 1 and not level.tracked:
+                    del orders[order_id], queue[order_id]
+                    level.displayed_lots -= order.queued
+                    continue
+                book._remove(order)  # noqa: SLF001
+            elif (
+                action == _ADD
+                and (shelf := _level_of(side, price, find_bids, find_asks)) is not None
+                and order_id not in orders
+                and order_id > 0
+                and lots > 0
+                and participant >= 0
+                and not (waiting or shelf.tracked)
+                and shelf.displayed_lots + shelf.concealed_lots + lots <= INT64_MAX
+            ):
+                order = LiveOrder(order_id, lots, participant)
+                order.level = shelf
+                shelf.orders[order_id] = orders[order_id] = order
+                shelf.displayed_lots += lots
+                continue
+            elif action == _EXECUTE:
+                reason = self._execute(stretch.time_ns(index), order_id, lots)
+            elif action == _ADD:
+                reason = self._add(index, order_id, side, price, lots, participant)
+            else:
+                reason = self._feed(index, order_id, price, lots, action)
+            if reason is not None:
+                self._refuse_feed(index, reason, order_id, price, lots, participant)
+            if book.crossed != (self._crossed_since >= 0):
+                self._cross(index)
+
+    def _add(
+        self, index: int, order_id: int, side: int, price: int, lots: int, participant: int
+    ) -> RejectReason | None:
+        if side not in _SIDES:
+            raise self._no_message(index, "side", side, "+1, -1")
+        book = self._book
+        own, _ = book._ladders(_SIDES[side])  # noqa: SLF001
+        reason = book._add_refusal(order_id, own, price, lots, participant)  # noqa: SLF001
+        if reason is None:
+            book._rest(LiveOrder(order_id, lots, participant), own, price)  # noqa: SLF001
+        return reason
+
+    def _feed(
+        self, index: int, order_id: int, price: int, lots: int, action: int
+    ) -> RejectReason | None:
+        """Do what a feed says in any of the rarer messages."""
+        book = self._book
+        if action == _FEED_REDUCE:
+            return self._take(order_id, lots)
+        if action == _DELETE:
+            return _unknown(order_id)
+        if action == _CLEAR:
+            book.feed_clear()
+            return None
+        if action != _MODIFY:
+            raise self._no_message(index, "action", action, f"{_SUBMIT}..{_CLEAR}")
+        reason = book._modify_refusal(order_id, price, lots)  # noqa: SLF001
+        if reason is None:
+            book.feed_modify(order_id, price, lots)
+        return reason
+
+    def _execute(self, ts_event_ns: int, order_id: int, lots: int) -> RejectReason | None:
+        """Record an execution and its trade, whose taker the feed does not name."""
+        book = self._book
+        order = book._orders.get(order_id)  # noqa: SLF001
+        reason = self._take(order_id, lots)
+        if reason is None and order is not None:
+            level = order.level
+            sequence = book._trade_sequence = book._trade_sequence + 1  # noqa: SLF001
+            price = book._last_trade_ticks = level.price_ticks  # noqa: SLF001
+            trade = (ts_event_ns, sequence, order_id, 0, price, lots, level.ladder.sign)
+            self._trades.append(trade)
+        return reason
+
+    def _take(self, order_id: int, lots: int) -> RejectReason | None:
+        """Take lots off an order that has as many."""
+        book = self._book
+        order = book._orders.get(order_id)  # noqa: SLF001
+        if order is None:
+            return _unknown(order_id)
+        level = order.level
+        if order.__class__ is LiveOrder and 0 < lots < order.queued and not level.tracked:
+            order.queued -= lots
+            level.displayed_lots -= lots
+            return None
+        if lots == order.leaves:
+            book._remove(order)  # noqa: SLF001
+            return None
+        reason = book._take_refusal(order_id, lots)  # noqa: SLF001
+        if reason is None:
+            book._take_off(order, lots)  # noqa: SLF001
+        return reason
+
+    # ---------------------------------------------------------------- commands
+
+    def _command_rows(self, stretch: Stretch) -> None:
+        """Carry out a stretch of commands; most come to plain orders at levels that stay."""
+        book = self._book
+        orders, waiting = book._orders, book._stops.by_id  # noqa: SLF001
+        find, expiring = orders.get, book._expiries.by_time  # noqa: SLF001
+        find_bids, find_asks = book._bids.levels.get, book._asks.levels.get  # noqa: SLF001
+        now_ns = book.now_ns
+        for index, row in enumerate(stretch.command_rows(), stretch.start):
+            at_ns, order_id, price, lots, display, action, side, lasts, flags, participant = row
+            if action == _SUBMIT and (lasts or flags & _ORDER_FLAGS or side * side != 1):
+                self._require_words(index, side, lasts, flags)
+            if at_ns > now_ns:
+                now_ns = book._now_ns = at_ns  # noqa: SLF001
+                if expiring:
+                    book.advance(at_ns)
+            if action == _CANCEL and (order := find(order_id)) is not None:
+                level = order.level
+                queue = level.orders
+                if order.__class__ is LiveOrder and len(queue) > 1 and not level.tracked:
+                    del orders[order_id], queue[order_id]
+                    level.displayed_lots -= order.queued
+                    continue
+            elif (
+                action == _SUBMIT
+                and not (lasts or display or flags & _ORDER_FLAGS)
+                and (shelf := _level_of(side, price, find_bids, find_asks)) is not None
+                and order_id not in orders
+                and order_id > 0
+                and lots > 0
+                and participant >= 0
+                and not (waiting or shelf.tracked)
+                # Nothing can be traded at a price where others of its side rest.
+                and self._crossed_since < 0
+                and shelf.displayed_lots + shelf.concealed_lots + lots <= INT64_MAX
+            ):
+                order = LiveOrder(order_id, lots, participant)
+                order.level = shelf
+                shelf.orders[order_id] = orders[order_id] = order
+                shelf.displayed_lots += lots
+                continue
+            reason = self._submit(row) if action == _SUBMIT else self._command(row)
+            if reason is not None:
+                self._refusals.append((index, order_id, _REASON_CODES[reason]))
+            if self._crossed_since >= 0 and not book.crossed:
+                self._cross(index)
+
+    def _command(self, row: Row) -> RejectReason | None:
+        """Carry out a command other than a submit."""
+        ts_event_ns, order_id, price, lots, _, action, _, _, _, _ = row
+        if action == _CANCEL:
+            events = self._book.cancel(order_id)
+        elif action == _REDUCE:
+            events = self._book.reduce(order_id, lots)
+        else:
+            events = self._book.replace(order_id, price, lots)
+        return self._collect(ts_event_ns, events)
+
+    def _submit(self, row: Row) -> RejectReason | None:
+        """Carry out a submit that may trade, or be refused, or is not plain."""
+        ts_event_ns, order_id, price, lots, display, _, side, lasts, flags, participant = row
+        book = self._book
+        if (
+            lasts > _IOC
+            or display
+            or flags & _ORDER_FLAGS
+            or order_id <= 0
+            or lots <= 0
+            or price <= 0
+            or participant < 0
+            or book._is_live(order_id)  # noqa: SLF001
+            or book._stops  # noqa: SLF001
+        ):
+            return self._collect(ts_event_ns, book._submit(_submit_of(row)))  # noqa: SLF001
+        own, opposite = book._ladders(_SIDES[side])  # noqa: SLF001
+        if not lasts and overflows(own, price, lots):
+            return RejectReason.LEVEL_FULL
+        taker = LiveOrder(order_id, lots, participant)
+        events: list[Event] = []
+        book._match(taker, opposite, side * price, events)  # noqa: SLF001
+        if taker.queued and not lasts:
+            book._rest(taker, own, price)  # noqa: SLF001
+        return self._collect(ts_event_ns, events)
+
+    def _require_words(self, index: int, side: int, lasts: int, flags: int) -> None:
+        """Raise unless the words of a submit that are numbers here stand for something."""
+        if side not in _SIDES:
+            raise self._no_message(index, "side", side, "+1, -1")
+        if lasts >= len(_TIMES_IN_FORCE):
+            raise self._no_message(index, "time_in_force", lasts, f"0..{len(_TIMES_IN_FORCE) - 1}")
+        mode = (flags & _STP_MASK) >> _STP_SHIFT
+        if mode >= len(_STP_MODES):
+            allowed = f"0..{len(_STP_MODES) - 1}"
+            raise self._no_message(index, "self-trade mode of flags", mode, allowed)
+
+    def _collect(self, ts_event_ns: int, events: Sequence[Event]) -> RejectReason | None:
+        """Keep the trades of a command's events; return why it was refused, if it was."""
+        for event in events:
+            if isinstance(event, Traded):
+                self._trades.append((ts_event_ns, *event[:5], event.aggressor_side.sign))
+            elif isinstance(event, Rejected):
+                return event.reason
+        return None
+
+    # ---------------------------------------------------------------- what came of it
+
+    def _refuse_feed(
+        self,
+        index: int,
+        reason: RejectReason,
+        order_id: int,
+        price: int,
+        lots: int,
+        participant: int,
+    ) -> None:
+        """Raise where a feed's message cannot be true, or list it where that is asked for."""
+        if not self._strict:
+            self._refusals.append((index, order_id, _REASON_CODES[reason]))
+            return
+        fault = feed_fault(
+            reason, order_id, price_ticks=price, quantity_lots=lots, participant_id=participant
+        )
+        self._end = index
+        raise type(fault)(f"messages[{index}]: {fault}")
+
+    def _no_message(self, index: int, name: str, value: int, allowed: str) -> InvalidInput:
+        """Return the fault of a row that is no message; it is the last that is looked at."""
+        self._end = index
+        return InvalidInput(f"messages[{index}]: {name}: {value}; allowed: {allowed}")
+
+    def _cross(self, index: int) -> None:
+        """Note that the book has come to be crossed, or to be no longer, with a row."""
+        if self._crossed_since < 0:
+            self._crossed_since = index
+            return
+        if index > self._crossed_since:
+            self._crossings.append((self._crossed_since, index))
+        self._crossed_since = -1
+
+
+def _level_of(side: int, price: int, find_bids: _FindLevel, find_asks: _FindLevel) -> Shelf | None:
+    """Return the level that orders of a side rest at for a price, where there is one."""
+    if side == 1:
+        return find_bids(-price)
+    return find_asks(price) if side == -1 else None
+
+
+def _submit_of(row: Row) -> Submit:
+    """Return the command of a row whose words there are."""
+    _, order_id, price, lots, display, _, side, lasts, flags, participant = row
+    market = bool(flags & _MARKET)
+    return Submit(
+        order_id,
+        _SIDES[side],
+        lots,
+        None if market and price == 0 else price,
+        OrderType.MARKET if market else OrderType.LIMIT,
+        _TIMES_IN_FORCE[lasts],
+        bool(flags & _POST_ONLY),
+        participant,
+        _STP_MODES[(flags & _STP_MASK) >> _STP_SHIFT],
+        None,
+        display,
+        bool(flags & _HIDDEN),
+    )
+
+
+def _unknown(order_id: int) -> RejectReason:
+    return RejectReason.UNKNOWN_ORDER if order_id > 0 else RejectReason.INVALID_ORDER_ID
+
+
+def _applied(
+    trades: Sequence[tuple[int, ...]],
+    refusals: Sequence[tuple[int, int, int]],
+    crossings: Sequence[tuple[int, int]],
+) -> Applied:
+    return Applied(
+        np.array(trades, dtype=TRADE_DTYPE),
+        np.array(refusals, dtype=REFUSAL_DTYPE),
+        np.array(crossings, dtype=CROSSING_DTYPE),
+    )

@@ -1,0 +1,47 @@
+"""What must be right of a new order, whatever rests against it (rules 8, 22, 25, 35 and 37)."""
+
+from typing import Final
+
+from lob.faults import is_int64, is_participant
+from lob.types import INT64_MAX, OrderType, RejectReason, Submit, TimeInForce
+
+PRICED_TYPES: Final = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
+STOP_TYPES: Final = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
+_LASTING: Final = frozenset({TimeInForce.GTC, TimeInForce.DAY, TimeInForce.GTD})
+
+
+def rests_in_book(asked: Submit) -> bool:
+    """Say whether what an order cannot trade at once comes to rest."""
+    return asked.order_type == OrderType.LIMIT and asked.time_in_force in _LASTING
+
+
+def field_refusal(asked: Submit, now_ns: int) -> RejectReason | None:
+    """Return the first field that is out of range, in the order of rule 22."""
+    checks = (
+        (is_int64(asked.order_id), RejectReason.INVALID_ORDER_ID),
+        (is_int64(asked.quantity_lots), RejectReason.INVALID_QUANTITY),
+        (_given(asked.price_ticks, asked.order_type in PRICED_TYPES), RejectReason.INVALID_PRICE),
+        (_given(asked.stop_ticks, asked.order_type in STOP_TYPES), RejectReason.INVALID_STOP_PRICE),
+        (_displays(asked), RejectReason.INVALID_DISPLAY),
+        (_expires(asked, now_ns), RejectReason.INVALID_EXPIRY),
+        (is_participant(asked.participant_id), RejectReason.INVALID_PARTICIPANT_ID),
+    )
+    return next((reason for holds, reason in checks if not holds), None)
+
+
+def _given(value: int | None, needed: bool) -> bool:
+    """Say whether a number is there where it is needed, and only there."""
+    return is_int64(value) if needed else value is None
+
+
+def _displays(asked: Submit) -> bool:
+    shown, lots = asked.display_lots, asked.quantity_lots
+    most = 0 if asked.hidden or not is_int64(lots) else lots
+    return type(shown) is int and 0 <= shown <= most
+
+
+def _expires(asked: Submit, now_ns: int) -> bool:
+    expire_ns = asked.expire_ns
+    if asked.time_in_force != TimeInForce.GTD:
+        return expire_ns is None
+    return type(expire_ns) is int and now_ns < expire_ns <= INT64_MAX

@@ -1,0 +1,108 @@
+"""`touchstone bench book`: measure the order books, with others side by side.
+
+The benchmarks are in the checkout's `bench` folder and not in the installed package.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lob.errors import ConfigError
+from touchstone.cli.console import EXIT_FAILED, EXIT_OK, JsonOption, err, guarded, out, print_json
+
+app = typer.Typer(help="Measure speed, beside other projects.", no_args_is_help=True)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure speed, beside other projects."""
+
+
+@app.command("book")
+def book(
+    peers: Annotated[
+        bool,
+        typer.Option(
+            "--peers", help="Measure other projects' books too (makes their environment)."
+        ),
+    ] = False,
+    json_output: JsonOption = False,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds of each contestant.")] = 7,
+    sizes: Annotated[
+        str, typer.Option("--sizes", help="Book sizes, with commas between.")
+    ] = "2k,12k,220k",
+    messages: Annotated[
+        int, typer.Option("--messages", min=100, help="Commands in each size's stream.")
+    ] = 5_000_000,
+    write_docs: Annotated[
+        bool, typer.Option("--write-docs", help="Write docs/benchmarks.md, its plots and JSON.")
+    ] = False,
+    from_json: Annotated[
+        Path | None,
+        typer.Option("--from-json", help="Take this run's JSON and measure nothing."),
+    ] = None,
+) -> None:
+    """Measure the order books on one stream in several sizes.
+
+    Exit code 0 when every bar that could be measured holds, 1 when one does not, 2 on bad usage.
+    """
+
+    def run() -> int:
+        return _book(
+            peers=peers,
+            json_output=json_output,
+            rounds=rounds,
+            sizes=sizes,
+            messages=messages,
+            write_docs=write_docs,
+            from_json=from_json,
+        )
+
+    raise typer.Exit(guarded(run))
+
+
+def _book(
+    *,
+    peers: bool,
+    json_output: bool,
+    rounds: int,
+    sizes: str,
+    messages: int,
+    write_docs: bool,
+    from_json: Path | None,
+) -> int:
+    home = _checkout()
+    # Only now is the checkout importable.
+    from bench.book import Options, chosen_sizes, held, lines_of, measure  # noqa: PLC0415
+    from bench.book_docs import read_document, write  # noqa: PLC0415
+
+    if from_json is not None:
+        document = read_document(from_json)
+    else:
+        options = Options(sizes=chosen_sizes(sizes), rounds=rounds, messages=messages, peers=peers)
+        document = measure(options, home, lambda text: err.print(f"bench: {text}"))
+    if write_docs:
+        for path in write(document, home / "docs"):
+            err.print(f"bench: wrote {path.relative_to(home)}")
+    if json_output:
+        print_json(document)
+    else:
+        for line in lines_of(document):
+            out.print(line, markup=False, soft_wrap=True)
+    return EXIT_OK if held(document) else EXIT_FAILED
+
+
+def _checkout() -> Path:
+    """Return the checkout, made importable; `ConfigError` where its benchmarks are not there."""
+    home = Path(os.environ.get("TOUCHSTONE_HOME", ".")).absolute()
+    if not (home / "bench" / "book.py").is_file():
+        raise ConfigError(
+            f"TOUCHSTONE_HOME: {home} has no bench/book.py; benchmarks run from a checkout of the "
+            "source, they are not in the installed package"
+        )
+    if str(home) not in sys.path:
+        sys.path.insert(0, str(home))
+    return home
