@@ -4,7 +4,7 @@ Most messages concern plain orders. Those are done here without an event or a fa
 whatever is not plain is handed to the book's own methods. Both ways come to the same.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lob.errors import Conflict, InvalidInput
 from lob.faults import feed_fault
-from lob.ladder import LiveOrder, Shelf
+from lob.ladder import LiveOrder
 from lob.messages import (
     CROSSING_DTYPE,
     REFUSAL_DTYPE,
@@ -51,9 +51,8 @@ _POST_ONLY, _HIDDEN, _MARKET = int(Flag.POST_ONLY), int(Flag.HIDDEN), int(Flag.M
 _STP_MASK, _STP_SHIFT = int(Flag.STP_MASK), 3
 _ORDER_FLAGS: Final = _POST_ONLY | _HIDDEN | _MARKET | _STP_MASK
 _IOC: Final = _TIMES_IN_FORCE.index(TimeInForce.IOC)
+_MAY_CROSS: Final = (_ADD, _MODIFY)
 _REASON_CODES: Final = {reason: code for code, reason in enumerate(RejectReason)}
-
-_FindLevel = Callable[[int], Shelf | None]
 
 
 class CompiledTape:
@@ -166,7 +165,8 @@ class _BulkRun:
                 book._remove(order)  # noqa: SLF001
             elif (
                 action == _ADD
-                and (shelf := _level_of(side, price, find_bids, find_asks)) is not None
+                and (shelf := find_bids(-price) if side == 1 else find_asks(price)) is not None
+                and side in _SIDES
                 and order_id not in orders
                 and order_id > 0
                 and lots > 0
@@ -180,15 +180,15 @@ class _BulkRun:
                 shelf.displayed_lots += lots
                 continue
             elif action == _EXECUTE:
-                reason = self._execute(stretch.time_ns(index), order_id, lots)
+                reason = self._execute(stretch, index, order_id, lots)
             elif action == _ADD:
                 reason = self._add(index, order_id, side, price, lots, participant)
             else:
                 reason = self._feed(index, order_id, price, lots, action)
             if reason is not None:
                 self._refuse_feed(index, reason, order_id, price, lots, participant)
-            if book.crossed != (self._crossed_since >= 0):
-                self._cross(index)
+            if action in _MAY_CROSS or self._crossed_since >= 0:
+                self._look_for_crossing(index)
 
     def _add(
         self, index: int, order_id: int, side: int, price: int, lots: int, participant: int
@@ -221,21 +221,10 @@ class _BulkRun:
             book.feed_modify(order_id, price, lots)
         return reason
 
-    def _execute(self, ts_event_ns: int, order_id: int, lots: int) -> RejectReason | None:
+    def _execute(
+        self, stretch: Stretch, index: int, order_id: int, lots: int
+    ) -> RejectReason | None:
         """Record an execution and its trade, whose taker the feed does not name."""
-        book = self._book
-        order = book._orders.get(order_id)  # noqa: SLF001
-        reason = self._take(order_id, lots)
-        if reason is None and order is not None:
-            level = order.level
-            sequence = book._trade_sequence = book._trade_sequence + 1  # noqa: SLF001
-            price = book._last_trade_ticks = level.price_ticks  # noqa: SLF001
-            trade = (ts_event_ns, sequence, order_id, 0, price, lots, level.ladder.sign)
-            self._trades.append(trade)
-        return reason
-
-    def _take(self, order_id: int, lots: int) -> RejectReason | None:
-        """Take lots off an order that has as many."""
         book = self._book
         order = book._orders.get(order_id)  # noqa: SLF001
         if order is None:
@@ -244,7 +233,32 @@ class _BulkRun:
         if order.__class__ is LiveOrder and 0 < lots < order.queued and not level.tracked:
             order.queued -= lots
             level.displayed_lots -= lots
-            return None
+        else:
+            reason = self._take(order_id, lots)
+            if reason is not None:
+                return reason
+        sequence = book._trade_sequence = book._trade_sequence + 1  # noqa: SLF001
+        price = book._last_trade_ticks = level.price_ticks  # noqa: SLF001
+        time_ns = stretch.time_ns(index)
+        self._trades.append((time_ns, sequence, order_id, 0, price, lots, level.ladder.sign))
+        return None
+
+    def _take(self, order_id: int, lots: int) -> RejectReason | None:
+        """Take lots off an order that has as many."""
+        book = self._book
+        order = book._orders.get(order_id)  # noqa: SLF001
+        if order is None:
+            return _unknown(order_id)
+        level = order.level
+        if order.__class__ is LiveOrder and 0 < lots <= order.queued and not level.tracked:
+            if lots < order.queued:
+                order.queued -= lots
+                level.displayed_lots -= lots
+                return None
+            if len(level.orders) > 1:
+                del book._orders[order_id], level.orders[order_id]  # noqa: SLF001
+                level.displayed_lots -= lots
+                return None
         if lots == order.leaves:
             book._remove(order)  # noqa: SLF001
             return None
@@ -280,7 +294,7 @@ class _BulkRun:
             elif (
                 action == _SUBMIT
                 and not (lasts or display or flags & _ORDER_FLAGS)
-                and (shelf := _level_of(side, price, find_bids, find_asks)) is not None
+                and (shelf := find_bids(-price) if side == 1 else find_asks(price)) is not None
                 and order_id not in orders
                 and order_id > 0
                 and lots > 0
@@ -298,8 +312,8 @@ class _BulkRun:
             reason = self._submit(row) if action == _SUBMIT else self._command(row)
             if reason is not None:
                 self._refusals.append((index, order_id, _REASON_CODES[reason]))
-            if self._crossed_since >= 0 and not book.crossed:
-                self._cross(index)
+            if self._crossed_since >= 0:
+                self._look_for_crossing(index)
 
     def _command(self, row: Row) -> RejectReason | None:
         """Carry out a command other than a submit."""
@@ -384,6 +398,10 @@ class _BulkRun:
         self._end = index
         return InvalidInput(f"messages[{index}]: {name}: {value}; allowed: {allowed}")
 
+    def _look_for_crossing(self, index: int) -> None:
+        if self._book.crossed != (self._crossed_since >= 0):
+            self._cross(index)
+
     def _cross(self, index: int) -> None:
         """Note that the book has come to be crossed, or to be no longer, with a row."""
         if self._crossed_since < 0:
@@ -392,13 +410,6 @@ class _BulkRun:
         if index > self._crossed_since:
             self._crossings.append((self._crossed_since, index))
         self._crossed_since = -1
-
-
-def _level_of(side: int, price: int, find_bids: _FindLevel, find_asks: _FindLevel) -> Shelf | None:
-    """Return the level that orders of a side rest at for a price, where there is one."""
-    if side == 1:
-        return find_bids(-price)
-    return find_asks(price) if side == -1 else None
 
 
 def _submit_of(row: Row) -> Submit:

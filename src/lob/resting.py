@@ -12,10 +12,11 @@ from lob.faults import feed_fault, is_int64, is_participant, require_int64
 from lob.ladder import Ladder, LiveOrder, Shelf, SpecialOrder
 from lob.stops import StopIndex
 from lob.tracking import Tracker, took, took_reserve
-from lob.types import INT64_MAX, Allocation, Instrument, RejectReason, Side
+from lob.types import INT64_MAX, Allocation, RejectReason, Side
 
 if TYPE_CHECKING:
     from lob.messages import Applied
+    from lob.types import Instrument
 
 DEFAULT_MAX_TRACKED_ORDERS: Final = 10_000
 
@@ -29,7 +30,7 @@ class RestingBook:
 
     def __init__(
         self,
-        instrument: Instrument | None = None,
+        instrument: "Instrument | None" = None,
         *,
         max_tracked_orders: int = DEFAULT_MAX_TRACKED_ORDERS,
     ) -> None:

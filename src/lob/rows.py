@@ -1,7 +1,7 @@
 """Arrays of messages as rows of Python ints, a block at a time."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, cast
 
 import numpy as np
@@ -13,6 +13,8 @@ from lob.messages import MESSAGE_DTYPE, Action, Array
 BLOCK_ROWS: Final = 2048
 """Rows decoded at a time, so that memory does not grow with the array."""
 
+_SELDOM_OF_A_FEED: Final = ("ts_event_ns", "display_lots", "time_in_force", "flags")
+
 Row = tuple[int, int, int, int, int, int, int, int, int, int]
 """Time, id, price, lots, display, action, side, time in force, flags, participant."""
 
@@ -22,7 +24,7 @@ class Stretch(NamedTuple):
 
     start: int
     is_feed: bool
-    columns: list[list[int]]
+    columns: list[Sequence[int]]
 
     def feed_rows(self) -> Iterator[tuple[int, int, int, int, int, int, int]]:
         """Yield the index of each row with what a feed's messages have: no more is decoded."""
@@ -44,7 +46,7 @@ class Stretch(NamedTuple):
 
     def time_ns(self, index: int) -> int:
         """Return the time of the row with an index of the whole array."""
-        return self.columns[0][index - self.start]
+        return int(self.columns[0][index - self.start])
 
 
 def require_messages(messages: Array, participants: NDArray[np.int64] | None) -> None:
@@ -72,7 +74,9 @@ def stretches(messages: Array, participants: NDArray[np.int64] | None) -> Iterat
         is_feed = block["action"] >= Action.FEED_ADD.value
         cuts = np.flatnonzero(is_feed[1:] != is_feed[:-1]) + 1
         columns = _columns(
-            block, None if participants is None else participants[first:][: len(block)]
+            block,
+            None if participants is None else participants[first:][: len(block)],
+            all_feed=bool(is_feed.all()),
         )
         bounds = [0, *cuts.tolist(), len(block)]
         for start, end in itertools.pairwise(bounds):
@@ -81,8 +85,18 @@ def stretches(messages: Array, participants: NDArray[np.int64] | None) -> Iterat
             yield Stretch(first + start, bool(is_feed[start]), part)
 
 
-def _columns(messages: Array, participants: NDArray[np.int64] | None) -> list[list[int]]:
-    """Return each field as a list of Python ints, and the participants."""
-    columns = [messages[name].tolist() for name in MESSAGE_DTYPE.names or ()]
+def _columns(
+    messages: Array, participants: NDArray[np.int64] | None, *, all_feed: bool
+) -> list[Sequence[int]]:
+    """Return each field as a list of Python ints, and the participants.
+
+    Of a feed's messages few say their time and none some other fields: those stay undecoded.
+    """
+    columns: list[Sequence[int]] = [
+        cast("Sequence[int]", messages[name])
+        if all_feed and name in _SELDOM_OF_A_FEED
+        else messages[name].tolist()
+        for name in MESSAGE_DTYPE.names or ()
+    ]
     nobody = [0] * len(messages)
     return [*columns, nobody if participants is None else participants.tolist()]
