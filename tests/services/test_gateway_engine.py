@@ -314,6 +314,22 @@ async def test_a_kill_between_journal_and_socket_refuses_at_the_last_gate(house:
     assert await house.state("a") is OrderState.REFUSED
 
 
+async def test_an_order_holds_the_send_gate_only_from_its_check_to_its_end(house: House) -> None:
+    """Waiting for a connection holds up no kill; whatever becomes of the order lets go of it."""
+    house.venue.pause = asyncio.Event()
+    waiting = asyncio.create_task(house.engine.submit(limit("a")))
+    await asyncio.sleep(0.05)
+    gate = house.engine._send_gate
+    assert gate.open_passages == 0
+    seen: list[int] = []
+    house.venue.on_arrival = lambda _intent: seen.append(gate.open_passages)
+    house.venue.pause.set()
+    await waiting
+    house.venue.fail_next = Failure.LOST_ANSWER
+    await house.submit(limit("b"))
+    assert (seen, gate.open_passages) == ([1, 1], 0)
+
+
 async def test_a_kill_while_the_answer_is_on_its_way_cancels_the_order(house: House) -> None:
     """What had left before the kill is cancelled as soon as its id is known."""
     closing: list[asyncio.Task[int]] = []

@@ -235,6 +235,20 @@ async def test_the_gate_is_asked_up_to_the_last_write(
     assert set(wire.received) <= {b"<broken off>"}
 
 
+async def test_the_passage_ends_when_the_socket_has_the_order(
+    wire: Wire, key_file: Path, eventually: Eventually
+) -> None:
+    """A kill waits for the hand-over, and not for the venue's answer."""
+    wire.answer = None
+    gate = SendGate()
+    async with client(wire.port, key_file, seconds=1.0) as rest:
+        call = asyncio.create_task(rest.submit(INTENT, RULES, Passage(gate, lambda: None)))
+        await eventually(lambda: len(wire.received) == 1)
+        assert (gate.open_passages, call.done()) == (0, False)
+        with pytest.raises(OutcomeUnknown):
+            await call
+
+
 def test_a_token_is_bound_to_method_and_path(key_file: Path) -> None:
     """The JWT carries what Coinbase checks, and expires soon."""
     token = ApiKeySigner(key_file, lifetime_seconds=30).token("POST", "h:1", "/x")

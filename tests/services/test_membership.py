@@ -12,8 +12,16 @@ from redis.asyncio import Redis
 
 from lob.errors import InvalidInput, Unavailable
 from tests.services.conftest import eventually
+from touchstone.cli.console import acknowledgement_text
+from touchstone.cli.kill import tighten_in_redis
 from touchstone.kit import membership as protocol
-from touchstone.kit.control import ROLLOUT_SCOPE, ControlReader, ControlRecord, ControlStore
+from touchstone.kit.control import (
+    KILL_SCOPE,
+    ROLLOUT_SCOPE,
+    ControlReader,
+    ControlRecord,
+    ControlStore,
+)
 from touchstone.kit.leases import DRAIN_SECONDS, LEASE_SECONDS
 from touchstone.kit.membership import (
     SETTLED_SECONDS,
@@ -25,6 +33,7 @@ from touchstone.kit.membership import (
     wait_for_acks,
 )
 from touchstone.kit.redis_server import RedisServer
+from touchstone.perps.kill import TradingState
 
 SCOPE = ROLLOUT_SCOPE
 MEMBERS = "control:{rollout}:members"
@@ -82,6 +91,38 @@ async def test_every_member_acknowledges_and_the_answer_names_them(armed: Contro
         states = [reader.view().record for reader in (one, other)]
         assert [record and record.state for record in states] == ["CLOSED", "CLOSED"]
         assert "generation 2 in" in told.describe()
+
+
+async def test_the_command_line_waits_and_says_who_acknowledged(
+    store: ControlStore, redis_url: str
+) -> None:
+    """Where no gateway answers it writes to Redis, and every gateway that runs has to say so."""
+    await store.write(
+        KILL_SCOPE,
+        state="ACTIVE",
+        document={},
+        actor="test",
+        reason="a test",
+        expected_generation=0,
+    )
+    running, dead = Membership("gateway:1"), Membership("gateway:2", applied_generation=1)
+    assert (await renew(store, KILL_SCOPE, dead))[0]
+    async with ControlReader(store, KILL_SCOPE, membership=running):
+        await eventually(lambda: running.lease.held)
+        answer = await tighten_in_redis(redis_url, TradingState.HALTED, "me", "fire")
+    assert (answer["generation"], answer["acked"], answer["lapsed"]) == (2, 2, ["gateway:2"])
+    text = acknowledgement_text(answer)
+    assert text.startswith("acked: 2 in ")
+    assert "ms  gateway:1" in text
+    assert "lease lapsed  gateway:2" in text
+
+
+def test_an_answer_without_acknowledgement_says_what_happens_instead() -> None:
+    """Redis was away, or the other side is older: nothing is claimed."""
+    text = acknowledgement_text({"acked": None, "why": "Redis does not have it"})
+    assert text.startswith("not acknowledged: Redis does not have it; members close by themselves")
+    nobody = acknowledgement_text({"acked": 3, "acks": [], "lapsed": [], "seconds": 0.6})
+    assert "no member is registered" in nobody
 
 
 async def test_who_left_is_not_waited_for(armed: ControlStore) -> None:

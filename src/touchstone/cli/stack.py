@@ -33,8 +33,7 @@ PROBE_TIMEOUT_SECONDS = 2.0
 
 # What the rest still does while one part is away: printed with the report of its death.
 PROMISES = {
-    "redis": "the router keeps its last rollout state until that is stale, then answers with L2; "
-    "the gateway refuses new risk",
+    "redis": "the router answers with L2 after half a second; the gateway refuses new risk",
     "simulator": "the router answers with L2",
     "paper_exchange": "the gateway refuses orders until the venue is back",
     "router": "the gateway and the simulator go on",
