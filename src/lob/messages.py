@@ -6,10 +6,9 @@ that native code reads them as they lie.
 """
 
 from enum import IntEnum, IntFlag
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 
 class Action(IntEnum):
@@ -95,13 +94,23 @@ REFUSAL_DTYPE: Final = np.dtype(
 CROSSING_DTYPE: Final = np.dtype([("first", "<i8"), ("end", "<i8")])
 """One stretch of feed messages after which the book was crossed: [first, end) in the array."""
 
-Array = NDArray[np.void]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.void]
+    """An array of one of the dtypes above."""
+    Participants = NDArray[np.int64]
+    """The participant of each message."""
+else:
+    # What only type checkers read is not worth half a millisecond of every import.
+    Array = Participants = np.ndarray
 
 
 class Applied(NamedTuple):
     """What one `apply` of messages came to: arrays of the three dtypes above.
 
-    `crossings` holds the stretches of rows after which the book was crossed; only a feed makes it so.
+    `crossings` holds the stretches of rows after which the book was crossed; only a feed makes
+    it so.
     """
 
     trades: Array

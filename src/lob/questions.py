@@ -39,7 +39,7 @@ class AskedBook(RestingBook):
 
     def __contains__(self, order_id: object) -> bool:
         """Say whether an order rests in the book; a stop that waits does not."""
-        return order_id in self._orders
+        return type(order_id) is int and order_id in self._orders
 
     @property
     def trade_count(self) -> int:
@@ -161,7 +161,8 @@ class AskedBook(RestingBook):
 
     def untrack(self, order_id: int) -> None:
         """Follow an order's place no longer; an order that is not tracked is no fault. O(1)."""
-        self._tracker.drop(order_id)
+        if self._find(order_id) is not None:
+            self._tracker.drop(order_id)
 
     @property
     def tracked_count(self) -> int:

@@ -82,6 +82,9 @@ def test_a_databento_book_is_held_against_the_venue_s_depth(
     assert levels == agreed["depth"]
     assert 50 < agreed["agreeing"] == agreed["rows"]
     assert (0, 0) == (agreed["without_event"], agreed["unannounced"])
+    assert [agreed["rows"]] * levels == agreed["agreeing_to_level"]
+    assert ["ts_recv", "sequence", "ts_event"] == agreed["aligned_by"]
+    assert len(rows) == agreed["records"] == agreed["rows"] + agreed["within_events"]
 
     changed = len(rows) - 1 - int(np.argmax(rows["levels"]["bid_sz"][::-1, 0] > 0))
     rows["levels"]["bid_sz"][changed, 0] += 1
@@ -90,6 +93,34 @@ def test_a_databento_book_is_held_against_the_venue_s_depth(
     assert 1 == result.exit_code
     assert f"{agreed['rows'] - 1:,} of {agreed['rows']:,} records" in result.stdout
     assert f"record {changed + 1:,}: bid 1: venue" in result.stdout
+    assert f"  in part            {agreed['rows'] - 1:,} to level 1" in result.stdout
+
+
+def test_a_depth_file_of_another_day_is_exit_code_1(tmp_path: Path) -> None:
+    """Where nothing could be compared nothing agrees, and the counts say why."""
+    venue = databento_venue.run("cme", 5, 100)
+    orders, depth = tmp_path / "x.mbo.dbn", tmp_path / "x.mbp.dbn"
+    orders.write_bytes(dbn_metadata("mbo", "ESM4", 5602) + venue.mbo_rows().tobytes())
+    rows = venue.mbp_rows()
+    rows["ts_recv"] -= np.uint64(86_400 * 10**9)
+    depth.write_bytes(dbn_metadata("mbp-10", "ESM4", 5602) + rows.tobytes())
+
+    result = runner.invoke(app, ["replay", str(orders), "--orderbook", str(depth)])
+
+    assert 1 == result.exit_code
+    assert "0 of 0 records at depth 10" in result.stdout
+    assert f"{len(rows):,} before the first message" in result.stdout
+
+
+def test_a_tiny_lot_is_written_in_full(tmp_path: Path) -> None:
+    """A hundred-millionth reads as a number, not as a power."""
+    path = tmp_path / "btc-usd-book.json"
+    order = ["64934.31", "0.0536205", "60de12d8-f80b-4848-adbc-2b17375a9216"]
+    path.write_text(json.dumps({"sequence": 7, "bids": [order], "asks": []}), encoding="utf-8")
+
+    document = json.loads(runner.invoke(app, ["replay", str(path), "--json"]).stdout)
+
+    assert "0.00000001" == document["lot_size"]
 
 
 def test_a_replay_starts_from_a_snapshot(tmp_path: Path, files: tuple[str, str]) -> None:

@@ -199,6 +199,8 @@ class RecordFile:
     def _listed(self, *numbers: int) -> str:
         """Return the instruments that may be asked for, those that the file names and these."""
         names = list(dict.fromkeys(mapping.symbol for mapping in self.mappings))
+        if self._csv is not None:
+            names += [self.symbol_of(number) for number in self._csv.symbols]
         names += [self.symbol_of(number) for number in dict.fromkeys(numbers)]
         names = list(dict.fromkeys(names))
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
@@ -277,8 +279,8 @@ class DatabentoFeed(Feed):
             held: dbn.Records | None = None
             for records in file.read(self.block_rows):
                 held = records if held is None else dbn.join((held, records))
-                while len(held.rows) >= self.block_rows:
-                    cut = _end_of_events(held.rows[: self.block_rows])
+                while len(held.rows) > self.block_rows:
+                    cut = _end_of_events(held.rows, self.block_rows)
                     yield self._block(translator, held.rows[:cut], held.positions[:cut])
                     held = dbn.Records(held.rows[cut:], held.positions[cut:])
                 self.bytes_done = stream.bytes_done
@@ -304,10 +306,19 @@ def _open(path: Path, schema: Schema, **choice: Any) -> Iterator[tuple[RecordFil
         yield RecordFile(stream, schema, **choice), stream
 
 
-def _end_of_events(rows: Array) -> int:
-    """Return where the last whole event ends; an event that is larger than all rows is cut."""
-    lasts = np.flatnonzero(rows["flags"] & dbn.F_LAST)
-    return int(lasts[-1]) + 1 if len(lasts) else len(rows)
+def _end_of_events(rows: Array, most: int) -> int:
+    """Return where the last whole event ends; an event that is larger than all rows is cut.
+
+    Events that cannot be told from one another by their times and sequence stay together as well,
+    if they fit: a record of the venue's depth is of the last of them.
+    """
+    ends = np.flatnonzero(rows["flags"][:most] & dbn.F_LAST) + 1
+    if not len(ends):
+        return most
+    told_apart = np.zeros(len(ends), bool)
+    for name in ("ts_recv", "ts_event", "sequence"):
+        told_apart |= rows[name][ends] != rows[name][ends - 1]
+    return int(ends[told_apart][-1] if told_apart.any() else ends[-1])
 
 
 def _asset_class(publisher_id: int) -> AssetClass:

@@ -248,7 +248,9 @@ class Translator:
         lots = np.zeros((count, _SLOTS), np.int64)
         used = np.zeros((count, _SLOTS), bool)
         price = np.zeros(count, np.int64)
-        price[work.rows] = work.price_ticks
+        # A cancel may name no price; its order has one.
+        told = rows["price"][work.rows] != UNDEF_PRICE
+        price[work.rows] = np.where(told, work.price_ticks, 0)
 
         def say(slot: int, which: Bools, what: Action, quantity: Ints) -> None:
             at = work.rows[which]
@@ -304,11 +306,21 @@ class Translator:
 
 
 def _on_the_aggressors_side(rows: Array, events: Ints) -> Bools:
-    """Say of each row whether the last T before it in its event names the same side."""
+    """Say of each row whether the last T before it in its event names the same side.
+
+    Where that T names no order, the venue (Nasdaq, say) speaks of resting orders only: a fill that
+    the very next record takes off its order, at its price, is no aggressor's whatever T's side is.
+    """
     trades = np.where(rows["action"] == TRADE, np.arange(len(rows)), -1)
     last = np.maximum.accumulate(trades)
     side = rows["side"]
     same: Bools = (last >= 0) & (events[last] == events) & (side[last] == side) & (side != NO_SIDE)
+    if same.any():
+        taken_off = rows["order_id"][last[:-1]] == 0
+        taken_off &= rows["action"][1:] == CANCEL
+        for name in ("order_id", "price", "size"):
+            taken_off &= rows[name][1:] == rows[name][:-1]
+        same[:-1] &= ~taken_off
     return same
 
 

@@ -1,31 +1,28 @@
 """Hold a book rebuilt from a venue's orders against the depth that the venue publishes itself.
 
-Databento's mbp-1 and mbp-10 schemas have a record for each change within so many levels. A record
-belongs to the event that has its receive time, event time and sequence; the last record of an event
-is held against the book after the event's last message. A record of no event (a trade that left the
-book as it was) is held against the book as it stands then. Where the book's levels change and the
-venue has no record, that is counted too.
+Databento's mbp-1 and mbp-10 schemas have a record for each change within so many levels, and for
+each trade. A record belongs to the event that has its receive time, event time and sequence; the
+last record of an event is held against the book after the event's last message, for in between the
+venue's book is changing as well. A record of no event (a trade that left the book as it was) is
+held against the book as it stands then. What the depth file says of times before the first message
+or after the last is counted, and not compared.
+
+Where the book's levels change and the venue has no record, that is counted too. To see it, the book
+is looked at after every event that can have reached its levels by the prices it names, and after
+every one that may have moved an order from elsewhere.
 """
 
+from array import array
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import accumulate
-from pathlib import Path
+from itertools import accumulate, chain
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lob.errors import InvalidInput
-from lob.feeds import dbn
 from lob.feeds.base import MAX_REPORTED, Feed, FeedBlock
-from lob.feeds.databento import RecordFile, Schema
-from lob.feeds.databento_csv import is_header, mbp_columns
-from lob.feeds.databento_orders import TRADE
-from lob.feeds.streams import open_stream
+from lob.feeds.depth_records import DepthBlock, DepthFile, DepthRecord, Key
 from lob.messages import (
     CROSSING_DTYPE,
     REFUSAL_DTYPE,
@@ -35,36 +32,32 @@ from lob.messages import (
     Array,
     Flag,
 )
-from lob.types import INT64_MAX, Instrument, Level
+from lob.types import INT64_MAX, Level
 
-SCHEMAS: Final = {
-    levels: Schema(f"mbp-{levels}", dbn.mbp_dtype(levels), rtype, mbp_columns(levels))
-    for levels, rtype in dbn.MBP_RTYPES.items()
-}
-"""What this module reads, by the number of levels."""
+__all__ = [
+    "DepthAgreement",
+    "DepthBook",
+    "DepthComparison",
+    "DepthFile",
+    "DepthRecord",
+    "Difference",
+    "compare_depth",
+]
 
-_BLOCK_ROWS: Final = 8_192
-_HEAD_BYTES: Final = 65_536
+_KEY: Final = ("ts_recv", "sequence", "ts_event")
+"""What tells an event, in the order in which events are told apart."""
+
 _NO_EVENT: Final = -2
+_BEFORE: Final = -1
+_NAMES_ITS_PRICE: Final = tuple(
+    int(action)
+    for action in (Action.FEED_ADD, Action.FEED_DELETE, Action.FEED_REDUCE, Action.FEED_EXECUTE)
+)
+"""What happens to an order at the price that the message names."""
 
-Key = tuple[int, int, int]
-"""Receive time, sequence, event time: what a depth record shares with its event."""
-
-Levels = tuple[tuple[int, int, int], ...]
-
-
-class DepthRecord(NamedTuple):
-    """One record: best levels first as (price in ticks, lots, orders); `position` as in feeds.
-
-    `is_last` says that the venue's event ends here; `moves` that it is no mere trade.
-    """
-
-    key: Key
-    bids: Levels
-    asks: Levels
-    is_last: bool
-    moves: bool
-    position: int
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Place = tuple[int, int, int]
 
 
 class DepthBook(Protocol):
@@ -81,127 +74,6 @@ class DepthBook(Protocol):
         """Return up to `levels` bid and ask levels, best first."""
 
 
-class DepthFile:
-    """Read the depth records of one instrument of a mbp-1 or mbp-10 file, DBN or CSV.
-
-    `levels` says how many a side. Choose among instruments as with `DatabentoFeed`.
-
-    Raises:
-        InvalidInput: no such file, or none of these schemas.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        instrument: Instrument,
-        *,
-        symbol: str | None = None,
-        instrument_id: int | None = None,
-        publisher_id: int | None = None,
-    ) -> None:
-        self.path = Path(path)
-        self.levels = _levels_of(self.path)
-        self.unusable: Counter[str] = Counter()
-        units, lot = instrument.tick_size * dbn.PRICE_UNITS, instrument.lot_size
-        if units != int(units) or lot != int(lot):
-            raise InvalidInput(
-                f"tick_size: {instrument.tick_size} and lot_size: {lot}; "
-                "allowed: multiples of 0.000000001 and of 1"
-            )
-        self._units, self._lot = int(units), int(lot)
-        self._choice: dict[str, Any] = {
-            "symbol": symbol,
-            "instrument_id": instrument_id,
-            "publisher_id": publisher_id,
-        }
-
-    @classmethod
-    def sniff(cls, path: Path) -> bool:
-        """Say whether a file is one of these schemas."""
-        try:
-            _levels_of(path)
-        except InvalidInput:
-            return False
-        return True
-
-    def __iter__(self) -> Iterator[DepthRecord]:
-        """Yield the records in order; `unusable` counts, by reason, those that are left out."""
-        self.unusable.clear()
-        with ExitStack() as stack:
-            stream = stack.enter_context(open_stream(self.path))
-            file = RecordFile(stream, SCHEMAS[self.levels], **self._choice)
-            for rows, positions in file.read(_BLOCK_ROWS):
-                yield from self._records(rows, positions)
-            self.unusable.update(file.others)
-
-    def _records(self, rows: Array, positions: NDArray[np.int64]) -> Iterator[DepthRecord]:
-        usable = np.ones(len(rows), bool)
-        sides = []
-        for side in ("bid", "ask"):
-            price = rows["levels"][f"{side}_px"]
-            size = rows["levels"][f"{side}_sz"].astype(np.int64)
-            there = (price != dbn.UNDEF_PRICE) & (size != 0)
-            ticks, off_tick = np.divmod(price, self._units)
-            lots, off_lot = np.divmod(size, self._lot)
-            for reason, wrong in (
-                ("price not above 0", price <= 0),
-                ("price off the tick", off_tick != 0),
-                ("size off the lot", off_lot != 0),
-            ):
-                found = usable & (there & wrong).any(axis=1)
-                if found.any():
-                    self.unusable[reason] += int(found.sum())
-                    usable &= ~found
-            count = rows["levels"][f"{side}_ct"].astype(np.int64)
-            sides.append((np.stack((ticks, lots, count), axis=2), there))
-        rows, positions = rows[usable], positions[usable]
-        lasts = ((rows["flags"] & dbn.F_LAST) != 0).tolist()
-        moves = (rows["action"] != TRADE).tolist()
-        keys = zip(
-            *(_int64(rows[name]) for name in ("ts_recv", "sequence", "ts_event")), strict=True
-        )
-        bids, asks = (_present(values[usable].tolist(), there[usable]) for values, there in sides)
-        for record in zip(keys, bids, asks, lasts, moves, positions.tolist(), strict=True):
-            yield DepthRecord(*record)
-
-
-def _int64(values: NDArray[Any]) -> list[int]:
-    wide = np.where(values > INT64_MAX, 0, values) if values.dtype == np.uint64 else values
-    numbers: list[int] = wide.astype(np.int64).tolist()
-    return numbers
-
-
-def _present(levels: list[list[list[int]]], there: NDArray[np.bool_]) -> Iterator[Levels]:
-    whole: list[bool] = np.all(there, axis=1).tolist()
-    for row, (level, is_whole) in enumerate(zip(levels, whole, strict=True)):
-        if is_whole:
-            yield tuple(map(tuple, level))  # type: ignore[arg-type]
-        else:
-            kept = there[row].tolist()
-            yield tuple(
-                (values[0], values[1], values[2])
-                for values, is_there in zip(level, kept, strict=True)
-                if is_there
-            )
-
-
-def _levels_of(path: Path) -> int:
-    """Return how many levels the records of a file have, by its metadata or header line."""
-    with open_stream(path) as stream:
-        begin = stream.peek(_HEAD_BYTES)
-        if begin.startswith(dbn.MAGIC):
-            schema = dbn.read_metadata(stream).schema
-            found = [levels for levels, known in SCHEMAS.items() if known.name == schema]
-        else:
-            header = begin.partition(b"\n")[0]
-            found = [n for n, known in SCHEMAS.items() if is_header(header, known.columns)]
-            schema = "unknown"
-    if not found:
-        names = ", ".join(known.name for known in SCHEMAS.values())
-        raise InvalidInput(f"{path}: schema {schema}; allowed: {names}")
-    return max(found)
-
-
 class Difference(NamedTuple):
     """One disagreement: where in both files, on which side and level, and what either has."""
 
@@ -209,8 +81,8 @@ class Difference(NamedTuple):
     depth_position: int
     side: str
     level: int
-    ours: tuple[int, int, int] | None
-    theirs: tuple[int, int, int] | None
+    ours: Place | None
+    theirs: Place | None
 
 
 @dataclass(slots=True)
@@ -218,9 +90,12 @@ class DepthAgreement:
     """What a comparison found.
 
     `compared` records were held against the book and `agreeing` of them were equal in every level,
-    size and order count. `within_events` were passed over: the venue's book was changing.
-    `without_event` changed the venue's levels at no event of ours (they are compared all the same),
-    `unannounced` counts events of ours that changed the levels without a record of the venue.
+    size and order count; `agreeing_to[n]` of them in the first n + 1 levels of both sides.
+    `within_events` were passed over: the venue's book was changing. `before_feed` and `after_feed`
+    are of times of which the feed says nothing. Together they are all `records`. `without_event`
+    changed the venue's levels at no event of ours (if an event ends there, they are compared all
+    the same), `unannounced` counts events of ours that changed the levels without a record of the
+    venue. `aligned_by` names what told the events, which is what both files have.
     """
 
     levels: int
@@ -228,23 +103,122 @@ class DepthAgreement:
     compared: int = 0
     agreeing: int = 0
     within_events: int = 0
+    before_feed: int = 0
+    after_feed: int = 0
     without_event: int = 0
     unannounced: int = 0
+    aligned_by: tuple[str, ...] = _KEY
+    agreeing_to: list[int] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     first_without_event: list[int] = field(default_factory=list)
     first_unannounced: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Count from nothing at each level."""
+        self.agreeing_to = self.agreeing_to or [0] * self.levels
+
+    def hold(self, ours: Ints, theirs: Ints, positions: Ints, depth_positions: Ints) -> None:
+        """Compare levels as `DepthBlock` has them, row by row, and note the first differences."""
+        if not len(ours):
+            return
+        same = (ours == theirs).all(axis=(1, 3))
+        to_level = np.logical_and.accumulate(same, axis=1).sum(axis=0)
+        self.agreeing_to = [
+            before + now for before, now in zip(self.agreeing_to, to_level.tolist(), strict=True)
+        ]
+        self.compared += len(ours)
+        self.agreeing += int(to_level[-1])
+        room = MAX_REPORTED - len(self.differences)
+        for row in np.flatnonzero(~same.all(axis=1))[:room].tolist():
+            side, level = np.argwhere((ours[row] != theirs[row]).any(axis=2))[0].tolist()
+            places = (_place(levels[row, side, level]) for levels in (ours, theirs))
+            where = (int(positions[row]), int(depth_positions[row]))
+            self.differences.append(Difference(*where, ("bid", "ask")[side], level + 1, *places))
+
+
+class _Due(NamedTuple):
+    """What is to be held against the book: by event (-1: before the first), in their order."""
+
+    events: Ints
+    levels: Ints
+    positions: Ints
+
+
+class _Taken(NamedTuple):
+    """Records and the events they go with; `own` says that they have their event's very key."""
+
+    events: Ints
+    own: Bools
+    is_last: Bools
+    moves: Bools
+    levels: Ints
+    positions: Ints
+
+
+class _View:
+    """See a book's levels, and keep what they were at several moments.
+
+    `low` and `high` say from which bid and to which ask a change would show. Each side is kept once
+    while it stays as it is, and as numbers: levels would be work for the garbage collector.
+    """
+
+    def __init__(self, book: DepthBook, levels: int) -> None:
+        self._book = book
+        self._levels = levels
+        self._sides: list[Any] = [(), ()]
+        self._at = [0, 0]
+        self._lengths = [0]
+        self._numbers = array("q")
+        self._moments: list[int] = []
+        self._kept: list[int] = []
+        self.low, self.high = 0, INT64_MAX - 1
+        self.look()
+
+    def look(self) -> bool:
+        """Look at the book, and say whether what is seen has changed."""
+        bids, asks = self._book.depth(self._levels)
+        changed = False
+        if bids != self._sides[0]:
+            self._change(0, bids)
+            self.low = bids[-1][0] if len(bids) == self._levels else 0
+            changed = True
+        if asks != self._sides[1]:
+            self._change(1, asks)
+            self.high = asks[-1][0] if len(asks) == self._levels else INT64_MAX - 1
+            changed = True
+        return changed
+
+    def _change(self, side: int, levels: Any) -> None:
+        self._sides[side] = levels
+        self._at[side] = len(self._lengths)
+        self._lengths.append(len(levels))
+        self._numbers.extend(chain.from_iterable(levels))
+
+    def keep(self, moment: int) -> None:
+        """Keep what was seen last under a number, which must be above those before."""
+        self._moments.append(moment)
+        self._kept += self._at
+
+    def seen(self, moments: Ints) -> Ints:
+        """Return the levels that were kept under these numbers, as `DepthBlock` has them."""
+        lengths = np.array(self._lengths, np.int64)
+        found = np.zeros((len(lengths), self._levels, 3), np.int64)
+        flat = np.frombuffer(self._numbers, np.int64).reshape(-1, 3)
+        found[np.arange(self._levels) < lengths[:, None]] = flat
+        at = np.searchsorted(self._moments, moments)
+        return found[np.array(self._kept, np.int64).reshape(-1, 2)[at]]
 
 
 class DepthComparison:
     """Apply a feed's blocks to a book, and hold it against depth records along the way."""
 
-    def __init__(self, records: Iterator[DepthRecord], levels: int) -> None:
-        self.agreement = DepthAgreement(levels)
-        self._records = iter(records)
-        self._next: DepthRecord | None = next(self._records, None)
+    def __init__(self, depth: DepthFile) -> None:
+        self.agreement = DepthAgreement(depth.levels)
+        self._blocks = depth.blocks()
+        self._block: DepthBlock | None = next(self._blocks, None)
+        self._at = 0
         self._position = 0
-        self._shown: tuple[Levels, Levels] | None = None
-        self._started = False
+        self._any_message = False
 
     def apply(self, book: DepthBook, block: FeedBlock) -> Applied:
         """Apply a block event by event, comparing after each, and return all that `apply` said.
@@ -252,107 +226,169 @@ class DepthComparison:
         Feed messages that cannot be true are listed among the refusals.
         """
         messages = block.messages
+        if not len(messages):
+            book.apply(messages, strict=False)
+            return _merged([(0, book.last_apply)])
         ends = np.flatnonzero(messages["flags"] & Flag.LAST) + 1
-        if len(messages) and (not len(ends) or ends[-1] != len(messages)):
+        if not len(ends) or ends[-1] != len(messages):
             ends = np.append(ends, len(messages))  # an event that goes on in the next block
+        if not self._any_message:
+            self._find_alignment(block)
         due = self._take_due(block, ends)
-        flags = messages["flags"][ends - 1]
-        # A snapshot is not news, and an event that goes on is none yet.
-        quiet = ((flags & Flag.SNAPSHOT) != 0) | ((flags & Flag.LAST) == 0)
-        quiet |= messages["action"][ends - 1] == Action.FEED_CLEAR
-        quiet[:-1] |= _same_key(block, ends[:-1] - 1, ends[1:] - 1)
-        if -1 in due:
-            self._hold(due[-1], book.depth(self.agreement.levels))
-        parts, begin = [], 0
-        for event, (end, is_quiet) in enumerate(zip(ends.tolist(), quiet.tolist(), strict=True)):
-            book.apply(messages[begin:end], strict=False)
-            parts.append((begin, book.last_apply))
-            self._position = int(block.positions[end - 1])
-            self._compare(due.get(event), book.depth(self.agreement.levels), is_quiet)
-            begin = end
+        view = _View(book, self.agreement.levels)
+        parts = self._walk(book, block, ends, due, view)
+        positions = np.append(self._position, block.positions[ends - 1])[due.events + 1]
+        self.agreement.hold(view.seen(due.events), due.levels, positions, due.positions)
+        self._position = int(block.positions[-1])
         return _merged(parts)
 
-    def _compare(self, record: DepthRecord | None, shown: Any, is_quiet: bool) -> None:
-        if record is not None:
-            self._hold(record, shown)
-        elif self._started and not is_quiet and shown != self._shown and self._next is not None:
-            self.agreement.unannounced += 1
-            if len(self.agreement.first_unannounced) < MAX_REPORTED:
-                self.agreement.first_unannounced.append(self._position)
-        self._shown = shown
+    def _walk(
+        self, book: DepthBook, block: FeedBlock, ends: Ints, due: _Due, view: _View
+    ) -> list[tuple[int, Any]]:
+        """Apply the events, looking at the book where something is due or may have changed.
+
+        Returns what `apply` said of each stretch of which there was anything to say, and where the
+        stretch begins.
+        """
+        messages, agreement = block.messages, self.agreement
+        highest, lowest, quiet = _reach(block, ends, agreement.aligned_by)
+        waiting = chain(np.unique(due.events).tolist(), [len(ends)])
+        next_due = next(waiting)
+        started = agreement.compared > 0
+        if next_due == _BEFORE:
+            view.keep(_BEFORE)
+            next_due, started = next(waiting), True
+        parts: list[tuple[int, Any]] = []
+        begin = 0
+        for event, end in enumerate(ends.tolist()):
+            is_due = event == next_due
+            if not is_due and highest[event] < view.low and lowest[event] > view.high:
+                continue
+            book.apply(messages[begin:end], strict=False)
+            applied = book.last_apply
+            if len(applied.trades) or len(applied.refusals) or len(applied.crossings):
+                parts.append((begin, applied))
+            begin = end
+            changed = view.look()
+            if is_due:
+                view.keep(event)
+                next_due, started = next(waiting), True
+            elif changed and started and not quiet[event] and self._block is not None:
+                agreement.unannounced += 1
+                if len(agreement.first_unannounced) < MAX_REPORTED:
+                    agreement.first_unannounced.append(int(block.positions[end - 1]))
+        if begin < len(messages):
+            book.apply(messages[begin:], strict=False)
+            parts.append((begin, book.last_apply))
+        return parts
 
     def finish(self, book: DepthBook) -> None:
-        """Hold the book after the last block against the records that are left."""
-        shown = book.depth(self.agreement.levels)
-        while (record := self._next) is not None:
-            self._advance()
-            self._without_event(record)
-            if record.is_last:
-                self._hold(record, shown)
-            else:
-                self.agreement.within_events += 1
+        """Hold the book after the last block against the records that are left.
 
-    def _take_due(self, block: FeedBlock, ends: NDArray[np.int64]) -> dict[int, DepthRecord]:
-        """Return the last record of each event of a block; event -1 is before the first."""
-        due: dict[int, DepthRecord] = {}
-        keys = list(
-            zip(
-                block.ts_recv_ns.tolist(),
-                block.sequences.tolist(),
-                block.messages["ts_event_ns"].tolist(),
-                strict=True,
-            )
-        )
-        if not keys:
-            return due
+        Only trades that leave it as it is are compared: from the first change of the venue's book
+        on, the depth file is of times after the feed's last message.
+        """
+        agreement, ended = self.agreement, False
+        last: list[tuple[Ints, int]] = []
+        while (block := self._block) is not None:
+            for row in range(self._at, len(block.keys)):
+                agreement.records += 1
+                ended = ended or block.moves[row] or not self._any_message
+                if ended:
+                    agreement.after_feed += 1
+                elif block.is_last[row]:
+                    last.append((block.levels[row], int(block.positions[row])))
+                else:
+                    agreement.within_events += 1
+            self._next_block()
+        if last:
+            view = _View(book, agreement.levels)
+            view.keep(0)
+            theirs = np.stack([levels for levels, _ in last])
+            ours = view.seen(np.zeros(len(last), np.int64))
+            positions = np.full(len(last), self._position)
+            agreement.hold(ours, theirs, positions, np.array([at for _, at in last]))
+
+    def _take_due(self, block: FeedBlock, ends: Ints) -> _Due:
+        """Take the records up to the block's last event: the last of each event, and of none."""
+        agreement, levels = self.agreement, self.agreement.levels
+        columns = _key_columns(block, agreement.aligned_by)
+        keys: list[Key] = list(zip(*(column.tolist() for column in columns), strict=True))
         events = np.searchsorted(ends, np.arange(len(keys)), side="right").tolist()
         event_of = dict(zip(keys, events, strict=True))
         order = list(accumulate((keys[end - 1] for end in ends.tolist()), max))
-        while self._next is not None:
-            record = self._next
-            event = event_of.get(record.key, _NO_EVENT)
-            if event == _NO_EVENT and record.key > order[-1]:
+        begins = keys[0] if not self._any_message else None
+        self._any_message = True
+        taken: list[_Taken] = []
+        while (depth := self._block) is not None:
+            keys = depth.keys[self._at :]
+            event = np.array([event_of.get(key, _NO_EVENT) for key in keys], np.int64)
+            own, count = event != _NO_EVENT, len(keys)
+            for row in np.flatnonzero(~own).tolist():
+                if keys[row] > order[-1]:
+                    count = row
+                    break
+                event[row] = self._without_event(depth, self._at + row, begins, order)
+            agreement.records += count
+            at = np.flatnonzero(event[:count] != _NO_EVENT)
+            rows = self._at + at
+            flags = (np.array(depth.is_last)[rows], np.array(depth.moves)[rows])
+            taken.append(
+                _Taken(event[at], own[at], *flags, depth.levels[rows], depth.positions[rows])
+            )
+            self._at += count
+            if count < len(keys):
                 break
-            self._advance()
-            if event == _NO_EVENT:
-                if not record.is_last:
-                    self.agreement.within_events += 1
-                    continue
-                self._without_event(record)
-                event = bisect_right(order, record.key) - 1
-            if event in due:
-                self.agreement.within_events += 1
-            due[event] = record
-        return due
+            self._next_block()
+        if not taken:
+            return _Due(np.zeros(0, np.int64), np.zeros((0, 2, levels, 3), np.int64), ends[:0])
+        found = _Taken(*map(np.concatenate, zip(*taken, strict=True)))
+        keep = _to_compare(found)
+        agreement.within_events += int(np.count_nonzero(~keep))
+        chosen = np.flatnonzero(keep)
+        chosen = chosen[np.argsort(found.events[chosen], kind="stable")]
+        return _Due(found.events[chosen], found.levels[chosen], found.positions[chosen])
 
-    def _advance(self) -> None:
-        self._next = next(self._records, None)
-        self.agreement.records += 1
+    def _without_event(
+        self, depth: DepthBlock, row: int, begins: Key | None, order: list[Key]
+    ) -> int:
+        """Count a record of no event of ours, and return after which it is to be compared."""
+        agreement, key = self.agreement, depth.keys[row]
+        if begins is not None and key < begins:
+            agreement.before_feed += 1
+            return _NO_EVENT
+        if depth.moves[row]:
+            agreement.without_event += 1
+            if len(agreement.first_without_event) < MAX_REPORTED:
+                agreement.first_without_event.append(int(depth.positions[row]))
+        if not depth.is_last[row]:
+            agreement.within_events += 1
+            return _NO_EVENT
+        return bisect_right(order, key) - 1
 
-    def _without_event(self, record: DepthRecord) -> None:
-        if record.moves:
-            self.agreement.without_event += 1
-            if len(self.agreement.first_without_event) < MAX_REPORTED:
-                self.agreement.first_without_event.append(record.position)
-
-    def _hold(self, record: DepthRecord, shown: tuple[Any, Any]) -> None:
-        self._started = True
-        agreement = self.agreement
-        agreement.compared += 1
-        if shown == (record.bids, record.asks):
-            agreement.agreeing += 1
+    def _find_alignment(self, block: FeedBlock) -> None:
+        """Find by what both files tell events: a column that one lacks is 0 throughout."""
+        depth = self._block
+        if depth is None:
             return
-        if len(agreement.differences) >= MAX_REPORTED:
-            return
-        for side, ours, theirs in (("bid", shown[0], record.bids), ("ask", shown[1], record.asks)):
-            for level in range(max(len(ours), len(theirs))):
-                mine = tuple(ours[level]) if level < len(ours) else None
-                yours = theirs[level] if level < len(theirs) else None
-                if mine != yours:
-                    agreement.differences.append(
-                        Difference(self._position, record.position, side, level + 1, mine, yours)
-                    )
-                    return
+        ours = (block.ts_recv_ns.any(), block.sequences.any(), True)
+        theirs = [any(column) for column in zip(*depth.keys, strict=True)]
+        self.agreement.aligned_by = tuple(
+            name for name, here, there in zip(_KEY, ours, theirs, strict=True) if here and there
+        )
+        self._block = self._aligned(depth)
+
+    def _aligned(self, depth: DepthBlock) -> DepthBlock:
+        if self.agreement.aligned_by == _KEY:
+            return depth
+        recv, sequence, _ = (name in self.agreement.aligned_by for name in _KEY)
+        keys = [(key[0] * recv, key[1] * sequence, key[2]) for key in depth.keys]
+        return depth._replace(keys=keys)
+
+    def _next_block(self) -> None:
+        block = next(self._blocks, None)
+        self._block = None if block is None else self._aligned(block)
+        self._at = 0
 
 
 def compare_depth(feed: Feed, depth: DepthFile, book: DepthBook) -> DepthAgreement:
@@ -360,27 +396,82 @@ def compare_depth(feed: Feed, depth: DepthFile, book: DepthBook) -> DepthAgreeme
 
     Raises `InvalidInput` as the readers do.
     """
-    comparison = DepthComparison(iter(depth), depth.levels)
+    comparison = DepthComparison(depth)
     for block in feed.blocks():
         comparison.apply(book, block)
     comparison.finish(book)
     return comparison.agreement
 
 
-def _same_key(
-    block: FeedBlock, first: NDArray[np.int64], second: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Say which events cannot be told from the one after: a record of either is the later's."""
-    times = block.messages["ts_event_ns"]
-    same: NDArray[np.bool_] = times[first] == times[second]
-    same &= block.ts_recv_ns[first] == block.ts_recv_ns[second]
-    same &= block.sequences[first] == block.sequences[second]
-    return same
+def _key_columns(block: FeedBlock, aligned_by: tuple[str, ...]) -> list[Ints]:
+    """Return receive times, sequences and event times, zeros for those that are not to be used."""
+    columns = (block.ts_recv_ns, block.sequences, block.messages["ts_event_ns"])
+    return [
+        column if name in aligned_by else np.zeros_like(column)
+        for name, column in zip(_KEY, columns, strict=True)
+    ]
+
+
+def _to_compare(found: _Taken) -> Bools:
+    """Say which records show the book at an event's end: the others of an event are within it."""
+    rows = np.arange(len(found.events))
+
+    def last_row(which: Bools) -> Ints:
+        """Return for each record the last of these records that is of its event, -1 if none."""
+        latest = np.full(int(found.events.max(initial=_BEFORE)) + 2, -1)
+        np.maximum.at(latest, found.events[which] + 1, rows[which])
+        last: Ints = latest[found.events + 1]
+        return last
+
+    # A trade is published before it takes effect. And the event may end with a record that has a
+    # later key: depth has that one's.
+    shows_it = found.own & (found.moves | found.is_last)
+    goes_on = ~found.is_last & (last_row(found.moves) > rows)
+    keep: Bools = ~found.own | (shows_it & (last_row(shows_it) == rows) & ~goes_on)
+    return keep
+
+
+def _reach(
+    block: FeedBlock, ends: Ints, aligned_by: tuple[str, ...]
+) -> tuple[list[int], list[int], list[bool]]:
+    """Say of each event how good a bid and an ask it can have changed, and whether it is no news.
+
+    An event that may reach any level reaches the best of both sides. A snapshot is no news, and an
+    event that goes on, or cannot be told from the one after, is none yet.
+    """
+    messages = block.messages
+    price, side = messages["price_ticks"], messages["side"]
+    anywhere = ~np.isin(messages["action"], _NAMES_ITS_PRICE) | (side == 0) | (price < 1)
+    highest = np.where(side > 0, price, 0)
+    highest[anywhere] = INT64_MAX
+    lowest = np.where(side < 0, price, INT64_MAX)
+    lowest[anywhere] = 0
+    begins = np.append(0, ends[:-1])
+    highest = np.maximum.reduceat(highest, begins)
+    lowest = np.minimum.reduceat(lowest, begins)
+
+    flags, last = messages["flags"][ends - 1], ends - 1
+    quiet = ((flags & Flag.SNAPSHOT) != 0) | ((flags & Flag.LAST) == 0)
+    quiet |= messages["action"][last] == Action.FEED_CLEAR
+    same = np.ones(max(len(ends) - 1, 0), bool)
+    for column in _key_columns(block, aligned_by):
+        same &= column[last[:-1]] == column[last[1:]]
+    for event in np.flatnonzero(same).tolist():
+        # A record of both is the later's, and so is what changed.
+        highest[event + 1] = max(highest[event], highest[event + 1])
+        lowest[event + 1] = min(lowest[event], lowest[event + 1])
+        highest[event], lowest[event] = -1, INT64_MAX
+    return highest.tolist(), lowest.tolist(), quiet.tolist()
+
+
+def _place(level: Ints) -> Place | None:
+    price, lots, count = level.tolist()
+    return (price, lots, count) if price else None
 
 
 def _merged(parts: list[tuple[int, Any]]) -> Applied:
     """Put what `apply` said of stretches together as if it had been one."""
-    trades = [part.trades for _, part in parts if len(part.trades)]
+    trades = [part.trades for _, part in parts]
     columns: dict[str, list[Array]] = {"refusals": [], "crossings": []}
     for name, fields in (("refusals", ("index",)), ("crossings", ("first", "end"))):
         for begin, part in parts:
@@ -391,7 +482,12 @@ def _merged(parts: list[tuple[int, Any]]) -> Applied:
                     shifted[each] += begin
                 columns[name].append(shifted)
     return Applied(
-        np.concatenate(trades) if trades else np.zeros(0, TRADE_DTYPE),
-        np.concatenate([*columns["refusals"], np.zeros(0, REFUSAL_DTYPE)]),
-        np.concatenate([*columns["crossings"], np.zeros(0, CROSSING_DTYPE)]),
+        _joined(trades, TRADE_DTYPE),
+        _joined(columns["refusals"], REFUSAL_DTYPE),
+        _joined(columns["crossings"], CROSSING_DTYPE),
     )
+
+
+def _joined(parts: list[Array], dtype: np.dtype[Any]) -> Array:
+    # As plain bytes: numpy would compare the fields of each with those of the one before.
+    return np.frombuffer(bytearray().join(part.tobytes() for part in parts), dtype)

@@ -126,7 +126,7 @@ def _replay_feed(source: Source, orderbook: Path | None, quiet: bool) -> tuple[D
     comparison = None
     if orderbook is not None:
         depth_file = DepthFile(orderbook, source.instrument, symbol=source.symbol)
-        comparison = DepthComparison(iter(depth_file), depth_file.levels)
+        comparison = DepthComparison(depth_file)
     session = FeedReplay(source.open(), comparison=comparison)
     started = time.perf_counter()
     with progress_bar(quiet) as bar:
@@ -142,10 +142,14 @@ def _replay_feed(source: Source, orderbook: Path | None, quiet: bool) -> tuple[D
         document["comparison"] = {
             "orderbook": str(orderbook),
             "depth": found.levels,
+            "aligned_by": list(found.aligned_by),
             "rows": found.compared,
             "agreeing": found.agreeing,
+            "agreeing_to_level": found.agreeing_to,
             "records": found.records,
             "within_events": found.within_events,
+            "before_feed": found.before_feed,
+            "after_feed": found.after_feed,
             "without_event": found.without_event,
             "first_without_event": found.first_without_event,
             "unannounced": found.unannounced,
@@ -161,8 +165,8 @@ def _of_source(source: Source) -> Document:
         "file": str(source.path),
         "format": source.format,
         "symbol": source.instrument.symbol,
-        "tick_size": str(source.instrument.tick_size),
-        "lot_size": str(source.instrument.lot_size),
+        "tick_size": format(source.instrument.tick_size, "f"),
+        "lot_size": format(source.instrument.lot_size, "f"),
     }
 
 

@@ -74,11 +74,23 @@ def _show_depth(comparison: dict[str, Any]) -> None:
         f"{comparison['agreeing']:,} of {comparison['rows']:,} records at depth"
         f" {comparison['depth']}",
     )
+    if comparison["agreeing"] != comparison["rows"]:
+        to_level = comparison["agreeing_to_level"]
+        levels = ", ".join(f"{count:,} to level {at}" for at, count in enumerate(to_level, start=1))
+        _line("  in part", levels)
     _line(
-        "  other records",
-        f"{comparison['within_events']:,} within events, {comparison['without_event']:,} of none",
+        "  not compared",
+        f"{comparison['within_events']:,} within events, {comparison['before_feed']:,} before the"
+        f" first message, {comparison['after_feed']:,} after the last",
     )
-    _line("  without a record", f"{comparison['unannounced']:,} events")
+    _line(
+        "  of no event",
+        f"{comparison['without_event']:,} records{_first(comparison, 'without_event')}",
+    )
+    _line(
+        "  without a record",
+        f"{comparison['unannounced']:,} events{_first(comparison, 'unannounced')}",
+    )
     if comparison["unusable"]:
         _line("  not used", _counts(comparison["unusable"]))
     for each in comparison["first_differences"][:MISMATCHES_SHOWN]:
@@ -88,6 +100,11 @@ def _show_depth(comparison: dict[str, Any]) -> None:
             f"at {each['position']:,}, record {each['depth_position']:,}: {each['side']}"
             f" {each['level']}: venue {venue}, ours {ours}",
         )
+
+
+def _first(comparison: dict[str, Any], what: str) -> str:
+    positions = comparison[f"first_{what}"][:MISMATCHES_SHOWN]
+    return f", first at {', '.join(f'{at:,}' for at in positions)}" if positions else ""
 
 
 def _order_level(level: tuple[int, int, int] | None) -> str:

@@ -284,6 +284,11 @@ def _fills(*records: tuple[Any, ...]) -> Array:
             id="both sides rest in an auction",
         ),
         pytest.param(
+            [("T", "A", 100, 2, 0, 0), ("F", "A", 100, 2, 1, 0), ("C", "A", 100, 2, 1, LAST)],
+            [("EXECUTE", 1, 0, 2)],
+            id="a trade of no order, on the side of the order that it fills",
+        ),
+        pytest.param(
             [("M", "A", 100, 4, 1, LAST), ("M", "A", 101, 4, 2, LAST)],
             [("MODIFY", 1, 100, 4), ("MODIFY", 2, 101, 4)],
             id="modified without a fill",
@@ -314,6 +319,14 @@ def test_records_become_messages(
     path = file_of(tmp_path, _fills(*records))
     messages, _ = read(path)
     assert expected == said(messages[2:])
+    OrderBook().apply(messages)
+
+
+def test_a_cancel_that_names_no_price_gives_none(tmp_path: Path) -> None:
+    """An undefined price is 0 in the message, not ticks that no order has."""
+    rows = mbo(("A", "A", 100, 5, 1, LAST), ("C", "A", None, 5, 1, LAST))
+    messages, _ = read(file_of(tmp_path, rows))
+    assert [100, 0] == messages["price_ticks"].tolist()
     OrderBook().apply(messages)
 
 
@@ -434,6 +447,8 @@ def test_a_column_of_symbols_chooses_in_text(tmp_path: Path) -> None:
     assert "X" == DatabentoFeed.default_instrument(path, symbol="X").symbol
     with pytest.raises(InvalidInput, match=r"x\.csv:3: several instruments.*X, Y"):
         read(path)
+    with pytest.raises(InvalidInput, match=r"x\.csv: nothing of Z; allowed: X, Y"):
+        read(path, symbol="Z")
 
 
 def test_several_publishers_need_a_choice(tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+// Arrays in and out: numpy arrays are read and written where they lie.
+#pragma once
+
+#include "py_calls.hpp"
+#include "tape.hpp"
+
+namespace touchstone::py {
+
+/// The memory of an array, held for as long as this lives.
+class ArrayView {
+public:
+    /// Look at a one-dimensional, contiguous array of a dtype; InvalidInput for any other object.
+    ArrayView(const char* name, PyObject* array, PyObject* dtype, Py_ssize_t row_bytes,
+              bool writable = false) {
+        require_dtype(name, array, dtype);
+        const int flags = PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(array, &view_, flags) != 0) {
+            PyErr_Clear();
+            fail(FaultKind::InvalidInput, std::string(name) +
+                                              ": an array with gaps; allowed: a contiguous one "
+                                              "(numpy.ascontiguousarray)");
+        }
+        const bool aligned = reinterpret_cast<std::uintptr_t>(view_.buf) % alignof(i64) == 0;
+        if (view_.ndim == 1 && view_.itemsize == row_bytes && (aligned || view_.len == 0)) return;
+        const int dimensions = view_.ndim;
+        PyBuffer_Release(&view_);
+        if (dimensions != 1) {
+            fail(FaultKind::InvalidInput,
+                 std::string(name) + ": " + std::to_string(dimensions) + " dimensions; allowed: 1");
+        }
+        fail(FaultKind::InvalidInput, std::string(name) + ": memory that is not aligned to 8 "
+                                                          "bytes; allowed: a copy of it");
+    }
+    ~ArrayView() { PyBuffer_Release(&view_); }
+    ArrayView(const ArrayView&) = delete;
+    ArrayView& operator=(const ArrayView&) = delete;
+
+    u64 size() const { return u64(view_.len) / u64(view_.itemsize); }
+    void* memory() const { return view_.buf; }
+
+private:
+    static void require_dtype(const char* name, PyObject* array, PyObject* dtype) {
+        nb::object found = nb::steal(PyObject_GetAttr(array, lob.dtype_name));
+        if (!found.is_valid()) PyErr_Clear();
+        if (found.ptr() == dtype) return;
+        const int equal =
+            found.is_valid() ? PyObject_RichCompareBool(found.ptr(), dtype, Py_EQ) : 0;
+        if (equal < 0) throw nb::python_error();
+        if (equal) return;
+        const std::string shown = found.is_valid() ? nb::cast<std::string>(nb::str(found))
+                                                   : std::string(Py_TYPE(array)->tp_name);
+        const char* allowed = dtype == lob.message_dtype
+                                  ? "; allowed: a command, or an array of MESSAGE_DTYPE"
+                                  : "; allowed: an array of int64";
+        fail(FaultKind::InvalidInput, std::string(name) + ": " + shown + allowed);
+    }
+
+    Py_buffer view_;
+};
+
+/// Messages and participants as Python gave them.
+class MessagesView {
+public:
+    MessagesView(PyObject* messages, PyObject* participants)
+        : messages_("messages", messages, lob.message_dtype, sizeof(Message)) {
+        if (participants == nullptr || participants == Py_None) return;
+        participants_.reset(
+            new ArrayView("participants", participants, lob.int64_dtype, sizeof(i64)));
+        if (participants_->size() == messages_.size()) return;
+        fail(FaultKind::InvalidInput, "participants: shape (" + std::to_string(participants_->size()) +
+                                          ",); allowed: (" + std::to_string(messages_.size()) +
+                                          ",), as the messages");
+    }
+
+    MessageArray array() const {
+        return {static_cast<const Message*>(messages_.memory()),
+                participants_ ? static_cast<const i64*>(participants_->memory()) : nullptr,
+                messages_.size()};
+    }
+
+private:
+    ArrayView messages_;
+    std::unique_ptr<ArrayView> participants_;
+};
+
+/// Return all rows of `from` as a new array; they are gone from there.
+template <class Row>
+nb::object as_array(Chunks<Row>& from, PyObject* dtype) {
+    nb::object size = nb::steal(PyLong_FromUnsignedLongLong(from.size()));
+    nb::object array = nb::steal(
+        PyObject_CallFunctionObjArgs(lob.numpy_empty, size.ptr(), dtype, nullptr));
+    if (!array.is_valid()) throw nb::python_error();
+    if (from.size() == 0) return array;
+    ArrayView view("rows", array.ptr(), dtype, sizeof(Row), true);
+    from.drain(view.memory());
+    return array;
+}
+
+/// Return what the last `apply` came to, as lob.messages.Applied.
+inline nb::object last_apply(PyBook& self) {
+    if (self.applied.is_valid()) return self.applied;
+    self.book.require_usable();
+    if (!self.trades.is_valid()) self.trades = as_array(self.result.trades, lob.trade_dtype);
+    nb::object refusals = as_array(self.result.refusals, lob.refusal_dtype);
+    nb::object crossings = as_array(self.result.crossings, lob.crossing_dtype);
+    self.applied = nb::borrow(lob.applied)(self.trades, refusals, crossings);
+    return self.applied;
+}
+
+/// Carry out `run()` without the interpreter's lock, and return its trades.
+template <class Run>
+nb::object applied_trades(PyBook& self, Run run) {
+    {
+        const Book::Exclusive alone(self.book);
+        self.trades.reset();
+        self.applied.reset();
+        self.result.clear();
+        const nb::gil_scoped_release unlocked;
+        run();
+    }
+    self.trades = as_array(self.result.trades, lob.trade_dtype);
+    return self.trades;
+}
+
+inline nb::object apply_messages(PyBook& self, nb::handle messages, nb::handle participants,
+                                 bool strict) {
+    const MessagesView view(messages.ptr(), participants.ptr());
+    return applied_trades(self, [&] {
+        BulkRun(self.book, view.array(), strict, self.result).carry_out();
+    });
+}
+
+inline nb::object apply_tape(PyBook& self, CompiledTape& tape) {
+    return applied_trades(self, [&] { tape.apply_to(self.book, self.result); });
+}
+
+}  // namespace touchstone::py

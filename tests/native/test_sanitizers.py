@@ -1,0 +1,81 @@
+"""The native book under the address and undefined-behaviour sanitizers, beside the Python one."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = os.environ.get("TOUCHSTONE_SANITIZED_COMMANDS", "60000")
+BUILD_SECONDS = 400
+RUN_SECONDS = 400
+
+# The sanitized extension takes the place of the installed one before anything else is imported.
+RUN = """
+import importlib.util, pathlib, sys
+
+class Sanitized:
+    def find_spec(self, name, path=None, target=None):
+        if name == "lob._core":
+            return importlib.util.spec_from_file_location(name, sys.argv[1])
+
+sys.meta_path.insert(0, Sanitized())
+import lob, lob._core
+assert lob.backend() == "native" and lob._core.__file__ == sys.argv[1]
+from tests.properties import differential
+sys.argv = ["differential", *sys.argv[2:]]
+sys.exit(differential.main())
+"""
+
+
+@pytest.fixture(scope="module")
+def sanitized(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The extension, built with both sanitizers and every debug check."""
+    tools = Path(sys.prefix) / "native-build" / "tools" / "bin"
+    if not (tools / "cmake").exists() or shutil.which("g++") is None:
+        pytest.skip("no C++ compiler or build tools: ./touchstone installs them where there is one")
+    folder = tmp_path_factory.mktemp("sanitized")
+    build = folder / "build"
+    configure = [
+        *(str(tools / "cmake"), "-S", str(root / "src" / "lob" / "_native"), "-B", str(build)),
+        *("-G", "Ninja", "-DTOUCHSTONE_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug"),
+        *(f"-DPython_EXECUTABLE={tools / 'python'}", f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}"),
+    ]
+    for step in (
+        configure,
+        [str(tools / "cmake"), "--build", str(build)],
+        [str(tools / "cmake"), "--install", str(build), "--prefix", str(folder)],
+    ):
+        done = subprocess.run(
+            step, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
+        )
+        assert 0 == done.returncode, done.stdout[-3000:] + done.stderr[-3000:]
+    return next((folder / "lob").glob("_core*.so"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(BUILD_SECONDS + RUN_SECONDS)
+def test_no_undefined_behaviour_in_an_adversarial_stream(root: Path, sanitized: Path) -> None:
+    """The differential run ends as ever, and neither sanitizer has anything to say."""
+    library = subprocess.check_output(["g++", "-print-file-name=libasan.so"], text=True).strip()
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(sanitized), "--commands", COMMANDS],
+        cwd=root,
+        env=os.environ
+        | {
+            "LD_PRELOAD": library,
+            "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}",
+            # Python itself keeps memory to its end: leaks are not what is looked for here.
+            "ASAN_OPTIONS": "detect_leaks=0",
+            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stdout[-2000:] + done.stderr[-4000:]
+    assert "runtime error" not in done.stderr
+    assert "AddressSanitizer" not in done.stderr
