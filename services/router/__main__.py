@@ -1,21 +1,29 @@
 """Run the router: `python -m services.router`."""
 
+import asyncio
 import sys
 
 from services.router.app import create_app
+from services.router.reload import follow_hangups, hangups
 from services.router.settings import RouterSettings
 from services.router.wiring import wire
 from touchstone.kit.lifecycle import run_service, serve_web
 from touchstone.kit.logs import configure_logging
 from touchstone.kit.settings import load
+from touchstone.kit.tasks import stop_tasks
 
 
 async def serve() -> None:
-    """Serve until SIGTERM."""
+    """Serve until SIGTERM; SIGHUP reads the configuration files again."""
+    event = hangups()
     settings = load(RouterSettings)
     configure_logging("router", settings.log_level)
     async with wire(settings) as components:
-        await serve_web(create_app(components), settings.host, settings.port)
+        reload = asyncio.create_task(follow_hangups(event, settings, components.control))
+        try:
+            await serve_web(create_app(components), settings.host, settings.port)
+        finally:
+            await stop_tasks([reload])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from services.router.providers import Provider
 from services.router.rollout_control import RolloutControl
 from services.router.shadow import Mirror, ShadowRunner
 from touchstone.rollout.assignment import Arm, Assignment, Rule, assign
+from touchstone.rollout.dossier import LiveOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Router:
         shadow: ShadowRunner,
         metrics: ExecutionMetrics,
         seed: int,
+        on_live: Callable[[LiveOrder], None] = lambda _order: None,
     ) -> None:
         self._control = control
         self._l2 = l2
@@ -63,6 +66,7 @@ class Router:
         self._shadow = shadow
         self._metrics = metrics
         self._seed = seed
+        self._on_live = on_live
 
     def assign(self, symbol: str, account: str = "") -> Assignment:
         """Return who would answer now."""
@@ -95,12 +99,41 @@ class Router:
         try:
             fill = await self._l3.execute(request, self._seed)
         except Fault as fault:
-            self._metrics.on_fault("L3", "live", fault, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.on_fault("L3", "live", fault, seconds)
+            self._note(request, assignment, identity, seconds, None, fault)
             fill, _ = await self._execute_l2(request, "fallback")
             self._metrics.on_fallback(fault)
             return self._answer(identity, assignment, Arm.L2, f"fallback:{fault.code}", fill)
-        self._metrics.on_fill("L3", "live", fill, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._metrics.on_fill("L3", "live", fill, seconds)
+        self._note(request, assignment, identity, seconds, fill, None)
         return self._answer(identity, assignment, Arm.L3, assignment.rule.value, fill)
+
+    def _note(
+        self,
+        request: ExecutionRequest,
+        assignment: Assignment,
+        identity: str,
+        seconds: float,
+        fill: Fill | None,
+        fault: Fault | None,
+    ) -> None:
+        """Keep what a rollback's dossier needs to know of an execution by L3."""
+        slippage = None if fill is None else fill.slippage_bps
+        self._on_live(
+            LiveOrder(
+                decision_id=identity,
+                generation=assignment.generation,
+                at=time.time(),
+                symbol=request.order.symbol,
+                side=request.order.side.value,
+                quantity=str(request.order.quantity),
+                seconds=seconds,
+                slippage_bps=None if slippage is None else float(slippage),
+                error=None if fault is None else fault.code,
+            )
+        )
 
     async def _execute_l2(self, request: ExecutionRequest, mode: str) -> tuple[Fill, float]:
         started = time.perf_counter()

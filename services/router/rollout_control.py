@@ -31,6 +31,7 @@ from touchstone.kit.membership import (
 )
 from touchstone.rollout.assignment import RoutingConfig
 from touchstone.rollout.state import (
+    LIVE_PHASES,
     REARM_PHASES,
     Phase,
     RolloutDocument,
@@ -38,6 +39,7 @@ from touchstone.rollout.state import (
 )
 
 UPKEEP_SECONDS: Final = 0.25
+JOIN_ATTEMPTS: Final = 3
 _log = structlog.get_logger("touchstone.router")
 
 
@@ -81,6 +83,7 @@ class RolloutControl:
             member_name("router"), lease=Lease(monotonic=monotonic), before_ack=self._remember
         )
         self.send_gate = membership.gate
+        self.member = membership.name
         self.reader = ControlReader(
             store,
             ROLLOUT_SCOPE,
@@ -187,18 +190,23 @@ class RolloutControl:
         await self._save()
         return written
 
-    async def rollback(self, *, actor: str, reason: str) -> ControlRecord | None:
+    async def rollback(
+        self, *, actor: str, reason: str, join: bool = False
+    ) -> ControlRecord | None:
         """Roll back: here at once, then for everybody; None when that could not be persisted.
+
+        With `join` nothing is written where the state is rolled back already: of several routers
+        that find the same, one writes.
 
         Raises:
             InvalidInput: actor or reason could never be persisted; nothing is changed.
         """
-        self.latch_here(actor=actor, reason=reason)
+        self.latch_here(actor=actor, reason=reason, join=join)
         record = await self._persist_latch()
         await self._save()
         return record
 
-    def latch_here(self, *, actor: str, reason: str) -> None:
+    def latch_here(self, *, actor: str, reason: str, join: bool = False) -> None:
         """Roll back in this process at once; `keep_up` persists it, unless `rollback` does first.
 
         Raises:
@@ -206,10 +214,50 @@ class RolloutControl:
         """
         require_text("actor", actor)
         require_text("reason", reason)
-        latch = Latch(reason, actor)
-        if self._latch != latch:
+        latch = Latch(reason, actor, join=join)
+        if self._latch is None or replace(self._latch, generation=None) != latch:
             self._latch = latch
             _log.warning("emergency_rollback", actor=actor, reason=reason)
+
+    async def stop_routing(
+        self, *, actor: str, reason: str
+    ) -> tuple[RolloutDocument, ControlRecord] | None:
+        """Write the present state with nothing for L3; return what it was, and what was written.
+
+        None where L3 answers nothing in this phase. The phase stays where it may have a share of
+        0, so that whoever looks sees a rollout that drains.
+
+        Raises:
+            Fault: the state could not be read or written, or changed meanwhile.
+        """
+        require_text("actor", actor)
+        require_text("reason", reason)
+        record = await self._store.read(ROLLOUT_SCOPE)
+        before = self._require_document(record)
+        if record is None or before.phase not in LIVE_PHASES:
+            return None
+        drained = replace(
+            before,
+            phase=Phase.EXPANSION if before.phase is Phase.FULL else before.phase,
+            basis_points=0,
+            canary_symbols=(),
+            canary_accounts=(),
+            schedule_armed=False,
+        )
+        return before, await self._write(drained, record.generation, actor, reason)
+
+    async def write_rollback(
+        self, document: RolloutDocument, *, expected: int, actor: str, reason: str
+    ) -> ControlRecord:
+        """Write a rolled-back document under the generation it is based on.
+
+        Raises:
+            StaleGeneration: the present generation is not `expected`.
+            Fault: Redis did not take it.
+        """
+        record = await self._write(document, expected, actor, reason)
+        await self._save()
+        return record
 
     async def acknowledged(self, record: ControlRecord, since: float) -> Acknowledgement:
         """Wait until every router has acknowledged `record` or its lease has lapsed.
@@ -270,9 +318,8 @@ class RolloutControl:
         latch = self._latch
         if latch is None:
             return None
-        document = replace(self._last_document(await self.present()), phase=Phase.ROLLED_BACK)
         try:
-            record = await self._write(document, None, latch.actor, latch.reason)
+            record = await self._write_latch(latch)
         except Fault as fault:
             _log.warning("rollback_not_persisted", error=str(fault))
             return None
@@ -281,6 +328,22 @@ class RolloutControl:
             self._latch = replace(latch, generation=record.generation)
             self._on_view(self.reader.view())
         return record
+
+    async def _write_latch(self, latch: Latch) -> ControlRecord:
+        """Write the rollback; one that joins writes under the present generation, or not at all."""
+        for _ in range(JOIN_ATTEMPTS if latch.join else 0):
+            present = await self._store.read(ROLLOUT_SCOPE)
+            found = None if present is None else self._parse(present)
+            if present is not None and found is not None and found.phase is Phase.ROLLED_BACK:
+                _log.info("rollback_joined", generation=present.generation, reason=present.reason)
+                await self.reader.refresh()
+                return present
+            document = replace(self._last_document(present), phase=Phase.ROLLED_BACK)
+            with contextlib.suppress(StaleGeneration):
+                expected = 0 if present is None else present.generation
+                return await self._write(document, expected, latch.actor, latch.reason)
+        document = replace(self._last_document(await self.present()), phase=Phase.ROLLED_BACK)
+        return await self._write(document, None, latch.actor, latch.reason)
 
     async def _expect(self, expected: int) -> ControlRecord | None:
         record = await self._store.read(ROLLOUT_SCOPE)

@@ -115,7 +115,8 @@ def shadow_routes(components: Components) -> APIRouter:
     @routes.get("/v1/rollout/analysis")
     async def analysis() -> dict[str, Any]:
         """Return the judge's verdict with its evidence, and what the hard triggers see."""
-        return {**components.analysis.to_json(), "triggers": components.triggers.to_json()}
+        triggers = components.triggers.to_json() | {"shared": components.shared.to_json()}
+        return {**components.analysis.to_json(), "triggers": triggers}
 
     return routes
 

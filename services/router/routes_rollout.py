@@ -1,12 +1,14 @@
 """The rollout state over HTTP: read it, change it under its generation, roll back, re-arm."""
 
+import asyncio
 import math
+from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
-from lob.errors import InvalidInput, NotSupported
+from lob.errors import InvalidInput, NotFound
 from services.router.body import (
     DEFAULT_REASON,
     read_json,
@@ -14,11 +16,14 @@ from services.router.body import (
     require_object,
     take_text,
 )
+from services.router.dossier_folder import DossierFolder
+from services.router.graceful import DRAIN_SECONDS_DEFAULT, DRAIN_SECONDS_MAX
 from services.router.metrics import l3_may
 from services.router.rollout_control import RolloutControl, StaleGeneration
 from services.router.wiring import Components
 from touchstone.kit.control import ROLLOUT_SCOPE, ControlRecord
 from touchstone.kit.membership import not_waited
+from touchstone.rollout.dossier_page import CONTENT_SECURITY_POLICY
 from touchstone.rollout.state import (
     Phase,
     basis_points_from_fraction,
@@ -46,7 +51,9 @@ def rollout_routes(components: Components) -> APIRouter:
     """Return the routes of the rollout state."""
     routes = APIRouter(prefix="/v1/rollout", dependencies=[Depends(refuse_other_origins)])
     _add_state_routes(routes, components)
-    _add_rollback_routes(routes, components.control)
+    _add_rollback_routes(routes, components)
+    _add_rearm_route(routes, components.control)
+    _add_dossier_routes(routes, components.dossiers)
     return routes
 
 
@@ -85,36 +92,83 @@ def _add_state_routes(routes: APIRouter, components: Components) -> None:
         }
 
 
-def _add_rollback_routes(routes: APIRouter, control: RolloutControl) -> None:
+def _add_rollback_routes(routes: APIRouter, components: Components) -> None:
+    control = components.control
+
     @routes.post("/rollback")
     async def rollback(request: Request) -> JSONResponse:
         """Roll back: here first, then for everybody; 202 where only the first is done.
 
-        Answered once every router has acknowledged it or its lease has lapsed.
+        Answered once every router has acknowledged it or its lease has lapsed. `graceful` lets
+        what is under way end first, and says what it found.
         """
-        body = require_object(await read_json(request), ("mode", "reason", "actor"))
+        body = require_object(
+            await read_json(request), ("mode", "reason", "actor", "drain_seconds")
+        )
         mode = take_text(body, "mode", "emergency")
         if mode not in _MODES:
             raise InvalidInput(f"mode: {mode!r}; allowed: {', '.join(_MODES)}")
-        if mode == "graceful":
-            raise NotSupported("mode: graceful rollback is not implemented; allowed: emergency")
+        drain_seconds = _take_drain_seconds(body, mode)
         reason = take_text(body, "reason")
         actor = take_text(body, "actor", _DEFAULT_ACTOR)
-        started = control.now()
-        record = await control.rollback(actor=actor, reason=reason)
-        if record is None:
-            told = not_waited("Redis does not have it", control.now() - started)
+        if mode == "graceful":
+            answer = await components.graceful.run(
+                actor=actor, reason=reason, drain_seconds=drain_seconds
+            )
         else:
-            told = await control.acknowledged(record, started)
-        confirmed = told.acked is not None and record is not None and _confirmed(control, record)
-        answer = {
-            "rolled_back": True,
-            "persisted": record is not None,
-            "confirmed": confirmed,
-            "generation": None if record is None else record.generation,
-        } | told.to_json()
-        return JSONResponse(answer, status_code=200 if record is not None else 202)
+            answer = await _roll_back_at_once(control, actor, reason)
+        return JSONResponse(answer, status_code=200 if answer["persisted"] else 202)
 
+
+async def _roll_back_at_once(control: RolloutControl, actor: str, reason: str) -> dict[str, Any]:
+    started = control.now()
+    record = await control.rollback(actor=actor, reason=reason)
+    if record is None:
+        told = not_waited("Redis does not have it", control.now() - started)
+    else:
+        told = await control.acknowledged(record, started)
+    confirmed = told.acked is not None and record is not None and _confirmed(control, record)
+    return {
+        "rolled_back": True,
+        "persisted": record is not None,
+        "confirmed": confirmed,
+        "generation": None if record is None else record.generation,
+    } | told.to_json()
+
+
+def _take_drain_seconds(body: dict[str, Any], mode: str) -> float:
+    """Remove and return how long a graceful rollback waits for what is under way."""
+    if "drain_seconds" not in body:
+        return DRAIN_SECONDS_DEFAULT
+    value = body.pop("drain_seconds")
+    if mode != "graceful":
+        raise InvalidInput(f"drain_seconds: {value!r}; allowed: with mode graceful only")
+    right = isinstance(value, int | Decimal) and not isinstance(value, bool)
+    if not right or not 0 <= value <= DRAIN_SECONDS_MAX:
+        raise InvalidInput(f"drain_seconds: {value!r}; allowed: 0..{DRAIN_SECONDS_MAX}")
+    return float(value)
+
+
+def _add_dossier_routes(routes: APIRouter, dossiers: DossierFolder) -> None:
+    @routes.get("/dossiers")
+    async def listed() -> dict[str, Any]:
+        """Return one line of each rollback's dossier, newest first."""
+        return {"dossiers": await asyncio.to_thread(dossiers.list)}
+
+    @routes.get("/dossiers/{name}")
+    async def dossier(name: str) -> Response:
+        """Return a dossier as JSON, or as a page where its id is followed by `.html`."""
+        suffix = "html" if name.endswith(".html") else "json"
+        text = await asyncio.to_thread(dossiers.read, name.removesuffix(".html"), suffix)
+        if text is None:
+            raise NotFound(f"dossier: {name[:80]!r}; allowed: an id of GET /v1/rollout/dossiers")
+        if suffix == "json":
+            return Response(text, media_type="application/json")
+        headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
+        return Response(text, media_type="text/html; charset=utf-8", headers=headers)
+
+
+def _add_rearm_route(routes: APIRouter, control: RolloutControl) -> None:
     @routes.post("/rearm")
     async def rearm(request: Request, if_match: IfMatch = None) -> JSONResponse:
         """Leave a rollback for SHADOW or OFF: needs a reason and the present generation."""

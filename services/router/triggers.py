@@ -33,19 +33,20 @@ _log = structlog.get_logger("touchstone.router")
 class Rollback(Protocol):
     """What can roll back; `RolloutControl` does."""
 
-    def latch_here(self, *, actor: str, reason: str) -> None:
+    def latch_here(self, *, actor: str, reason: str, join: bool = False) -> None:
         """Take effect in this process before the next order."""
         ...
 
-    async def rollback(self, *, actor: str, reason: str) -> object:
-        """Take effect here, and persist for everybody."""
+    async def rollback(self, *, actor: str, reason: str, join: bool = False) -> object:
+        """Take effect here, and persist for everybody; once, where `join` is said."""
         ...
 
 
 class TriggerWatch:
     """Hold the board of this process, ask it on time, and act on what it says.
 
-    With `enabled` false a trip is logged, counted and shown, and nothing is rolled back.
+    With `enabled` false a trip is logged, counted and shown, and nothing is rolled back. `others`
+    gives the counts of the other routers, `on_rearm` is called where a person opened the latch.
     """
 
     def __init__(
@@ -55,13 +56,13 @@ class TriggerWatch:
         rolled_back: Callable[[], bool],
         enabled: bool,
         registry: CollectorRegistry,
-        others: Callable[[], Iterable[CountsByTrigger]] = tuple,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._control = control
         self._rolled_back = rolled_back
         self._enabled = enabled
-        self._others = others
+        self.others: Callable[[], Iterable[CountsByTrigger]] = tuple
+        self.on_rearm: Callable[[], None] = lambda: None
         self._wall_clock = wall_clock
         self._woken = asyncio.Event()
         self._noted: Trip | None = None
@@ -88,8 +89,12 @@ class TriggerWatch:
         )
         if trip is not None:
             if self._enabled:
-                self._control.latch_here(actor=ACTOR, reason=_reason(trip))
+                self._control.latch_here(actor=ACTOR, reason=_reason(trip), join=True)
             self._woken.set()
+
+    def observe_health(self, *, failed: bool) -> None:
+        """Count a health check of the simulator."""
+        self.board.observe_health(self._wall_clock(), failed=failed)
 
     async def work(self) -> None:
         """Ask the windows four times a second, and at once when an event tripped; until cancelled.
@@ -117,13 +122,14 @@ class TriggerWatch:
             if trip is None
             else {"at": trip.at, "reason": trip.reason, **reading_to_json(trip.reading)},
             "readings": [
-                reading_to_json(reading) for reading in self.board.readings(self._wall_clock())
+                reading_to_json(reading)
+                for reading in self.board.readings(self._wall_clock(), self.others())
             ],
         }
 
     async def _step(self) -> None:
         self._rearm_where_a_person_did()
-        self.board.evaluate(self._wall_clock(), self._others())
+        self.board.evaluate(self._wall_clock(), self.others())
         trip = self.board.trip
         if trip is None or trip is self._acted_on:
             return
@@ -132,7 +138,7 @@ class TriggerWatch:
             self._trips[trip.reading.trigger.name].inc()
             _log.warning("trigger_tripped", reason=trip.reason, acting=self._enabled)
         if self._enabled:
-            await self._control.rollback(actor=ACTOR, reason=_reason(trip))
+            await self._control.rollback(actor=ACTOR, reason=_reason(trip), join=True)
             # Even where a person re-arms before the next look.
             self._seen_rolled_back = True
         self._acted_on = trip
@@ -142,6 +148,7 @@ class TriggerWatch:
         rolled_back = self._rolled_back()
         if self._seen_rolled_back and not rolled_back:
             self.board.rearm()
+            self.on_rearm()
         self._seen_rolled_back = rolled_back
 
 

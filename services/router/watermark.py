@@ -16,11 +16,15 @@ _log = structlog.get_logger("touchstone.router")
 
 @dataclass(frozen=True, slots=True)
 class Latch:
-    """An emergency rollback of this process. `generation` is its record's, None until persisted."""
+    """A rollback of this process. `generation` is its record's, None until persisted.
+
+    With `join` a rollback that somebody else wrote first is as good as one's own.
+    """
 
     reason: str
     actor: str
     generation: int | None = None
+    join: bool = False
 
 
 @dataclass(frozen=True, slots=True)

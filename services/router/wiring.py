@@ -3,19 +3,26 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from services.router.aftermath import Aftermath, Sources
 from services.router.analysis import Analysis
+from services.router.dossier_folder import DossierFolder
 from services.router.engine import Router
 from services.router.flags import load_flags
-from services.router.metrics import ExecutionMetrics, ShadowMetrics, export_control
+from services.router.graceful import GracefulRollback
+from services.router.health_watch import HealthWatch
+from services.router.metrics import ExecutionMetrics, ShadowMetrics, export_control, l3_may
 from services.router.providers import BoundedL3, InProcessL2, Provider
+from services.router.recent_orders import RecentOrders
 from services.router.rollout_control import RolloutControl
+from services.router.rollout_file import RolloutFile
 from services.router.settings import RouterSettings
 from services.router.shadow import ShadowRunner
+from services.router.shared_windows import SharedWindows
 from services.router.triggers import TriggerWatch, WatchedL3, is_rolled_back
 from touchstone.kit.control import ROLLOUT_SCOPE, ControlStore
 from touchstone.kit.health import Readiness
@@ -39,12 +46,19 @@ class Components:
     shadow: ShadowRunner
     analysis: Analysis
     triggers: TriggerWatch
+    shared: SharedWindows
+    dossiers: DossierFolder
+    graceful: GracefulRollback
     readiness: Readiness
     registry: CollectorRegistry
 
 
 @contextlib.asynccontextmanager
-async def wire(settings: RouterSettings, l3: Provider | None = None) -> AsyncIterator[Components]:
+async def wire(
+    settings: RouterSettings,
+    l3: Provider | None = None,
+    l3_check: Callable[[], Awaitable[object]] | None = None,
+) -> AsyncIterator[Components]:
     """Connect the router's parts for the length of an `async with` block.
 
     Neither Redis nor the simulator has to be there: without them L2 answers.
@@ -52,6 +66,7 @@ async def wire(settings: RouterSettings, l3: Provider | None = None) -> AsyncIte
     Args:
         settings: what to connect to.
         l3: takes the simulator's place; for tests.
+        l3_check: its health check; where `l3` is given and this is not, there is none.
 
     Raises:
         ConfigError: a configuration file is wrong.
@@ -62,67 +77,117 @@ async def wire(settings: RouterSettings, l3: Provider | None = None) -> AsyncIte
         client = await stack.enter_async_context(
             SimulatorClient(settings.simulator_address, settings.simulator_deadline_seconds)
         )
-        watermark_path = settings.data_dir / "router" / "control.json"
-        control = RolloutControl(store, flags, watermark_path, settings.control_stale_seconds)
+        folder = settings.data_dir / "router"
+        control = RolloutControl(
+            store, flags, folder / "control.json", settings.control_stale_seconds
+        )
         registry = create_registry("router")
         executions = ExecutionMetrics(registry)
         candidate = l3 or BoundedL3(
             client.execute, settings.simulator_in_flight_max, settings.simulator_deadline_seconds
         )
         analysis = Analysis(JudgeConfig(), phase=lambda: _phase(control), wall_clock=time.time)
-        triggers = _trigger_watch(settings, control, registry)
-        shadow = ShadowRunner(
-            candidate,
-            ShadowStore(settings.shadow_pairs_max),
-            queue_size=settings.shadow_queue_size,
-            deadline_seconds=settings.shadow_deadline_seconds,
-            in_shadow=lambda: _in_shadow(control),
-            metrics=ShadowMetrics(registry),
-            executions=executions,
-            on_pair=analysis.observe,
-        )
-        export_control(registry, control)
-        ack_seconds = ack_histogram(registry, ROLLOUT_SCOPE).labels(ROLLOUT_SCOPE)
-        control.on_acknowledged = ack_seconds.observe
-        router = Router(
-            control,
-            InProcessL2(settings.seed),
-            WatchedL3(candidate, triggers),
-            shadow,
-            executions,
-            settings.seed,
+        triggers, shared = _trigger_watch(settings, control, store, registry)
+        shadow = _shadow_runner(settings, control, candidate, analysis, executions, registry)
+        _export(registry, control)
+        recent = RecentOrders()
+        l2, watched = InProcessL2(settings.seed), WatchedL3(candidate, triggers)
+        router = Router(control, l2, watched, shadow, executions, settings.seed, recent.add)
+        dossiers = DossierFolder(folder / "dossiers")
+        sources = Sources(
+            control, store, analysis, triggers, shared, pairs=shadow.store, orders=recent
         )
         await control.start()
         await stack.enter_async_context(control.reader)
+        check = l3_check or (None if l3 else client.check)
         work = [
             control.keep_up(),
             triggers.work(),
+            shared.work(),
+            Aftermath(sources, dossiers, _rollout_file(settings)).work(),
+            _health_watch(check, control, triggers),
             *(shadow.work() for _ in range(settings.shadow_workers)),
         ]
-        tasks = [asyncio.create_task(coroutine) for coroutine in work]
-        stack.push_async_callback(stop_tasks, tasks)
+        stack.push_async_callback(stop_tasks, [asyncio.create_task(w) for w in work])
         yield Components(
-            settings=settings,
-            router=router,
-            control=control,
-            store=store,
-            shadow=shadow,
-            analysis=analysis,
-            triggers=triggers,
-            readiness=_readiness(control, store, client),
-            registry=registry,
+            settings,
+            router,
+            control,
+            store,
+            shadow,
+            analysis,
+            triggers,
+            shared,
+            dossiers,
+            GracefulRollback(control, store),
+            _readiness(control, store, client),
+            registry,
         )
 
 
+def _shadow_runner(
+    settings: RouterSettings,
+    control: RolloutControl,
+    candidate: Provider,
+    analysis: Analysis,
+    executions: ExecutionMetrics,
+    registry: CollectorRegistry,
+) -> ShadowRunner:
+    return ShadowRunner(
+        candidate,
+        ShadowStore(settings.shadow_pairs_max),
+        queue_size=settings.shadow_queue_size,
+        deadline_seconds=settings.shadow_deadline_seconds,
+        in_shadow=lambda: _in_shadow(control),
+        metrics=ShadowMetrics(registry),
+        executions=executions,
+        on_pair=analysis.observe,
+    )
+
+
+def _export(registry: CollectorRegistry, control: RolloutControl) -> None:
+    export_control(registry, control)
+    ack_seconds = ack_histogram(registry, ROLLOUT_SCOPE).labels(ROLLOUT_SCOPE)
+    control.on_acknowledged = ack_seconds.observe
+
+
 def _trigger_watch(
-    settings: RouterSettings, control: RolloutControl, registry: CollectorRegistry
-) -> TriggerWatch:
-    return TriggerWatch(
+    settings: RouterSettings,
+    control: RolloutControl,
+    store: ControlStore,
+    registry: CollectorRegistry,
+) -> tuple[TriggerWatch, SharedWindows]:
+    """Return the watch of this process, and what joins its windows with the other routers'."""
+    watch = TriggerWatch(
         control,
         rolled_back=lambda: is_rolled_back(_phase(control), latched=control.latch is not None),
         enabled=settings.auto_rollback_enabled,
         registry=registry,
     )
+    shared = SharedWindows(store, control.member, watch.board)
+    watch.others, watch.on_rearm = shared.others, shared.forget
+    return watch, shared
+
+
+def _rollout_file(settings: RouterSettings) -> RolloutFile | None:
+    """Return the file to keep a rollback in: only one that this router was told to start from.
+
+    The one that is shipped belongs to the installation, or to a checkout.
+    """
+    named = "rollout_path" in settings.model_fields_set
+    return RolloutFile(settings.rollout_path) if named else None
+
+
+async def _health_watch(
+    check: Callable[[], Awaitable[object]] | None, control: RolloutControl, triggers: TriggerWatch
+) -> None:
+    if check is not None:
+        watch = HealthWatch(
+            check,
+            live=lambda: l3_may(control),
+            count=lambda failed: triggers.observe_health(failed=failed),
+        )
+        await watch.work()
 
 
 def _phase(control: RolloutControl) -> Phase | None:

@@ -59,13 +59,17 @@ def sanitized(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(BUILD_SECONDS + RUN_SECONDS)
 def test_no_undefined_behaviour_in_an_adversarial_stream(root: Path, sanitized: Path) -> None:
     """The differential run ends as ever, and neither sanitizer has anything to say."""
-    library = subprocess.check_output(["g++", "-print-file-name=libasan.so"], text=True).strip()
+    # The C++ library too: the sanitizer looks for what throws when the process begins.
+    libraries = [
+        subprocess.check_output(["g++", f"-print-file-name={name}"], text=True).strip()
+        for name in ("libasan.so", "libstdc++.so")
+    ]
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(sanitized), "--commands", COMMANDS],
         cwd=root,
         env=os.environ
         | {
-            "LD_PRELOAD": library,
+            "LD_PRELOAD": " ".join(libraries),
             "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}",
             # Python itself keeps memory to its end: leaks are not what is looked for here.
             "ASAN_OPTIONS": "detect_leaks=0",

@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -98,13 +98,14 @@ def request_json(symbol: str = "AAPL", **order: Any) -> dict[str, Any]:
 
 
 def settings_of(folder: Path, **overrides: Any) -> RouterSettings:
-    """Return settings with the shipped configuration; Redis and data folder come by environment."""
-    return load(
-        RouterSettings,
-        config_path=folder / "config_backtest.yaml",
-        rollout_path=folder / "l3_rollout.yaml",
-        **overrides,
-    )
+    """Return settings with a folder's configuration; Redis and data folder come by environment.
+
+    The shipped one is not named but found, so that no rollback is written into it.
+    """
+    if folder != ROOT / "configs":
+        overrides["config_path"] = folder / "config_backtest.yaml"
+        overrides["rollout_path"] = folder / "l3_rollout.yaml"
+    return load(RouterSettings, **overrides)
 
 
 @contextlib.asynccontextmanager
@@ -113,6 +114,7 @@ async def running_router(
     folder: Path = ROOT / "configs",
     l3: StubL3 | None = None,
     simulator: str | None = None,
+    l3_check: Callable[[], Awaitable[object]] | None = None,
     **overrides: Any,
 ) -> AsyncIterator[Harness]:
     """Run a router in this process, for the length of an `async with` block.
@@ -123,7 +125,7 @@ async def running_router(
     if simulator is not None:
         overrides["simulator_address"] = simulator
     settings = settings_of(folder, **overrides)
-    async with wire(settings, l3=None if simulator else stub) as components:
+    async with wire(settings, None if simulator else stub, l3_check) as components:
         transport = httpx.ASGITransport(app=create_app(components))
         async with httpx.AsyncClient(transport=transport, base_url="http://router") as client:
             yield Harness(client, components, stub)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.services.router_harness import Harness
+from tests.services.router_harness import Harness, to_canary
 
 
 async def run(*words: str, **environment: str) -> tuple[int, str, str]:
@@ -129,8 +129,21 @@ async def test_rollback_asks_first_and_then_latches(url: str) -> None:
     assert "ROLLED_BACK" == json.loads(shown)["phase"]
 
 
-async def test_graceful_rollback_says_that_it_is_not_there(url: str) -> None:
-    """What is not implemented is not imitated."""
-    code, _, complaint = await rollback("--reason", "test", "--url", url, "--confirm")
-    assert 2 == code
-    assert "graceful rollback is not implemented" in complaint
+async def test_a_graceful_rollback_drains_verifies_and_reports(url: str, harness: Harness) -> None:
+    """From a canary: the words say what was found; a second one is refused with the way out."""
+    await to_canary(harness)
+    code, stdout, complaint = await rollback("--reason", "month end", "--url", url, "--confirm")
+    assert (0, "") == (code, complaint)
+    assert "drained in 0." in stdout
+    assert "all on L2: yes (1 routers, " in stdout
+    code, _, complaint = await rollback("--reason", "again", "--url", url, "--confirm")
+    assert 1 == code
+    assert "rolled back already; allowed: POST /v1/rollout/rearm" in complaint
+
+
+async def test_a_graceful_rollback_for_programs(url: str) -> None:
+    """The report as it came."""
+    words = ("--reason", "r", "--url", url, "--confirm", "--json", "--drain-seconds", "1")
+    code, stdout, _ = await rollback(*words)
+    report = json.loads(stdout)
+    assert (0, "graceful", False) == (code, report["mode"], report["drain"]["needed"])

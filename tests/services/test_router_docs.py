@@ -36,7 +36,7 @@ async def test_the_commands_work_as_printed(page: str, url: str) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl on PATH to run the page's commands with")
     blocks = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 8
+    assert len(blocks) == 10
     for block in blocks:
         for command in re.split(r"\n(?=curl)", block.strip()):
             process = await asyncio.create_subprocess_exec(

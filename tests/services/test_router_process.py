@@ -1,10 +1,13 @@
 """The router as a process: start, SIGTERM, and one clear line for what is wrong."""
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -110,3 +113,86 @@ def test_a_wrong_key_in_a_file_is_one_line_and_exit_code_2(root: Path, tmp_path:
     _, stderr = process.communicate(timeout=20)
     assert (process.returncode, len(stderr.splitlines())) == (2, 1)
     assert f"{path}: rollout.percent: no such key; allowed: enabled, phase, percentage" in stderr
+
+
+def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    """Return when a condition of a running process holds; it has twenty seconds."""
+    deadline = time.monotonic() + 20
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            if condition():
+                return
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_sighup_reads_the_files_again_and_a_bad_one_changes_nothing(
+    root: Path, tmp_path: Path, redis_url: str
+) -> None:
+    """Off, then damaged, then on again: each as the file says, the damaged one is one log line."""
+    folder = copy_configs(root, tmp_path)
+    file = folder / "l3_rollout.yaml"
+    good = file.read_text()
+    env = environment(
+        tmp_path, TOUCHSTONE_ROUTER_ROLLOUT_PATH=str(file), TOUCHSTONE_REDIS_URL=redis_url
+    )
+    process = start(root, env)
+    url = f"http://127.0.0.1:{env['TOUCHSTONE_ROUTER_PORT']}/v1/rollout"
+
+    def off_because() -> list[str]:
+        return list(httpx.get(url, timeout=5).json()["flags"]["off_because"])
+
+    try:
+        wait_for(process, lambda: off_because() == [])
+        edit(file, "enabled: true", "enabled: false")
+        edit(file, "percentage: 0.05", "percentage: 0.5")
+        process.send_signal(signal.SIGHUP)
+        wait_for(process, lambda: off_because() == ["rollout.enabled: false"])
+        assert 500 == httpx.get(url, timeout=5).json()["basis_points"]
+        file.write_text("rollout: [")
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert ["rollout.enabled: false"] == off_because()
+        file.write_text(good)
+        process.send_signal(signal.SIGHUP)
+        wait_for(process, lambda: off_because() == [])
+        process.terminate()
+        _, stderr = process.communicate(timeout=10)
+        assert 0 == process.returncode
+    finally:
+        process.kill()
+        process.communicate()
+    kept = [line for line in stderr.splitlines() if "flags_not_reloaded" in line]
+    assert 1 == len(kept)
+    assert f"{file}: line " in kept[0]
+    assert "Traceback" not in stderr
+
+
+def test_a_rollback_is_kept_in_the_file_the_router_was_told_to_start_from(
+    root: Path, tmp_path: Path, redis_url: str
+) -> None:
+    """One word changes, comments stay, also without Redis's state; a re-arm takes it back."""
+    folder = copy_configs(root, tmp_path)
+    file = folder / "l3_rollout.yaml"
+    before = file.read_text()
+    env = environment(
+        tmp_path, TOUCHSTONE_ROUTER_ROLLOUT_PATH=str(file), TOUCHSTONE_REDIS_URL=redis_url
+    )
+    process = start(root, env)
+    url = f"http://127.0.0.1:{env['TOUCHSTONE_ROUTER_PORT']}/v1/rollout"
+    try:
+        wait_for(process, lambda: httpx.get(url, timeout=5).json()["generation"] == 1)
+        httpx.post(f"{url}/rollback", json={"reason": "bad fills"}, timeout=5)
+        after = before.replace("phase: shadow ", "phase: rolled_back ")
+        assert after != before
+        wait_for(process, lambda: file.read_text() == after)
+        body = {"reason": "fixed", "expected_generation": 2}
+        assert 200 == httpx.post(f"{url}/rearm", json=body, timeout=5).status_code
+        wait_for(process, lambda: file.read_text() == before)
+        assert ["config_backtest.yaml", "l3_rollout.yaml"] == sorted(
+            entry.name for entry in folder.iterdir()
+        )
+    finally:
+        process.kill()
+        process.communicate()

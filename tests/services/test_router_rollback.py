@@ -63,15 +63,16 @@ async def test_a_rollback_is_latched_until_it_is_rearmed(harness: Harness) -> No
     assert (await rearm({"reason": "again"}, "4")).status_code == 409
 
 
-async def test_a_graceful_rollback_is_plainly_not_there_yet(harness: Harness) -> None:
-    """501, and nothing changes."""
-    body = {"mode": "graceful", "reason": "r"}
-    response = await harness.client.post("/v1/rollout/rollback", json=body)
-    assert response.status_code == 501
-    assert (await harness.client.get("/v1/rollout")).json()["generation"] == 1
-
-
-@pytest.mark.parametrize("body", [{}, {"reason": " "}, {"reason": "r", "mode": "x"}, {"why": 1}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"reason": " "},
+        {"reason": "r", "mode": "x"},
+        {"why": 1},
+        {"reason": "r", "drain_seconds": 1},
+    ],
+)
 async def test_a_wrong_rollback_is_400(harness: Harness, body: dict[str, Any]) -> None:
     """It needs a reason and a mode that exists."""
     response = await harness.client.post("/v1/rollout/rollback", json=body)

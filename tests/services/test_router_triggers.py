@@ -10,6 +10,7 @@ import pytest
 
 from execution_providers import Fill, FillStatus
 from lob.errors import Fault, InvalidInput, Unavailable
+from services.router.health_watch import HealthWatch
 from tests.services.router_harness import Harness, StubL3, control_of, running_router, to_canary
 
 Eventually = Callable[..., Awaitable[float]]
@@ -190,3 +191,41 @@ async def test_a_dead_simulator_is_rolled_back(eventually: Eventually) -> None:
             rules.add((await running.execute())["decision"]["rule"])
         assert rules == {"fallback:UNAVAILABLE", "rolled_back"}
         assert (await rolled_back(running))["reason"].startswith("error_storm")
+
+
+async def test_a_failing_health_check_rolls_back_without_any_order(
+    eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within its window of ten seconds, and only where L3 may answer."""
+    monkeypatch.setattr("services.router.health_watch.HEALTH_SECONDS", 0.05)
+    checks = []
+
+    async def failing() -> str:
+        checks.append(1)
+        raise Unavailable("NOT_SERVING")
+
+    async with running_router(l3_check=failing) as running:
+        await eventually(lambda: control_of(running).reader.view().known)
+        await asyncio.sleep(0.3)
+        assert [] == checks
+        await to_canary(running, canary_symbols=["AAPL"])
+        body = await rolled_back(running)
+        assert body["reason"].startswith("health_check: more than half of the simulator's")
+        assert [] == running.l3.calls
+
+
+async def test_a_hanging_health_check_counts_as_failed() -> None:
+    """It is given half a second, and a passing one is told apart."""
+
+    async def hang() -> None:
+        await asyncio.sleep(60)
+
+    async def well() -> None:
+        return None
+
+    def watch(check: Any) -> HealthWatch:
+        return HealthWatch(check, live=lambda: True, count=lambda _failed: None)
+
+    started = time.monotonic()
+    assert (False, True) == (await watch(hang).passes(), await watch(well).passes())
+    assert time.monotonic() - started < 2.0

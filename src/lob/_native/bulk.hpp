@@ -177,19 +177,22 @@ private:
     }
 
     TOUCHSTONE_INLINE void carry_out(const Message& message, OrderId id) {
-        switch (Action(message.action)) {
-            case Action::FeedAdd: feed_add(message, id); break;
-            case Action::FeedDelete: tell(message, book_.feed_delete<Outlet>(id)); break;
-            case Action::FeedExecute:
-                out_.ts_event_ns = message.ts_event_ns;
-                tell(message, book_.feed_execute(id, message.quantity_lots, out_));
-                break;
-            case Action::Submit: submit(message, id); break;
-            case Action::Cancel:
-                begin(message);
-                ask(message, book_.cancel(id, out_));
-                break;
-            default: carry_out_rarer(message);
+        // Comparisons, the likeliest first: they are foretold better than the jump of a switch.
+        const Action action = Action(message.action);
+        if (action == Action::FeedAdd) {
+            feed_add(message, id);
+        } else if (action == Action::FeedDelete) {
+            tell(message, book_.feed_delete<Outlet>(id));
+        } else if (action == Action::Submit) {
+            submit(message, id);
+        } else if (action == Action::Cancel) {
+            begin(message);
+            ask(message, book_.cancel(id, out_));
+        } else if (action == Action::FeedExecute) {
+            out_.ts_event_ns = message.ts_event_ns;
+            tell(message, book_.feed_execute(id, message.quantity_lots, out_));
+        } else {
+            carry_out_rarer(message);
         }
         if (TOUCHSTONE_UNLIKELY(book_.is_crossed() != was_crossed_)) note_crossing(message);
     }

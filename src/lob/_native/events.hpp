@@ -40,31 +40,31 @@ public:
     static constexpr int kFew = 4;
 
     void accepted(i64 order_id, Side side, i64 price_ticks, i64 lots) {
-        add({EventKind::Accepted, u8(side), {order_id, price_ticks, lots}});
+        add(EventKind::Accepted, u8(side), order_id, price_ticks, lots);
     }
     void rejected(i64 order_id, Refusal reason) {
-        add({EventKind::Rejected, u8(reason), {order_id}});
+        add(EventKind::Rejected, u8(reason), order_id);
     }
     void traded(i64 sequence, i64 maker, i64 taker, i64 price_ticks, i64 lots, Side aggressor,
                 i64 maker_leaves, i64 taker_leaves) {
-        add({EventKind::Traded, u8(aggressor),
-             {sequence, maker, taker, price_ticks, lots, maker_leaves, taker_leaves}});
+        add(EventKind::Traded, u8(aggressor), sequence, maker, taker, price_ticks, lots,
+            maker_leaves, taker_leaves);
     }
     void refilled(i64 order_id, i64 displayed, i64 leaves) {
-        add({EventKind::Refilled, 0, {order_id, displayed, leaves}});
+        add(EventKind::Refilled, 0, order_id, displayed, leaves);
     }
     void reduced(i64 order_id, i64 lots, i64 leaves) {
-        add({EventKind::Reduced, 0, {order_id, lots, leaves}});
+        add(EventKind::Reduced, 0, order_id, lots, leaves);
     }
     void replaced(i64 order_id, i64 price_ticks, i64 leaves, bool kept) {
-        add({EventKind::Replaced, u8(kept), {order_id, price_ticks, leaves}});
+        add(EventKind::Replaced, u8(kept), order_id, price_ticks, leaves);
     }
     void cancelled(i64 order_id, i64 lots, CancelReason reason) {
-        add({EventKind::Cancelled, u8(reason), {order_id, lots}});
+        add(EventKind::Cancelled, u8(reason), order_id, lots);
     }
-    void expired(i64 order_id, i64 lots) { add({EventKind::Expired, 0, {order_id, lots}}); }
+    void expired(i64 order_id, i64 lots) { add(EventKind::Expired, 0, order_id, lots); }
     void triggered(i64 order_id, i64 stop_ticks) {
-        add({EventKind::Triggered, 0, {order_id, stop_ticks}});
+        add(EventKind::Triggered, 0, order_id, stop_ticks);
     }
 
     u64 size() const { return few_count_ + many_.size(); }
@@ -72,13 +72,19 @@ public:
     const Event& operator[](u64 at) const { return at < kFew ? few_[at] : many_[at - kFew]; }
 
 private:
-    TOUCHSTONE_INLINE void add(const Event& event) {
-        if (TOUCHSTONE_LIKELY(few_count_ < kFew)) {
-            few_[few_count_++] = event;
-        } else {
-            many_.push_back(event);
-        }
+    /// Write only the numbers that this kind of event has.
+    template <class... Numbers>
+    TOUCHSTONE_INLINE void add(EventKind kind, u8 code, Numbers... numbers) {
+        Event& event = next();
+        event.kind = kind;
+        event.code = code;
+        int place = 0;
+        ((event.number[place++] = numbers), ...);
     }
+    TOUCHSTONE_INLINE Event& next() {
+        return TOUCHSTONE_LIKELY(few_count_ < kFew) ? few_[few_count_++] : next_of_many();
+    }
+    TOUCHSTONE_APART Event& next_of_many() { return many_.emplace_back(); }
 
     u32 few_count_ = 0;
     Event few_[kFew];

@@ -145,9 +145,23 @@ inline NewOrder read_order(PyObject* const* given) {
     return asked;
 }
 
+/// Submit what is asked for most: a LIMIT order of which only id, side, quantity and price are said.
+TOUCHSTONE_INLINE PyObject* submit_plain(PyObject* self, PyObject* const* args) {
+    const i64 id = as_field(args[0]);
+    const Side side = as_side(args[1]);
+    const i64 lots = as_field(args[2]), price_ticks = as_field(args[3]);
+    Book& book = book_of(self);
+    return events_of(args[0], id, [&](EventOutlet& out) {
+        return book.submit_plain(id, side, lots, price_ticks, out);
+    });
+}
+
 inline PyObject* call_submit(PyObject* self, PyObject* const* args, Py_ssize_t count,
                              PyObject* keywords) {
     try {
+        if (TOUCHSTONE_LIKELY(count == 4 && keywords == nullptr && args[3] != Py_None)) {
+            return submit_plain(self, args);
+        }
         PyObject* given[13];
         submit_signature.sort(args, count, keywords, given);
         NewOrder asked = read_order(given);

@@ -2,6 +2,7 @@
 
 import getpass
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,8 +102,15 @@ def set_(
 def rollback(
     reason: Annotated[str, typer.Option(help="Goes into the audit.")],
     emergency: Annotated[
-        bool, typer.Option("--emergency", help="At once, without draining; the only way yet.")
+        bool,
+        typer.Option(
+            "--emergency", help="At once; without it what L3 has under way may end first."
+        ),
     ] = False,
+    drain_seconds: Annotated[
+        float,
+        typer.Option(min=0, max=60, help="How long a graceful rollback waits for that, at most."),
+    ] = 5.0,
     confirm: Annotated[bool, typer.Option("--confirm", help="Do it without asking.")] = False,
     url: UrlOption = None,
     data_dir: DataDirOption = None,
@@ -110,24 +118,51 @@ def rollback(
 ) -> None:
     """Send everything to L2 and latch it: only a re-arm with a reason leaves the rollback.
 
-    Exit code 0 when rolled back and persisted, 1 when only this router holds it or does not
-    answer, 2 for wrong usage, which includes a missing confirmation.
+    Without --emergency: no new order to L3, wait for what is under way, switch off, verify that
+    all is on L2, report. Exit code 0 when rolled back and persisted (and, without --emergency, all
+    is on L2), 1 when not or when the router does not answer, 2 for wrong usage, which includes a
+    missing confirmation.
     """
-    if not emergency:
-        complain("graceful rollback is not implemented; say --emergency")
-        raise typer.Exit(EXIT_USAGE)
     if not confirm and not agreed("Roll back to L2?"):
         complain("would roll back to L2; say --confirm to do it")
         raise typer.Exit(EXIT_USAGE)
-    body = {"mode": "emergency", "reason": reason, "actor": _actor()}
-    answer = _call("POST", _base(url, data_dir), "/rollback", json=body)
+    body: dict[str, Any] = {"reason": reason, "actor": _actor()}
+    if emergency:
+        body |= {"mode": "emergency"}
+        wait = TIMEOUT_SECONDS
+    else:
+        body |= {"mode": "graceful", "drain_seconds": drain_seconds}
+        wait = TIMEOUT_SECONDS + drain_seconds
+    answer = _call("POST", _base(url, data_dir), "/rollback", timeout=wait, json=body)
     if json_output:
         print_json(answer)
     else:
         kept = "persisted" if answer["persisted"] else "held by this router; Redis does not answer"
         out.print(f"rolled back to L2, generation {answer['generation']}: {kept}", soft_wrap=True)
+        for line in [] if emergency else _graceful_lines(answer):
+            out.print(line, soft_wrap=True, markup=False)
         out.print(acknowledgement_text(answer), soft_wrap=True, markup=False)
-    raise typer.Exit(EXIT_OK if answer["persisted"] else EXIT_FAILED)
+    done = answer["persisted"] and (emergency or answer["verified"]["all_on_l2"])
+    raise typer.Exit(EXIT_OK if done else EXIT_FAILED)
+
+
+def _graceful_lines(answer: Mapping[str, Any]) -> list[str]:
+    """Return what a graceful rollback found, for people."""
+    drain, verified = answer["drain"], answer["verified"]
+    if not drain["needed"]:
+        drained = "nothing to drain: L3 answered nothing in this phase"
+    elif drain["drained"]:
+        drained = f"drained in {drain['seconds']:.2f} s"
+    else:
+        left = ", ".join(drain.get("lapsed", ())) or drain.get("why") or "this router"
+        drained = f"NOT drained after {drain['seconds']:.2f} s: {left}"
+    proof = "yes" if verified["all_on_l2"] else "NOT verified"
+    found = (
+        f"all on L2: {proof} ({verified['routers_on_l2']} routers, "
+        f"{verified['symbols_probed']} symbols probed, "
+        f"{verified['under_way_here']} executions still under way here)"
+    )
+    return [drained, found]
 
 
 def _base(url: str | None, data_dir: Path | None) -> str:
@@ -136,11 +171,13 @@ def _base(url: str | None, data_dir: Path | None) -> str:
     return f"http://{LOOPBACK}:{ports_of(data_dir_or_default(data_dir)).router}"
 
 
-def _call(method: str, base: str, path: str = "", **options: Any) -> dict[str, Any]:
+def _call(
+    method: str, base: str, path: str = "", timeout: float = TIMEOUT_SECONDS, **options: Any
+) -> dict[str, Any]:
     """Return the router's answer; its refusals as faults of the same meaning."""
     try:
         response = httpx.request(
-            method, f"{base}/v1/rollout{path}", timeout=TIMEOUT_SECONDS, trust_env=False, **options
+            method, f"{base}/v1/rollout{path}", timeout=timeout, trust_env=False, **options
         )
         body = response.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

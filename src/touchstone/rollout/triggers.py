@@ -1,4 +1,4 @@
-"""The hard triggers of an automatic rollback: the guide's four, and a breaker for error storms.
+"""The hard triggers of an automatic rollback: the guide's four, a health check, and a breaker.
 
 Each looks at a window of counts, wants a minimum of observations, and asks one question: is the
 share of values above the limit larger than tolerated? "p95 above 10 ms" is exactly "more than 5 %
@@ -45,6 +45,7 @@ class Measure(StrEnum):
     CRITICAL = "critical"
     SLIPPAGE_BPS = "slippage_bps"
     LATENCY_SECONDS = "latency_seconds"
+    HEALTH = "health"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +83,15 @@ TRIGGERS: Final = (
         share_max=0.5,
         minimum=20,
         text="more than half of the executions of one second failed",
+    ),
+    Trigger(
+        name="health_check",
+        measure=Measure.HEALTH,
+        window=_window(EVENT_EDGES, 10, 10),
+        limit=0.5,
+        share_max=0.5,
+        minimum=5,
+        text="more than half of the simulator's health checks of 10 seconds failed",
     ),
     Trigger(
         name="error_rate",
@@ -210,6 +220,11 @@ class TriggerBoard:
             return self._ask(asked, at, {})
         return None
 
+    def observe_health(self, at: float, *, failed: bool) -> None:
+        """Count a health check of the candidate; `evaluate` asks what it amounts to."""
+        for trigger in self._by_measure[Measure.HEALTH]:
+            self._windows[trigger.name].observe(float(failed), at)
+
     def evaluate(self, now: float, others: Iterable[CountsByTrigger] = ()) -> Trip | None:
         """Ask every trigger, with the counts of other processes added; return a new trip.
 
@@ -217,13 +232,12 @@ class TriggerBoard:
             now: seconds since 1970.
             others: what `to_counts` gave in each other process.
         """
-        others = tuple(others)
-        added = {t.name: merge(part.get(t.name, {}) for part in others) for t in self._triggers}
-        return self._ask(self._triggers, now, added)
+        return self._ask(self._triggers, now, self._added(others))
 
-    def readings(self, now: float) -> tuple[Reading, ...]:
-        """Return what each trigger sees in this process."""
-        return tuple(self._read(trigger, now, {}) for trigger in self._triggers)
+    def readings(self, now: float, others: Iterable[CountsByTrigger] = ()) -> tuple[Reading, ...]:
+        """Return what each trigger sees in this process, and in `others` where they are given."""
+        added = self._added(others)
+        return tuple(self._read(trigger, now, added) for trigger in self._triggers)
 
     def to_counts(self) -> dict[str, dict[str, int]]:
         """Return the windows as counts by trigger, to be added to those of other processes."""
@@ -234,6 +248,12 @@ class TriggerBoard:
         self.trip = None
         for window in self._windows.values():
             window.clear()
+
+    def _added(self, others: Iterable[CountsByTrigger]) -> CountsByTrigger:
+        others = tuple(others)
+        if len(others) == 1:
+            return others[0]
+        return {t.name: merge(part.get(t.name, {}) for part in others) for t in self._triggers}
 
     def _ask(
         self, triggers: tuple[Trigger, ...], now: float, added: CountsByTrigger
