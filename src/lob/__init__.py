@@ -5,7 +5,7 @@
 generator, the network or the environment.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lob.messages import MESSAGE_DTYPE, TRADE_DTYPE, Action, Flag
 
@@ -13,17 +13,6 @@ if TYPE_CHECKING:
     # One interface: type checkers see the plain Python book, whichever is there.
     from lob.book import OrderBook
     from lob.bulk import CompiledTape
-else:
-    try:
-        from lob.native import CompiledTape
-        from lob.native import NativeOrderBook as OrderBook
-    except ImportError:
-        from lob.book import OrderBook
-
-        try:
-            from lob.bulk import CompiledTape
-        except ImportError:
-            CompiledTape = None
 
 __all__ = [
     "MESSAGE_DTYPE",
@@ -38,4 +27,21 @@ __all__ = [
 
 def backend() -> str:
     """Return which book `OrderBook` is: "native", or "python" where no extension was built."""
-    return "native" if OrderBook.__module__ == "lob.native" else "python"
+    return "native" if __getattr__("OrderBook").__module__ == "lob.native" else "python"
+
+
+def __getattr__(name: str) -> Any:
+    # The book is loaded when it is first named: whoever reads a feed or a type needs none of it.
+    if name not in ("OrderBook", "CompiledTape"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: dict[str, Any]
+    try:
+        from lob import native  # noqa: PLC0415 - as said above
+    except ImportError:
+        from lob import book, bulk  # noqa: PLC0415 - where nothing was built
+
+        found = {"OrderBook": book.OrderBook, "CompiledTape": bulk.CompiledTape}
+    else:
+        found = {"OrderBook": native.NativeOrderBook, "CompiledTape": native.CompiledTape}
+    globals().update(found)
+    return found[name]

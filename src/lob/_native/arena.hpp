@@ -75,6 +75,12 @@ public:
         return items_[at];
     }
 
+    /// Ask the memory for one that may be wanted soon, and may not be there: nothing is read.
+    TOUCHSTONE_INLINE void expect(Index at) const {
+        TOUCHSTONE_PREFETCH(
+            reinterpret_cast<const void*>(reinterpret_cast<u64>(items_) + u64(at) * sizeof(T)));
+    }
+
     /// How many more can be taken without growing.
     TOUCHSTONE_INLINE u32 spare() const { return spare_; }
 

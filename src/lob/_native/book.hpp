@@ -294,7 +294,6 @@ private:
     void pin_expiry_of(Index order);
 
     TOUCHSTONE_INLINE Index find_live(OrderId id) const { return ids_.find(arena_, id); }
-    TOUCHSTONE_INLINE void expect_at(Index at) const { TOUCHSTONE_PREFETCH(&arena_[at]); }
     Index resting(i64 order_id) const {
         const Index at = find_live(order_id);
         return at != kNobody && is_stop(at) ? kNobody : at;

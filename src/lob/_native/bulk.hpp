@@ -167,7 +167,7 @@ private:
                 hashes_[place] = ahead;
                 book_.ids_.expect(ahead);
                 place = (place + 1) % kBucketAhead;
-                book_.expect_at(book_.ids_.guess(hashes_[(place + kNodeAhead) % kBucketAhead]));
+                book_.arena_.expect(book_.ids_.guess(hashes_[(place + kNodeAhead) % kBucketAhead]));
             } else {
                 hash = OrderId::hash_of(next->order_id);
             }

@@ -193,7 +193,7 @@ public:
             const u64 near = size > kAhead ? size - kAhead : 0;
             u64 at = 0;
             for (; at < near; ++at) {
-                book_.expect_at(steps[at + kAhead].at);
+                book_.arena_.expect(steps[at + kAhead].at);
                 carry_out(steps[at]);
             }
             for (; at < size; ++at) carry_out(steps[at]);
