@@ -67,7 +67,7 @@ SHARED_OUT: Final = _instrument(Allocation.PRO_RATA)
 class Mix:
     """One kind of flow: which prices, quantities and ids, and how often there is what.
 
-    Most BUY prices are lower, and SELL prices higher, by `apart`: the larger, the more comes to rest.
+    Most BUY prices are lower, and SELL prices higher, by `apart`: the larger, the more rests.
     """
 
     name: str
@@ -165,10 +165,16 @@ class Flow:
             return name, (self._known_id(), self._some_lots()), {}
         if name in ("replace", "feed_modify"):
             return name, (self._known_id(), mix.price(rng), self._some_lots()), {}
-        if name == "walk":
-            limit = rng.choice((None, mix.price(rng)))
-            wanted = {"participant_id": self._participant(), "stp": rng.choice(MODES)}
-            return name, (rng.choice(SIDES), mix.lots(rng), limit), wanted
+        return self._walk() if name == "walk" else self._advance()
+
+    def _walk(self) -> Call:
+        rng, mix = self.rng, self.mix
+        limit = rng.choice((None, mix.price(rng)))
+        wanted = {"participant_id": self._participant(), "stp": rng.choice(MODES)}
+        return "walk", (rng.choice(SIDES), mix.lots(rng), limit), wanted
+
+    def _advance(self) -> Call:
+        rng = self.rng
         self.now_ns = min(INT64_MAX, self.now_ns + rng.choice((0, 1, 5, 50, DAY_NS // 5)))
         back = 1 if rng.random() < 0.02 else 0
         return "advance", (self.now_ns - back,), {}

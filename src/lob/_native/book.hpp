@@ -354,6 +354,7 @@ private:
     void remove(Index order);
     void remove_found(const IdTable::Place& place, OrderId id);
     void remove_node(Index order);
+    void take_out(Index order);
     void remove_with_terms(Index order);
     void take_queued(Index order, i64 lots);
     void take_reserve(Index order, i64 lots);

@@ -218,7 +218,7 @@ void bind_tape(nb::module_& module) {
                  const nb::gil_scoped_release unlocked;
                  new (self) CompiledTape(view.array(), strict);
              },
-             nb::arg("messages"), nb::kw_only(), nb::arg("participants").none() = nb::none(),
+             nb::arg("messages").none(), nb::kw_only(), nb::arg("participants").none() = nb::none(),
              nb::arg("strict") = true)
         .def("__len__", &CompiledTape::size, "Return the number of messages.");
 }

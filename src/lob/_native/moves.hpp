@@ -191,14 +191,23 @@ TOUCHSTONE_INLINE void Book::remove_node(Index at) {
         note_loss(level, order, 1, order.lots, 0);
         forget_tracked(level, order.order_id);
     }
-    arena_.unlink(at);
-    place.displayed_lots -= order.lots;
-    arena_.give_back(at);
-    if (TOUCHSTONE_UNLIKELY(--place.order_count == 0)) {
+    take_out(at);
+    if (TOUCHSTONE_UNLIKELY(place.order_count == 0)) {
         close_level(level);
     } else if (TOUCHSTONE_UNLIKELY(place.extra() != kNobody)) {
         release_idle_extra(level);
     }
+}
+
+/// Take a plain order out of its level's queue and sums; the level stays, even where it is empty.
+TOUCHSTONE_INLINE void Book::take_out(Index at) {
+    const OrderNode& order = arena_.order(at);
+    TOUCHSTONE_ASSERT(!order.has_terms());
+    LevelNode& place = arena_.level(order.level_word);
+    arena_.unlink(at);
+    place.displayed_lots -= order.lots;
+    --place.order_count;
+    arena_.give_back(at);
 }
 
 TOUCHSTONE_COLD inline void Book::remove_with_terms(Index at) {

@@ -15,15 +15,35 @@
 namespace touchstone {
 
 /// What one row comes to.
+///
+/// The first kinds are of plain orders at levels without extras: nothing is left to be asked. What
+/// would be found out late, whether a level ends or an order is filled, is part of the kind.
 struct TapeStep {
-    enum Kind : u8 { Add, Rest, Remove, Take, Execute, FeedMove, Clear, Act, Move, Advance };
+    enum Kind : u8 {
+        Add,         // at a level that is there
+        Remove,      // from a level that stays
+        AddFirst,    // at a level that is made
+        RemoveLast,  // and its level with it
+        ExecutePart,
+        ExecuteAll,  // at a level that stays
+        // Of any order, at any level:
+        Rest,
+        RemoveAny,
+        Take,
+        ExecuteAny,
+        FeedMove,
+        Clear,
+        Act,
+        Move,
+        Advance
+    };
 
     Kind kind;
-    Side side;     // of Add
+    Side side;     // of AddFirst and Rest
     bool crosses;  // of Act and Move
     u32 row;
-    Index at;     // the order's node
-    Index level;  // where it comes to rest; nobody where the level is made then
+    Index at;      // the order's node
+    Index level;   // its level; nobody where that is made then
     i64 order_id;  // of Execute: the time
     i64 lots;      // of Advance: the time
 };
@@ -111,17 +131,24 @@ private:
         step.at = book_.resting(message.order_id);
         if (step.at == kNobody) return false;
         const OrderNode& order = book_.arena_.order(step.at);
-        const LevelNode& level = book_.arena_.level(order.level());
+        step.level = order.level();
+        const LevelNode& level = book_.arena_.level(step.level);
         const i64 leaves = book_.leaves_of(order);
+        const bool plain = !order.has_terms() && level.extra() == kNobody;
+        const bool all = message.quantity_lots >= leaves;
+        const bool last = level.order_count == 1;
+        const auto removal = !plain ? TapeStep::RemoveAny
+                             : last ? TapeStep::RemoveLast
+                                    : TapeStep::Remove;
         switch (Action(message.action)) {
             case Action::FeedDelete:
-            case Action::Cancel: step.kind = TapeStep::Remove; return true;
+            case Action::Cancel: step.kind = removal; return true;
             case Action::FeedReduce:
-            case Action::Reduce:
-                step.kind = message.quantity_lots < leaves ? TapeStep::Take : TapeStep::Remove;
-                return true;
+            case Action::Reduce: step.kind = all ? removal : TapeStep::Take; return true;
             case Action::FeedExecute:
-                step.kind = TapeStep::Execute;
+                step.kind = plain && !all    ? TapeStep::ExecutePart
+                            : plain && !last ? TapeStep::ExecuteAll
+                                             : TapeStep::ExecuteAny;
                 step.order_id = message.ts_event_ns;  // the node knows its id
                 return true;
             default: break;
@@ -138,9 +165,9 @@ private:
     }
 
     bool foresee_add(const Message& message, TapeStep& step) {
-        step.kind = messages_.participant(step.row) ? TapeStep::Rest : TapeStep::Add;
-        step.side = message.side > 0 ? Side::Buy : Side::Sell;
+        step.side = side_of(message.side);
         step.level = level_at(step.side, message.price_ticks);
+        step.kind = messages_.participant(step.row) ? TapeStep::Rest : addition(step.level);
         return true;
     }
 
@@ -152,8 +179,13 @@ private:
                                          : !book_.ladder(opposite(asked.side)).empty();
         const bool just_rests = asked.is_plain() && asked.may_rest() && !step.crosses &&
                                 asked.time_in_force == TimeInForce::Gtc;
-        step.kind = just_rests ? TapeStep::Add : TapeStep::Act;
+        step.kind = just_rests ? addition(step.level) : TapeStep::Act;
         return true;
+    }
+
+    TapeStep::Kind addition(Index level) const {
+        if (level == kNobody) return TapeStep::AddFirst;
+        return book_.arena_.level(level).extra() == kNobody ? TapeStep::Add : TapeStep::Rest;
     }
 
     Index level_at(Side side, i64 price_ticks) {
@@ -239,29 +271,46 @@ private:
 
     TOUCHSTONE_INLINE void carry_out(const TapeStep& step) {
         switch (step.kind) {
-            case TapeStep::Add: add(step); break;
-            case TapeStep::Remove: book_.remove<Outlet>(step.at); break;
-            case TapeStep::Take: book_.take_off(step.at, step.lots); break;
-            case TapeStep::Execute:
-                out_.ts_event_ns = step.order_id;
-                execute(step);
+            case TapeStep::Add: add(step, step.level); break;
+            case TapeStep::Remove:
+                --book_.order_count_;
+                book_.take_out(step.at);
                 break;
-            default: carry_out_rare(step);
+            case TapeStep::AddFirst: add(step, kNobody); break;
+            case TapeStep::RemoveLast:
+                --book_.order_count_;
+                book_.take_out(step.at);
+                book_.close_level(step.level);
+                break;
+            case TapeStep::ExecutePart:
+                record_execution(step);
+                book_.arena_.order(step.at).lots -= step.lots;
+                book_.arena_.level(step.level).displayed_lots -= step.lots;
+                break;
+            case TapeStep::ExecuteAll:
+                record_execution(step);
+                --book_.order_count_;
+                book_.take_out(step.at);
+                break;
+            default: carry_out_any(step);
         }
     }
 
-    TOUCHSTONE_INLINE void add(const TapeStep& step) {
-        Index level = step.level;
+    TOUCHSTONE_INLINE void add(const TapeStep& step, Index level) {
         const Index at = book_.make_order<Outlet>(step.order_id, step.lots);
-        if (TOUCHSTONE_UNLIKELY(level == kNobody)) {
-            level = book_.make_level(step.side, message(step).price_ticks);
-        }
+        if (level == kNobody) level = book_.make_level(step.side, message(step).price_ticks);
         book_.queue_plain(at, level);
     }
 
-    TOUCHSTONE_INLINE void execute(const TapeStep& step) {
+    TOUCHSTONE_INLINE void record_execution(const TapeStep& step) {
+        out_.ts_event_ns = step.order_id;
         const i64 leaves = book_.leaves_of(book_.arena_.order(step.at));
         book_.record_execution(step.at, step.lots, leaves, out_);
+    }
+
+    void execute(const TapeStep& step) {
+        const i64 leaves = book_.leaves_of(book_.arena_.order(step.at));
+        record_execution(step);
         if (step.lots == leaves) {
             book_.remove_node(step.at);
         } else {
@@ -269,8 +318,11 @@ private:
         }
     }
 
-    TOUCHSTONE_INLINE void carry_out_rare(const TapeStep& step) {
+    TOUCHSTONE_APART void carry_out_any(const TapeStep& step) {
         switch (step.kind) {
+            case TapeStep::RemoveAny: book_.remove<Outlet>(step.at); break;
+            case TapeStep::Take: book_.take_off(step.at, step.lots); break;
+            case TapeStep::ExecuteAny: execute(step); break;
             case TapeStep::Act: act(step); break;
             case TapeStep::Move:
                 out_.ts_event_ns = message(step).ts_event_ns;
