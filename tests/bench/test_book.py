@@ -14,7 +14,7 @@ from bench.bars import BARS, bars_of, ratios_of
 from bench.book import Options, chosen_sizes, held, lines_of, measure
 from bench.book_cases import kinds
 from bench.book_docs import read_document, write
-from bench.footprint import bytes_per_order, import_ms
+from bench.footprint import import_ms, measured_bytes
 from lob.errors import ConfigError, InvalidInput
 from touchstone.cli.bench import app
 
@@ -201,7 +201,7 @@ def test_command_judges_an_earlier_run(
 @pytest.mark.parametrize("name", [kind.name for kind in kinds()])
 def test_bytes_of_an_order_are_positive(name: str) -> None:
     """A book of 20,000 orders holds them all, and they take memory."""
-    found = bytes_per_order(name, 20_000)
+    found = measured_bytes(name, 20_000)
     assert found["orders"] == 20_000
     assert found["resident_bytes"] > 0
 

@@ -6,6 +6,7 @@ suite runs a shorter one. A seed names its stream for good: a difference is foun
 """
 
 import argparse
+import importlib.util
 import json
 import random
 import sys
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+import lob
 from lob.book import OrderBook
 from lob.errors import Fault
 from lob.messages import MESSAGE_DTYPE, Action, Flag
@@ -472,17 +474,29 @@ def run_mixes(
     return done, events
 
 
+def _load_core(path: str) -> None:
+    """Have `lob.native` use another build of the extension, such as one with sanitizers."""
+    spec = importlib.util.spec_from_file_location("lob._core", path)
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"--core: {path}: no extension module")
+    core = importlib.util.module_from_spec(spec)
+    sys.modules["lob._core"] = lob._core = core
+    spec.loader.exec_module(core)
+
+
 def main() -> int:
     """Run it at length; exit code 1 where a difference was found."""
-    from lob.native import NativeOrderBook  # noqa: PLC0415 - it may not be built
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--commands", type=int, default=10_000_000, help="in all")
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument("--seeds", type=int, default=10, help="how many seeds")
     parser.add_argument("--mix", choices=[mix.name for mix in MIXES], help="only this mix")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--core", help="the extension to load in place of the installed one")
     chosen = parser.parse_args()
+    if chosen.core:
+        _load_core(chosen.core)
+    from lob.native import NativeOrderBook  # noqa: PLC0415 - it may not be built
+
     mixes = [mix for mix in MIXES if chosen.mix in (None, mix.name)]
     seeds = range(chosen.seed, chosen.seed + chosen.seeds)
     started = time.monotonic()

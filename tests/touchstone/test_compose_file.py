@@ -61,7 +61,7 @@ def test_the_dockerfile_needs_no_builder_extensions(root: Path) -> None:
 def test_the_build_lock_holds_the_backend_that_the_project_names(root: Path) -> None:
     """The image builds the distribution with the locked version of the declared backend."""
     requires = re.search(
-        r'^requires = \["(\w+)', (root / "pyproject.toml").read_text(), re.MULTILINE
+        r'^requires = \["([\w-]+)', (root / "pyproject.toml").read_text(), re.MULTILINE
     )
     assert requires is not None
     assert f"\n{requires[1]}==" in (root / "requirements-build.lock").read_text()
