@@ -89,7 +89,7 @@ public:
         return spare_ >= count || u64(capacity_) + (count - spare_) < limit_;
     }
 
-    /// Grow so that `count` more can be taken; Overloaded beyond the limit, bad_alloc without memory.
+    /// Grow so that `count` more can be taken; Overloaded beyond the limit, else bad_alloc.
     TOUCHSTONE_COLD void make_room(u32 count) {
         if (spare_ >= count) return;
         const u64 wanted = u64(capacity_) + (count - spare_) + (capacity_ == 0);  // 0 is nobody
@@ -138,16 +138,6 @@ public:
     /// One more than the largest index given out so far.
     u32 end() const { return used_; }
     u64 bytes() const { return u64(capacity_) * sizeof(T); }
-
-    /// The indices that are free, by walking the list; for `check`.
-    template <class Visit>
-    void visit_free(Visit visit) const {
-        u32 steps = 0;
-        for (Index at = free_head_; at != kNobody && steps <= used_; ++steps) {
-            visit(at);
-            std::memcpy(&at, static_cast<const void*>(items_ + at), sizeof(Index));
-        }
-    }
 
 private:
     T* items_ = nullptr;

@@ -7,12 +7,13 @@ namespace touchstone {
 
 /// What an array of messages came to.
 struct BulkResult {
-    Chunks<Trade> trades;
-    Chunks<RefusedRow> refusals;
-    Chunks<Crossing> crossings;
+    Rows<Trade> trades;
+    Rows<RefusedRow> refusals;
+    Rows<Crossing> crossings;
 
-    void clear() {
-        trades.clear();
+    /// Forget what is there; there will be as many trades as messages, or fewer, as a rule.
+    void begin(u64 messages) {
+        trades.expect(messages);
         refusals.clear();
         crossings.clear();
     }
@@ -42,7 +43,8 @@ inline Fault feed_fault(Refusal refusal, const Message& said, i64 participant_id
         case Refusal::InvalidOrderId: return out_of_range("order_id", said.order_id, 1);
         case Refusal::InvalidQuantity: return out_of_range("quantity_lots", said.quantity_lots, 1);
         case Refusal::InvalidPrice: return out_of_range("price_ticks", said.price_ticks, 1);
-        case Refusal::InvalidParticipantId: return out_of_range("participant_id", participant_id, 0);
+        case Refusal::InvalidParticipantId:
+            return out_of_range("participant_id", participant_id, 0);
         case Refusal::UnknownOrder:
             return {FaultKind::NotFound, where + "order_id: " + id + " does not rest in the book"};
         case Refusal::DuplicateOrderId:
@@ -145,7 +147,12 @@ private:
 
     static constexpr u64 kStretch = 4096;      // rows after which the size of the book is looked at
     static constexpr u32 kCacheable = 16'384;  // orders whose nodes and ids the caches hold
-    static constexpr u64 kBucketAhead = 16, kNodeAhead = 8;
+    static constexpr u64 kRowsAhead = 32, kBucketAhead = 16, kNodeAhead = 8;
+
+    static void expect_row(const Message* next) {
+        TOUCHSTONE_PREFETCH(reinterpret_cast<const void*>(reinterpret_cast<u64>(next) +
+                                                          kRowsAhead * sizeof(Message)));
+    }
 
     u64 row_of(const Message& message) const { return u64(&message - messages_.rows); }
 
@@ -170,6 +177,7 @@ private:
                 book_.arena_.expect(book_.ids_.guess(hashes_[(place + kNodeAhead) % kBucketAhead]));
             } else {
                 hash = OrderId::hash_of(next->order_id);
+                expect_row(next);  // the memory's own foresight ends at every page
             }
             carry_out(*next, OrderId(next->order_id, hash));
         }

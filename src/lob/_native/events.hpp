@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "memory.hpp"
@@ -68,7 +69,6 @@ public:
     }
 
     u64 size() const { return few_count_ + many_.size(); }
-    const Event* few() const { return few_; }
     const Event& operator[](u64 at) const { return at < kFew ? few_[at] : many_[at - kFew]; }
 
 private:
@@ -91,71 +91,70 @@ private:
     std::vector<Event> many_;
 };
 
-/// Rows in chunks: growing never moves what is there, so that no message waits for a large copy.
+/// Rows one behind the other, in memory that whoever asked for them can have as it lies.
+///
+/// `expect` reserves room for as many rows as there will probably be at most: memory that is not
+/// written to costs nothing, and so no row waits for a large copy. What is small stays for the next
+/// time.
 template <class Row>
-class Chunks {
+class Rows {
+    static_assert(std::is_trivially_copyable_v<Row>);
+
 public:
-    u64 size() const { return full_rows_ + used_; }
-
-    TOUCHSTONE_INLINE Row& add() {
-        if (TOUCHSTONE_UNLIKELY(used_ == room_)) open_chunk();
-        return last_[used_++];
-    }
-
-    /// Copy all rows, oldest first, and forget them.
-    void drain(void* to) {
-        char* out = static_cast<char*>(to);
-        u64 left = size();
-        for (u64 at = 0; left > 0; ++at) {
-            const u64 rows = std::min(left, chunks_[at].size);
-            std::memcpy(out, chunks_[at].rows.get(), rows * sizeof(Row));
-            out += rows * sizeof(Row);
-            left -= rows;
-        }
-        clear();
-    }
-
-    /// Forget all rows; the memory of the first chunks is kept for the next ones.
-    void clear() {
-        if (chunks_.size() > kKept) chunks_.resize(kKept);
-        open_ = used_ = room_ = full_rows_ = 0;
-        last_ = nullptr;
-    }
-
-private:
-    static constexpr u64 kFirstRows = 64, kGrowth = 4, kKept = 8;
-    static constexpr u64 kMostRows = kHugePage / sizeof(Row);
-
     struct Release {
         void operator()(Row* rows) const { std::free(rows); }
     };
-    struct Chunk {
-        std::unique_ptr<Row, Release> rows;
-        u64 size;
-    };
+    using Block = std::unique_ptr<Row, Release>;
 
-    TOUCHSTONE_COLD void open_chunk() {
-        if (open_ == chunks_.size()) {
-            const u64 grown = chunks_.empty() ? kFirstRows : chunks_.back().size * kGrowth;
-            const u64 size = std::min(grown, kMostRows);
-            chunks_.reserve(chunks_.size() + 1);
-            chunks_.push_back({std::unique_ptr<Row, Release>(
-                                   static_cast<Row*>(make_block(kMostRows > size
-                                                                    ? size * sizeof(Row)
-                                                                    : kHugePage))),
-                               size});
-        }
-        full_rows_ += used_;
-        last_ = chunks_[open_].rows.get();
-        room_ = chunks_[open_].size;
+    u64 size() const { return used_; }
+    const Row* data() const { return rows_.get(); }
+    bool is_large() const { return used_ * sizeof(Row) >= kLarge; }
+
+    /// Forget all rows, and find room for `most` more if there is that much.
+    void expect(u64 most) {
         used_ = 0;
-        ++open_;
+        const u64 wanted = std::min(most, kReserved);
+        if (wanted * sizeof(Row) < kLarge || wanted <= room_) return;
+        try {
+            take_block(wanted);
+        } catch (const std::bad_alloc&) {
+            return;  // it will grow as it must
+        }
     }
 
-    std::vector<Chunk> chunks_;
-    u64 open_ = 0;  // how many chunks are in use
-    Row* last_ = nullptr;
-    u64 used_ = 0, room_ = 0, full_rows_ = 0;
+    TOUCHSTONE_INLINE Row& add() {
+        if (TOUCHSTONE_UNLIKELY(used_ == room_)) grow();
+        return rows_.get()[used_++];
+    }
+
+    /// Forget all rows; what they took stays unless it is much.
+    void clear() {
+        used_ = 0;
+        if (room_ * sizeof(Row) >= kLarge) give();
+    }
+
+    /// Give the memory away, with the rows in it.
+    Block give() {
+        used_ = room_ = 0;
+        return std::move(rows_);
+    }
+
+private:
+    static constexpr u64 kFirstRows = 64;
+    static constexpr u64 kLarge = u64(1) << 20;     // bytes; less is copied, and kept
+    static constexpr u64 kReserved = u64(1) << 24;  // rows
+
+    TOUCHSTONE_COLD void grow() { take_block(std::max(kFirstRows, room_ * 2)); }
+
+    void take_block(u64 room) {
+        Block grown(static_cast<Row*>(make_block(room * sizeof(Row))));
+        if (used_) std::memcpy(grown.get(), rows_.get(), used_ * sizeof(Row));
+        rows_ = std::move(grown);
+        room_ = room;
+    }
+
+    Block rows_;
+    u64 used_ = 0, room_ = 0;
 };
 
 /// Keep the trades only.
@@ -164,7 +163,7 @@ class TradeOutlet {
 public:
     static constexpr bool kKeepsIds = keeps_ids;
 
-    explicit TradeOutlet(Chunks<Trade>& trades) : trades_(trades) {}
+    explicit TradeOutlet(Rows<Trade>& trades) : trades_(trades) {}
 
     TOUCHSTONE_INLINE void traded(i64 sequence, i64 maker, i64 taker, i64 price_ticks, i64 lots,
                                   Side aggressor, i64, i64) {
@@ -188,7 +187,7 @@ public:
     i64 ts_event_ns = 0;
 
 private:
-    Chunks<Trade>& trades_;
+    Rows<Trade>& trades_;
 };
 
 /// Keep nothing, as callers in C do.

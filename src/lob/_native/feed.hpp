@@ -41,7 +41,8 @@ void Book::feed_add_with(i64 order_id, Side side, i64 price_ticks, i64 lots, i64
 template <class Outlet>
 TOUCHSTONE_INLINE Refusal Book::feed_delete(OrderId id) {
     const IdTable::Place place = ids_.find_place(arena_, id);
-    if (TOUCHSTONE_UNLIKELY(place.node == kNobody || is_stop(place.node))) return unknown(id.number);
+    const Index at = place.node;
+    if (TOUCHSTONE_UNLIKELY(at == kNobody || is_stop(at))) return unknown(id.number);
     remove_found(place, id);
     return Refusal::None;
 }

@@ -1,7 +1,7 @@
 // The prices of one side: a trie of pages of 64, each with one word that says which are occupied.
 //
-// A price becomes a *key* that grows away from the touch: the price itself for asks, what is missing
-// to 2^63-1 for bids. Better is always smaller, so one code serves both sides. A page covers six
+// A price becomes a *key* that grows away from the touch: the price itself for asks, what is
+// missing to 2^63-1 for bids. Better is always smaller, so one code serves both sides. A page covers six
 // bits of the key; a page with a single child is left out, so that the trie is as large as the
 // number of levels, never as the range of prices. The next best price is a bit scan.
 #pragma once
@@ -308,7 +308,7 @@ private:
     Key flip_;
     Cached cache_[kCached];
     Pool<Page> pages_;
-    // The side of the next order is anybody's guess, so ladders are found by arithmetic: by a shift.
+    // The side of the next order is anybody's guess, so ladders are found by a shift, no branch.
     char to_a_power_of_two_[1024 - 24 - sizeof(Cached) * kCached - sizeof(Pool<Page>)] = {};
 };
 static_assert(sizeof(Ladder) == 1024);

@@ -137,7 +137,8 @@ TOUCHSTONE_INLINE void Book::act(const NewOrder& order, const Reception& recepti
         rest<Outlet>(order, leaves, reception.level);
     } else {
         out.cancelled(order.order_id, leaves,
-                      order.has_limit() ? CancelReason::IocRemainder : CancelReason::MarketRemainder);
+                      order.has_limit() ? CancelReason::IocRemainder
+                                        : CancelReason::MarketRemainder);
     }
 }
 

@@ -57,8 +57,10 @@ void bind_questions(nb::class_<PyBook>& book) {
                      [](const PyBook& self) { return asked(self).last_trade_ticks(); })
         .def_prop_ro("now_ns", [](const PyBook& self) { return asked(self).now_ns(); })
         .def_prop_ro("crossed", [](const PyBook& self) { return asked(self).is_crossed(); })
-        .def("best_bid", [](const PyBook& self) { return level_or_none(asked(self).touch(Side::Buy)); })
-        .def("best_ask", [](const PyBook& self) { return level_or_none(asked(self).touch(Side::Sell)); })
+        .def("best_bid",
+             [](const PyBook& self) { return level_or_none(asked(self).touch(Side::Buy)); })
+        .def("best_ask",
+             [](const PyBook& self) { return level_or_none(asked(self).touch(Side::Sell)); })
         .def("_levels",
              [](const PyBook& self, nb::handle side, u64 most) {
                  return levels_of(asked(self), as_side(side.ptr()), most);
@@ -119,7 +121,8 @@ void bind_questions(nb::class_<PyBook>& book) {
              [](PyBook& self, nb::handle order_id) {
                  asked(self).untrack(as_field(order_id.ptr()));
              },
-             nb::arg("order_id").none(), "Follow an order's place no longer; none followed is no fault.")
+             nb::arg("order_id").none(),
+             "Follow an order's place no longer; none followed is no fault.")
         .def_prop_ro("tracked_count",
                      [](const PyBook& self) { return asked(self).tracked_count(); })
         .def("_walk",
@@ -228,6 +231,8 @@ void bind_tape(nb::module_& module) {
 NB_MODULE(_core, module) {
     using namespace touchstone;
     using namespace touchstone::py;
+    // A book that lives when the interpreter ends is no defect to tell every user of.
+    nb::set_leak_warnings(false);
     fetch_lob();
     submit_signature.intern();
     id_signature.intern();
@@ -236,6 +241,7 @@ NB_MODULE(_core, module) {
     advance_signature.intern();
     add_signature.intern();
     make_events_type(module);
+    make_block_type();
     nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
         try {
             std::rethrow_exception(thrown);

@@ -67,9 +67,9 @@ public:
         participants_.reset(
             new ArrayView("participants", participants, lob.int64_dtype, sizeof(i64)));
         if (participants_->size() == messages_.size()) return;
-        fail(FaultKind::InvalidInput, "participants: shape (" + std::to_string(participants_->size()) +
-                                          ",); allowed: (" + std::to_string(messages_.size()) +
-                                          ",), as the messages");
+        fail(FaultKind::InvalidInput,
+             "participants: shape (" + std::to_string(participants_->size()) + ",); allowed: (" +
+                 std::to_string(messages_.size()) + ",), as the messages");
     }
 
     MessageArray array() const {
@@ -83,16 +83,66 @@ private:
     std::unique_ptr<ArrayView> participants_;
 };
 
+/// Memory that numpy arrays lie in, freed with the last of them.
+struct BlockObject {
+    PyObject_HEAD
+    void* memory;
+    Py_ssize_t bytes;
+};
+
+inline PyTypeObject* block_type = nullptr;
+
+inline int get_block_buffer(PyObject* self, Py_buffer* view, int flags) {
+    auto* block = reinterpret_cast<BlockObject*>(self);
+    return PyBuffer_FillInfo(view, self, block->memory, block->bytes, 0, flags);
+}
+
+inline void dealloc_block(PyObject* self) {
+    std::free(reinterpret_cast<BlockObject*>(self)->memory);
+    PyTypeObject* type = Py_TYPE(self);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+/// Make the type; called once, when the module is imported.
+inline void make_block_type() {
+    static PyType_Slot slots[] = {{Py_tp_dealloc, reinterpret_cast<void*>(dealloc_block)},
+                                  {Py_bf_getbuffer, reinterpret_cast<void*>(get_block_buffer)},
+                                  {0, nullptr}};
+    static PyType_Spec spec = {"lob._core.Block", sizeof(BlockObject), 0,
+                               Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+    PyObject* type = PyType_FromSpec(&spec);
+    if (type == nullptr) throw nb::python_error();
+    block_type = reinterpret_cast<PyTypeObject*>(type);
+}
+
+/// Return all rows of `from` as an array over the memory that they were written to.
+template <class Row>
+nb::object as_lying(Rows<Row>& from, PyObject* dtype) {
+    const Py_ssize_t bytes = Py_ssize_t(from.size() * sizeof(Row));
+    auto* block = PyObject_New(BlockObject, block_type);
+    if (block == nullptr) throw nb::python_error();
+    block->memory = from.give().release();
+    block->bytes = bytes;
+    nb::object owner = nb::steal(reinterpret_cast<PyObject*>(block));
+    nb::object array = nb::steal(
+        PyObject_CallFunctionObjArgs(lob.numpy_frombuffer, owner.ptr(), dtype, nullptr));
+    if (!array.is_valid()) throw nb::python_error();
+    return array;
+}
+
 /// Return all rows of `from` as a new array; they are gone from there.
 template <class Row>
-nb::object as_array(Chunks<Row>& from, PyObject* dtype) {
+nb::object as_array(Rows<Row>& from, PyObject* dtype) {
+    if (from.is_large()) return as_lying(from, dtype);
     nb::object size = nb::steal(PyLong_FromUnsignedLongLong(from.size()));
     nb::object array = nb::steal(
         PyObject_CallFunctionObjArgs(lob.numpy_empty, size.ptr(), dtype, nullptr));
     if (!array.is_valid()) throw nb::python_error();
     if (from.size() == 0) return array;
     ArrayView view("rows", array.ptr(), dtype, sizeof(Row), true);
-    from.drain(view.memory());
+    std::memcpy(view.memory(), from.data(), from.size() * sizeof(Row));
+    from.clear();
     return array;
 }
 
@@ -107,14 +157,14 @@ inline nb::object last_apply(PyBook& self) {
     return self.applied;
 }
 
-/// Carry out `run()` without the interpreter's lock, and return its trades.
+/// Carry out `run()` over so many messages without the interpreter's lock, and return its trades.
 template <class Run>
-nb::object applied_trades(PyBook& self, Run run) {
+nb::object applied_trades(PyBook& self, u64 messages, Run run) {
     {
         const Book::Exclusive alone(self.book);
         self.trades.reset();
         self.applied.reset();
-        self.result.clear();
+        self.result.begin(messages);
         const nb::gil_scoped_release unlocked;
         run();
     }
@@ -125,13 +175,13 @@ nb::object applied_trades(PyBook& self, Run run) {
 inline nb::object apply_messages(PyBook& self, nb::handle messages, nb::handle participants,
                                  bool strict) {
     const MessagesView view(messages.ptr(), participants.ptr());
-    return applied_trades(self, [&] {
+    return applied_trades(self, view.array().size, [&] {
         BulkRun(self.book, view.array(), strict, self.result).carry_out();
     });
 }
 
 inline nb::object apply_tape(PyBook& self, CompiledTape& tape) {
-    return applied_trades(self, [&] { tape.apply_to(self.book, self.result); });
+    return applied_trades(self, tape.size(), [&] { tape.apply_to(self.book, self.result); });
 }
 
 }  // namespace touchstone::py

@@ -145,7 +145,7 @@ inline NewOrder read_order(PyObject* const* given) {
     return asked;
 }
 
-/// Submit what is asked for most: a LIMIT order of which only id, side, quantity and price are said.
+/// Submit what is asked for most: an order of which only id, side, quantity and price are said.
 TOUCHSTONE_INLINE PyObject* submit_plain(PyObject* self, PyObject* const* args) {
     const i64 id = as_field(args[0]);
     const Side side = as_side(args[1]);

@@ -41,7 +41,7 @@ struct Lob {
     PyTypeObject *level, *queue_position, *level_fill, *walk, *resting_order, *submit;
     PyObject *invalid_input, *not_found, *conflict, *overloaded, *invariant_violation;
     PyObject *message_dtype, *trade_dtype, *refusal_dtype, *crossing_dtype, *int64_dtype;
-    PyObject *applied, *numpy_empty, *dtype_name;
+    PyObject *applied, *numpy_empty, *numpy_frombuffer, *dtype_name;
 };
 
 inline Lob lob;
@@ -96,6 +96,7 @@ inline void fetch_lob() {
     lob.applied = fetch(messages, "Applied");
     const nb::module_ numpy = nb::module_::import_("numpy");
     lob.numpy_empty = fetch(numpy, "empty");
+    lob.numpy_frombuffer = fetch(numpy, "frombuffer");
     lob.int64_dtype = nb::object(numpy.attr("dtype")("int64")).release().ptr();
     lob.dtype_name = PyUnicode_InternFromString("dtype");
 }
@@ -135,11 +136,29 @@ inline std::string text_of(nb::handle object) {
 
 // ------------------------------------------------------------------ numbers and words
 
+/// Read an int that CPython keeps in one digit or two, which nearly all are.
+TOUCHSTONE_INLINE bool read_small(PyObject* value, i64& number) {
+#if PY_VERSION_HEX >= 0x030C0000
+    const auto* digits = reinterpret_cast<PyLongObject*>(value);
+    if (!PyUnstable_Long_IsCompact(digits)) return false;
+    number = PyUnstable_Long_CompactValue(digits);
+    return true;
+#else
+    const auto* digits = reinterpret_cast<PyLongObject*>(value)->ob_digit;
+    const Py_ssize_t size = Py_SIZE(value);
+    if (size != 1 && size != 2) return false;
+    number = size == 1 ? i64(digits[0]) : i64(digits[0]) | i64(digits[1]) << PyLong_SHIFT;
+    return true;
+#endif
+}
+
 /// Read a field; what is no int of 64 bits (a bool, a float, a larger one) is out of every range.
 TOUCHSTONE_INLINE i64 as_field(PyObject* value) {
     if (TOUCHSTONE_UNLIKELY(!PyLong_CheckExact(value))) return kNotAnInteger;
+    i64 number;
+    if (TOUCHSTONE_LIKELY(read_small(value, number))) return number;
     int overflow = 0;
-    const i64 number = PyLong_AsLongLongAndOverflow(value, &overflow);
+    number = PyLong_AsLongLongAndOverflow(value, &overflow);
     return TOUCHSTONE_UNLIKELY(overflow != 0) ? kNotAnInteger : number;
 }
 

@@ -57,8 +57,8 @@ inline std::string Book::state_bytes() const {
 }
 
 inline u64 Book::memory_bytes() const {
-    return sizeof(Book) + arena_.bytes() + ids_.bytes() + ladders_[0].bytes() + ladders_[1].bytes() +
-           terms_.bytes() + extras_.bytes() + tracker_.bytes();
+    return sizeof(Book) + arena_.bytes() + ids_.bytes() + ladders_[0].bytes() +
+           ladders_[1].bytes() + terms_.bytes() + extras_.bytes() + tracker_.bytes();
 }
 
 // ------------------------------------------------------------------ restore

@@ -15,43 +15,31 @@
 namespace touchstone {
 
 /// What one row comes to.
-///
-/// The first kinds are of plain orders at levels without extras: nothing is left to be asked. What
-/// would be found out late, whether a level ends or an order is filled, is part of the kind.
 struct TapeStep {
-    enum Kind : u8 {
-        Add,         // at a level that is there
-        Remove,      // from a level that stays
-        AddFirst,    // at a level that is made
-        RemoveLast,  // and its level with it
-        ExecutePart,
-        ExecuteAll,  // at a level that stays
-        // Of any order, at any level:
-        Rest,
-        RemoveAny,
-        Take,
-        ExecuteAny,
-        FeedMove,
-        Clear,
-        Act,
-        Move,
-        Advance
-    };
+    enum Kind : u8 { Add, Rest, Remove, Take, Execute, FeedMove, Clear, Act, Move, Advance };
 
     Kind kind;
-    Side side;     // of AddFirst and Rest
+    Side side;     // of Add
     bool crosses;  // of Act and Move
-    u32 row;
-    Index at;      // the order's node
-    Index level;   // its level; nobody where that is made then
+    u32 detail;    // of steps that need more than is here: its place in TapeSteps::details
+    Index at;     // the order's node
+    Index level;  // where it comes to rest; nobody where the level is made then
     i64 order_id;  // of Execute: the time
     i64 lots;      // of Advance: the time
 };
 static_assert(sizeof(TapeStep) == 32);
 
+/// What a step needs of its row beyond itself. They lie in the order of their use: the memory is
+/// asked for them in a line, not here and there in the whole array.
+struct TapeDetail {
+    Message message;
+    i64 participant_id;
+};
+
 /// The steps for one set of rules, and what a replay of them needs and leaves behind.
 struct TapeSteps {
     std::vector<TapeStep> steps;
+    std::vector<TapeDetail> details;
     std::vector<RefusedRow> refusals;
     std::vector<Crossing> crossings;
     std::optional<Fault> fault;  // raised at the end, where a row was one
@@ -86,23 +74,35 @@ public:
 
 private:
     template <class Row>
-    static void keep(Chunks<Row>& from, std::vector<Row>& to) {
-        to.resize(from.size());
-        from.drain(to.data());
+    static void keep(const Rows<Row>& from, std::vector<Row>& to) {
+        to.assign(from.data(), from.data() + from.size());
     }
 
     void note(u64 row) {
         const Message& message = messages_.rows[row];
         if (message.action < kActions && is_command(Action(message.action))) begin(row, message);
         TapeStep step{};
-        step.row = u32(row);
         step.order_id = message.order_id;
         step.lots = message.quantity_lots;
-        const bool does = foresee(message, step);
+        const bool does = foresee(message, messages_.participant(row), step);
         const u64 refused = result_.refusals.size();
         run_.carry_out_row(row);
         result_.trades.clear();
-        if (does && result_.refusals.size() == refused) found_.steps.push_back(step);
+        if (!does || result_.refusals.size() != refused) return;
+        step.detail = u32(found_.details.size());
+        if (needs_detail(step)) found_.details.push_back({message, messages_.participant(row)});
+        found_.steps.push_back(step);
+    }
+
+    static bool needs_detail(const TapeStep& step) {
+        switch (step.kind) {
+            case TapeStep::Add: return step.level == kNobody;
+            case TapeStep::Rest:
+            case TapeStep::Act:
+            case TapeStep::Move:
+            case TapeStep::FeedMove: return true;
+            default: return false;
+        }
     }
 
     /// Move the time on as the command will, where something ends by it or reads it.
@@ -121,10 +121,10 @@ private:
     }
 
     /// Fill in what a row will do if it is not refused; return whether that is anything.
-    bool foresee(const Message& message, TapeStep& step) {
+    bool foresee(const Message& message, i64 participant_id, TapeStep& step) {
         switch (Action(message.action)) {
-            case Action::FeedAdd: return foresee_add(message, step);
-            case Action::Submit: return foresee_submit(message, step);
+            case Action::FeedAdd: return foresee_add(message, participant_id, step);
+            case Action::Submit: return foresee_submit(message, participant_id, step);
             case Action::FeedClear: step.kind = TapeStep::Clear; return true;
             default: break;
         }
@@ -132,23 +132,17 @@ private:
         if (step.at == kNobody) return false;
         const OrderNode& order = book_.arena_.order(step.at);
         step.level = order.level();
-        const LevelNode& level = book_.arena_.level(step.level);
+        const LevelNode& level = book_.arena_.level(order.level());
         const i64 leaves = book_.leaves_of(order);
-        const bool plain = !order.has_terms() && level.extra() == kNobody;
-        const bool all = message.quantity_lots >= leaves;
-        const bool last = level.order_count == 1;
-        const auto removal = !plain ? TapeStep::RemoveAny
-                             : last ? TapeStep::RemoveLast
-                                    : TapeStep::Remove;
         switch (Action(message.action)) {
             case Action::FeedDelete:
-            case Action::Cancel: step.kind = removal; return true;
+            case Action::Cancel: step.kind = TapeStep::Remove; return true;
             case Action::FeedReduce:
-            case Action::Reduce: step.kind = all ? removal : TapeStep::Take; return true;
+            case Action::Reduce:
+                step.kind = message.quantity_lots < leaves ? TapeStep::Take : TapeStep::Remove;
+                return true;
             case Action::FeedExecute:
-                step.kind = plain && !all    ? TapeStep::ExecutePart
-                            : plain && !last ? TapeStep::ExecuteAll
-                                             : TapeStep::ExecuteAny;
+                step.kind = TapeStep::Execute;
                 step.order_id = message.ts_event_ns;  // the node knows its id
                 return true;
             default: break;
@@ -164,28 +158,23 @@ private:
         return true;
     }
 
-    bool foresee_add(const Message& message, TapeStep& step) {
-        step.side = side_of(message.side);
+    bool foresee_add(const Message& message, i64 participant_id, TapeStep& step) {
+        step.kind = participant_id ? TapeStep::Rest : TapeStep::Add;
+        step.side = message.side > 0 ? Side::Buy : Side::Sell;
         step.level = level_at(step.side, message.price_ticks);
-        step.kind = messages_.participant(step.row) ? TapeStep::Rest : addition(step.level);
         return true;
     }
 
-    bool foresee_submit(const Message& message, TapeStep& step) {
-        const NewOrder asked = order_of(message, messages_.participant(step.row));
+    bool foresee_submit(const Message& message, i64 participant_id, TapeStep& step) {
+        const NewOrder asked = order_of(message, participant_id);
         step.side = asked.side;
         step.level = asked.has_limit() ? level_at(asked.side, asked.price_ticks) : kNobody;
         step.crosses = asked.has_limit() ? crosses(asked.side, asked.price_ticks)
                                          : !book_.ladder(opposite(asked.side)).empty();
         const bool just_rests = asked.is_plain() && asked.may_rest() && !step.crosses &&
                                 asked.time_in_force == TimeInForce::Gtc;
-        step.kind = just_rests ? addition(step.level) : TapeStep::Act;
+        step.kind = just_rests ? TapeStep::Add : TapeStep::Act;
         return true;
-    }
-
-    TapeStep::Kind addition(Index level) const {
-        if (level == kNobody) return TapeStep::AddFirst;
-        return book_.arena_.level(level).extra() == kNobody ? TapeStep::Add : TapeStep::Rest;
     }
 
     Index level_at(Side side, i64 price_ticks) {
@@ -208,8 +197,8 @@ private:
 /// Plays steps into a new book of the same rules.
 class TapeReplay {
 public:
-    TapeReplay(Book& book, const MessageArray& messages, const TapeSteps& tape, BulkResult& result)
-        : book_(book), messages_(messages), tape_(tape), result_(result), out_(result.trades) {}
+    TapeReplay(Book& book, const TapeSteps& tape, BulkResult& result)
+        : book_(book), tape_(tape), result_(result), out_(result.trades) {}
 
     static void require_new(const Book& book) {
         if (book.is_empty() && book.trade_sequence() == 0 && book.now_ns() == 0) return;
@@ -226,6 +215,7 @@ public:
             u64 at = 0;
             for (; at < near; ++at) {
                 book_.arena_.expect(steps[at + kAhead].at);
+                book_.arena_.expect(steps[at + kAhead].level);
                 carry_out(steps[at]);
             }
             for (; at < size; ++at) carry_out(steps[at]);
@@ -241,7 +231,7 @@ public:
 
 private:
     using Outlet = TradeOutlet<false>;
-    static constexpr u64 kAhead = 8;
+    static constexpr u64 kAhead = 16;
 
     /// Have the book give out nodes and pages from the first one on, and find room for all.
     void begin() {
@@ -271,46 +261,29 @@ private:
 
     TOUCHSTONE_INLINE void carry_out(const TapeStep& step) {
         switch (step.kind) {
-            case TapeStep::Add: add(step, step.level); break;
-            case TapeStep::Remove:
-                --book_.order_count_;
-                book_.take_out(step.at);
+            case TapeStep::Add: add(step); break;
+            case TapeStep::Remove: book_.remove<Outlet>(step.at); break;
+            case TapeStep::Take: book_.take_off(step.at, step.lots); break;
+            case TapeStep::Execute:
+                out_.ts_event_ns = step.order_id;
+                execute(step);
                 break;
-            case TapeStep::AddFirst: add(step, kNobody); break;
-            case TapeStep::RemoveLast:
-                --book_.order_count_;
-                book_.take_out(step.at);
-                book_.close_level(step.level);
-                break;
-            case TapeStep::ExecutePart:
-                record_execution(step);
-                book_.arena_.order(step.at).lots -= step.lots;
-                book_.arena_.level(step.level).displayed_lots -= step.lots;
-                break;
-            case TapeStep::ExecuteAll:
-                record_execution(step);
-                --book_.order_count_;
-                book_.take_out(step.at);
-                break;
-            default: carry_out_any(step);
+            default: carry_out_rare(step);
         }
     }
 
-    TOUCHSTONE_INLINE void add(const TapeStep& step, Index level) {
+    TOUCHSTONE_INLINE void add(const TapeStep& step) {
+        Index level = step.level;
         const Index at = book_.make_order<Outlet>(step.order_id, step.lots);
-        if (level == kNobody) level = book_.make_level(step.side, message(step).price_ticks);
+        if (TOUCHSTONE_UNLIKELY(level == kNobody)) {
+            level = book_.make_level(step.side, message(step).price_ticks);
+        }
         book_.queue_plain(at, level);
     }
 
-    TOUCHSTONE_INLINE void record_execution(const TapeStep& step) {
-        out_.ts_event_ns = step.order_id;
+    TOUCHSTONE_INLINE void execute(const TapeStep& step) {
         const i64 leaves = book_.leaves_of(book_.arena_.order(step.at));
         book_.record_execution(step.at, step.lots, leaves, out_);
-    }
-
-    void execute(const TapeStep& step) {
-        const i64 leaves = book_.leaves_of(book_.arena_.order(step.at));
-        record_execution(step);
         if (step.lots == leaves) {
             book_.remove_node(step.at);
         } else {
@@ -318,11 +291,8 @@ private:
         }
     }
 
-    TOUCHSTONE_APART void carry_out_any(const TapeStep& step) {
+    TOUCHSTONE_INLINE void carry_out_rare(const TapeStep& step) {
         switch (step.kind) {
-            case TapeStep::RemoveAny: book_.remove<Outlet>(step.at); break;
-            case TapeStep::Take: book_.take_off(step.at, step.lots); break;
-            case TapeStep::ExecuteAny: execute(step); break;
             case TapeStep::Act: act(step); break;
             case TapeStep::Move:
                 out_.ts_event_ns = message(step).ts_event_ns;
@@ -341,7 +311,7 @@ private:
 
     TOUCHSTONE_INLINE void act(const TapeStep& step) {
         out_.ts_event_ns = message(step).ts_event_ns;
-        NewOrder asked = order_of(message(step), messages_.participant(step.row));
+        NewOrder asked = order_of(message(step), detail(step).participant_id);
         book_.complete(asked);
         if (asked.expire_ns) book_.calendar_.pin(asked.expire_ns);
         book_.begin_command();
@@ -351,13 +321,13 @@ private:
 
     void rest(const TapeStep& step) {
         book_.feed_add_with<Outlet>(step.order_id, step.side, message(step).price_ticks, step.lots,
-                                    messages_.participant(step.row), step.level);
+                                    detail(step).participant_id, step.level);
     }
 
-    const Message& message(const TapeStep& step) const { return messages_.rows[step.row]; }
+    const TapeDetail& detail(const TapeStep& step) const { return tape_.details[step.detail]; }
+    const Message& message(const TapeStep& step) const { return detail(step).message; }
 
     Book& book_;
-    const MessageArray messages_;
     const TapeSteps& tape_;
     BulkResult& result_;
     Outlet out_;
@@ -382,7 +352,7 @@ public:
 
     void apply_to(Book& book, BulkResult& result) {
         TapeReplay::require_new(book);
-        TapeReplay(book, array(), steps_for(book.rules), result).carry_out();
+        TapeReplay(book, steps_for(book.rules), result).carry_out();
     }
 
 private:

@@ -159,7 +159,7 @@ struct NewOrder {
     bool post_only = false;
     bool hidden = false;
 
-    /// Say whether it rests as the simplest of orders do: with nothing that its node has no room for.
+    /// Say whether it rests as the simplest orders do: with nothing that a node has no room for.
     bool is_plain() const {
         return (participant_id | display_lots | expire_ns | u8(stp) | u8(post_only) | u8(hidden)) ==
                0;
