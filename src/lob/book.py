@@ -253,8 +253,9 @@ class OrderBook(MatchingBook):
 
     def _submit(self, asked: Submit) -> tuple[Event, ...]:
         order_id = asked.order_id
-        for name in ("order_type", "time_in_force", "stp"):
-            require_word(name, getattr(asked, name))
+        require_word("order_type", asked.order_type)
+        require_word("time_in_force", asked.time_in_force)
+        require_word("stp", asked.stp)
         own, opposite = self._ladders(asked.side)
         reason = field_refusal(asked, self._now_ns)
         if reason is None and self._is_live(order_id):
@@ -333,9 +334,7 @@ class OrderBook(MatchingBook):
         own, opposite = self._ladders(order.level.ladder.side)
         limit_key = _limit_key(opposite, price_ticks)
         crosses = opposite.best is not None and opposite.best.key <= limit_key
-        reason = self._full_there(order, price_ticks, quantity_lots)
-        if crosses and order.post_only:
-            reason = RejectReason.POST_ONLY_WOULD_CROSS
+        reason = self._move_refusal(order, price_ticks, quantity_lots, crosses=crosses)
         if reason is not None:
             return (Rejected(order_id, reason),)
         self._lift(order)
@@ -399,7 +398,7 @@ class OrderBook(MatchingBook):
 
     def _settled(self, events: list[Event]) -> tuple[Event, ...]:
         """Release the stops that a command's trades reached, and what those reach (rule 33)."""
-        if self._stops:
+        if self._stops.by_id:
             released: deque[Stop] = deque()
             seen = 0
             while True:

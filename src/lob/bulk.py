@@ -4,7 +4,8 @@ Most messages concern plain orders. Those are done here without an event or a fa
 whatever is not plain is handed to the book's own methods. Both ways come to the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from lob.errors import Conflict, InvalidInput
 from lob.faults import feed_fault
-from lob.ladder import LiveOrder
+from lob.ladder import LiveOrder, Shelf
 from lob.messages import (
     CROSSING_DTYPE,
     REFUSAL_DTYPE,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _SUBMIT, _CANCEL, _REDUCE, _REPLACE = (int(action) for action in tuple(Action)[:4])
 _ADD, _DELETE, _FEED_REDUCE, _MODIFY, _EXECUTE, _CLEAR = (int(a) for a in tuple(Action)[4:])
 
+_SIDE: Final = 6  # its place among the columns
 _SIDES: Final = {side.sign: side for side in Side}
 _TIMES_IN_FORCE: Final = (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.DAY)
 _STP_MODES: Final = tuple(SelfTradePrevention)
@@ -52,6 +54,8 @@ _STP_MASK, _STP_SHIFT = int(Flag.STP_MASK), 3
 _ORDER_FLAGS: Final = _POST_ONLY | _HIDDEN | _MARKET | _STP_MASK
 _IOC: Final = _TIMES_IN_FORCE.index(TimeInForce.IOC)
 _MAY_CROSS: Final = (_ADD, _MODIFY)
+_TAKES: Final = (_EXECUTE, _FEED_REDUCE)
+_NEEDS_ORDER: Final = (_DELETE, _FEED_REDUCE, _EXECUTE)
 _REASON_CODES: Final = {reason: code for code, reason in enumerate(RejectReason)}
 
 
@@ -147,52 +151,61 @@ class _BulkRun:
 
     # ---------------------------------------------------------------- what a feed says
 
-    def _feed_rows(self, stretch: Stretch) -> None:
+    def _feed_rows(self, stretch: Stretch) -> None:  # noqa: C901 - a call costs half a row
         """Carry out a stretch of feed messages; most come to plain orders at levels that stay."""
         book = self._book
-        orders, waiting = book._orders, book._stops.by_id  # noqa: SLF001
-        find = orders.get
+        orders = book._orders  # noqa: SLF001
+        find, place = orders.get, orders.setdefault
+        take: Callable[[int, None], LiveOrder | None] = orders.pop
         find_bids, find_asks = book._bids.levels.get, book._asks.levels.get  # noqa: SLF001
-        for index, order_id, price, lots, action, side, participant in stretch.feed_rows():
+        new = object.__new__
+        may_be_a_stop = bool(book._stops)  # noqa: SLF001 - a feed starts none, and ends none
+        for index, order_id, price, lots, action, participant, key in stretch.feed_rows():
             reason: RejectReason | None = None
-            if action == _DELETE and (order := find(order_id)) is not None:
+            order: LiveOrder | None
+            if action == _ADD:
+                level = find_bids(key) if key < 0 else find_asks(key)
+                if level is not None and not (may_be_a_stop or level.tracked):
+                    shown = level.displayed_lots + lots
+                    order = new(LiveOrder)  # without a call of its `__init__`: one in two rows
+                    if (
+                        shown + level.concealed_lots <= INT64_MAX
+                        and place(order_id, order) is order  # where no other order has the id
+                    ):
+                        order.order_id = order_id
+                        order.queued = lots
+                        order.participant_id = participant
+                        order.sequence = 0
+                        order.level = level
+                        level.orders[order_id] = order
+                        level.displayed_lots = shown
+                        continue
+                reason = self._add(stretch, index, order_id, price, lots, participant)
+            elif action == _DELETE and (order := take(order_id, None)) is not None:
                 level = order.level
                 queue = level.orders
                 if order.__class__ is LiveOrder and len(queue) > 1 and not level.tracked:
-                    del orders[order_id], queue[order_id]
+                    del queue[order.order_id]  # the same int: found without comparing numbers
                     level.displayed_lots -= order.queued
                     continue
+                orders[order_id] = order
                 book._remove(order)  # noqa: SLF001
-            elif (
-                action == _ADD
-                and (shelf := find_bids(-price) if side == 1 else find_asks(price)) is not None
-                and side in _SIDES
-                and order_id not in orders
-                and order_id > 0
-                and lots > 0
-                and participant >= 0
-                and not (waiting or shelf.tracked)
-                and shelf.displayed_lots + shelf.concealed_lots + lots <= INT64_MAX
-            ):
-                order = LiveOrder(order_id, lots, participant)
-                order.level = shelf
-                shelf.orders[order_id] = orders[order_id] = order
-                shelf.displayed_lots += lots
-                continue
-            elif action == _EXECUTE:
-                reason = self._execute(stretch, index, order_id, lots)
-            elif action == _ADD:
-                reason = self._add(index, order_id, side, price, lots, participant)
+            elif action in _TAKES and (order := find(order_id)) is not None:
+                level = order.level
+                reason = self._take(order, level, lots)
+                if action == _EXECUTE and reason is None:
+                    self._count_execution(stretch, index, order_id, lots, level)
             else:
                 reason = self._feed(index, order_id, price, lots, action)
             if reason is not None:
                 self._refuse_feed(index, reason, order_id, price, lots, participant)
-            if action in _MAY_CROSS or self._crossed_since >= 0:
+            if self._crossed_since >= 0 or action in _MAY_CROSS:
                 self._look_for_crossing(index)
 
     def _add(
-        self, index: int, order_id: int, side: int, price: int, lots: int, participant: int
+        self, stretch: Stretch, index: int, order_id: int, price: int, lots: int, participant: int
     ) -> RejectReason | None:
+        side = stretch.columns[_SIDE][index - stretch.start]
         if side not in _SIDES:
             raise self._no_message(index, "side", side, "+1, -1")
         book = self._book
@@ -206,109 +219,102 @@ class _BulkRun:
         self, index: int, order_id: int, price: int, lots: int, action: int
     ) -> RejectReason | None:
         """Do what a feed says in any of the rarer messages."""
-        book = self._book
-        if action == _FEED_REDUCE:
-            return self._take(order_id, lots)
-        if action == _DELETE:
+        book, orders = self._book, self._book._orders  # noqa: SLF001
+        if action in _NEEDS_ORDER and order_id not in orders:
             return _unknown(order_id)
         if action == _CLEAR:
             book.feed_clear()
             return None
         if action != _MODIFY:
             raise self._no_message(index, "action", action, f"{_SUBMIT}..{_CLEAR}")
+        order = orders.get(order_id)
+        if (
+            order is not None
+            and order.__class__ is LiveOrder
+            and _moves_plainly(order, price, lots)
+        ):
+            return None
         reason = book._modify_refusal(order_id, price, lots)  # noqa: SLF001
         if reason is None:
-            book.feed_modify(order_id, price, lots)
+            book._modify(orders[order_id], price, lots)  # noqa: SLF001
         return reason
 
-    def _execute(
-        self, stretch: Stretch, index: int, order_id: int, lots: int
-    ) -> RejectReason | None:
-        """Record an execution and its trade, whose taker the feed does not name."""
+    def _count_execution(
+        self, stretch: Stretch, index: int, order_id: int, lots: int, level: Shelf
+    ) -> None:
+        """Count an execution as a trade, whose taker the feed does not name."""
         book = self._book
-        order = book._orders.get(order_id)  # noqa: SLF001
-        if order is None:
-            return _unknown(order_id)
-        level = order.level
-        if order.__class__ is LiveOrder and 0 < lots < order.queued and not level.tracked:
-            order.queued -= lots
-            level.displayed_lots -= lots
-        else:
-            reason = self._take(order_id, lots)
-            if reason is not None:
-                return reason
         sequence = book._trade_sequence = book._trade_sequence + 1  # noqa: SLF001
         price = book._last_trade_ticks = level.price_ticks  # noqa: SLF001
-        time_ns = stretch.time_ns(index)
-        self._trades.append((time_ns, sequence, order_id, 0, price, lots, level.ladder.sign))
-        return None
+        at_ns = stretch.columns[0][index - stretch.start]
+        self._trades.append((at_ns, sequence, order_id, 0, price, lots, level.ladder.sign))
 
-    def _take(self, order_id: int, lots: int) -> RejectReason | None:
-        """Take lots off an order that has as many."""
+    def _take(self, order: LiveOrder, level: Shelf, lots: int) -> RejectReason | None:
+        """Take lots off an order at a level, if it has as many."""
         book = self._book
-        order = book._orders.get(order_id)  # noqa: SLF001
-        if order is None:
-            return _unknown(order_id)
-        level = order.level
-        if order.__class__ is LiveOrder and 0 < lots <= order.queued and not level.tracked:
-            if lots < order.queued:
-                order.queued -= lots
-                level.displayed_lots -= lots
-                return None
-            if len(level.orders) > 1:
-                del book._orders[order_id], level.orders[order_id]  # noqa: SLF001
-                level.displayed_lots -= lots
-                return None
+        left = order.queued - lots
+        plain = order.__class__ is LiveOrder and not level.tracked
+        if plain and 0 < left < order.queued:
+            order.queued = left
+            level.displayed_lots -= lots
+            return None
+        if plain and not left and len(level.orders) > 1:
+            del book._orders[order.order_id], level.orders[order.order_id]  # noqa: SLF001
+            level.displayed_lots -= lots
+            return None
+        reason = book._take_refusal(order.order_id, lots)  # noqa: SLF001
+        if reason is not None:
+            return reason
         if lots == order.leaves:
             book._remove(order)  # noqa: SLF001
-            return None
-        reason = book._take_refusal(order_id, lots)  # noqa: SLF001
-        if reason is None:
+        else:
             book._take_off(order, lots)  # noqa: SLF001
-        return reason
+        return None
 
     # ---------------------------------------------------------------- commands
 
-    def _command_rows(self, stretch: Stretch) -> None:
+    def _command_rows(self, stretch: Stretch) -> None:  # noqa: C901 - as above
         """Carry out a stretch of commands; most come to plain orders at levels that stay."""
         book = self._book
         orders, waiting = book._orders, book._stops.by_id  # noqa: SLF001
-        find, expiring = orders.get, book._expiries.by_time  # noqa: SLF001
+        find, place, new = orders.get, orders.setdefault, object.__new__
         find_bids, find_asks = book._bids.levels.get, book._asks.levels.get  # noqa: SLF001
-        now_ns = book.now_ns
+        now_ns, expiring = book.now_ns, book._expiries.by_time  # noqa: SLF001
         for index, row in enumerate(stretch.command_rows(), stretch.start):
-            at_ns, order_id, price, lots, display, action, side, lasts, flags, participant = row
-            if action == _SUBMIT and (lasts or flags & _ORDER_FLAGS or side * side != 1):
-                self._require_words(index, side, lasts, flags)
+            at_ns, order_id, _, lots, _, action, _, _, _, participant, key = row
+            if action == _SUBMIT and not key:
+                self._require_words(index, row)
             if at_ns > now_ns:
                 now_ns = book._now_ns = at_ns  # noqa: SLF001
                 if expiring:
                     book.advance(at_ns)
-            if action == _CANCEL and (order := find(order_id)) is not None:
+            if self._crossed_since >= 0:
+                pass  # a plain order may trade, and a row's time may have ended what crossed
+            elif action == _CANCEL and (order := find(order_id)) is not None:
                 level = order.level
                 queue = level.orders
                 if order.__class__ is LiveOrder and len(queue) > 1 and not level.tracked:
-                    del orders[order_id], queue[order_id]
+                    del orders[order_id], queue[order.order_id]
                     level.displayed_lots -= order.queued
                     continue
-            elif (
-                action == _SUBMIT
-                and not (lasts or display or flags & _ORDER_FLAGS)
-                and (shelf := find_bids(-price) if side == 1 else find_asks(price)) is not None
-                and order_id not in orders
-                and order_id > 0
-                and lots > 0
-                and participant >= 0
-                and not (waiting or shelf.tracked)
+            elif action == _SUBMIT and key:
                 # Nothing can be traded at a price where others of its side rest.
-                and self._crossed_since < 0
-                and shelf.displayed_lots + shelf.concealed_lots + lots <= INT64_MAX
-            ):
-                order = LiveOrder(order_id, lots, participant)
-                order.level = shelf
-                shelf.orders[order_id] = orders[order_id] = order
-                shelf.displayed_lots += lots
-                continue
+                level = find_bids(key) if key < 0 else find_asks(key)
+                if level is not None and not (waiting or level.tracked):
+                    shown = level.displayed_lots + lots
+                    order = new(LiveOrder)  # without a call of its `__init__`: one in two rows
+                    if (
+                        shown + level.concealed_lots <= INT64_MAX
+                        and place(order_id, order) is order
+                    ):
+                        order.order_id = order_id
+                        order.queued = lots
+                        order.participant_id = participant
+                        order.sequence = 0
+                        order.level = level
+                        level.orders[order_id] = order
+                        level.displayed_lots = shown
+                        continue
             reason = self._submit(row) if action == _SUBMIT else self._command(row)
             if reason is not None:
                 self._refusals.append((index, order_id, _REASON_CODES[reason]))
@@ -317,7 +323,7 @@ class _BulkRun:
 
     def _command(self, row: Row) -> RejectReason | None:
         """Carry out a command other than a submit."""
-        ts_event_ns, order_id, price, lots, _, action, _, _, _, _ = row
+        ts_event_ns, order_id, price, lots, _, action, *_ = row
         if action == _CANCEL:
             events = self._book.cancel(order_id)
         elif action == _REDUCE:
@@ -328,7 +334,7 @@ class _BulkRun:
 
     def _submit(self, row: Row) -> RejectReason | None:
         """Carry out a submit that may trade, or be refused, or is not plain."""
-        ts_event_ns, order_id, price, lots, display, _, side, lasts, flags, participant = row
+        ts_event_ns, order_id, price, lots, display, _, side, lasts, flags, participant, _ = row
         book = self._book
         if (
             lasts > _IOC
@@ -352,8 +358,9 @@ class _BulkRun:
             book._rest(taker, own, price)  # noqa: SLF001
         return self._collect(ts_event_ns, events)
 
-    def _require_words(self, index: int, side: int, lasts: int, flags: int) -> None:
+    def _require_words(self, index: int, row: Row) -> None:
         """Raise unless the words of a submit that are numbers here stand for something."""
+        _, _, _, _, _, _, side, lasts, flags, _, _ = row
         if side not in _SIDES:
             raise self._no_message(index, "side", side, "+1, -1")
         if lasts >= len(_TIMES_IN_FORCE):
@@ -366,9 +373,9 @@ class _BulkRun:
     def _collect(self, ts_event_ns: int, events: Sequence[Event]) -> RejectReason | None:
         """Keep the trades of a command's events; return why it was refused, if it was."""
         for event in events:
-            if isinstance(event, Traded):
+            if type(event) is Traded:
                 self._trades.append((ts_event_ns, *event[:5], event.aggressor_side.sign))
-            elif isinstance(event, Rejected):
+            elif type(event) is Rejected:
                 return event.reason
         return None
 
@@ -414,7 +421,7 @@ class _BulkRun:
 
 def _submit_of(row: Row) -> Submit:
     """Return the command of a row whose words there are."""
-    _, order_id, price, lots, display, _, side, lasts, flags, participant = row
+    _, order_id, price, lots, display, _, side, lasts, flags, participant, _ = row
     market = bool(flags & _MARKET)
     return Submit(
         order_id,
@@ -432,8 +439,42 @@ def _submit_of(row: Row) -> Submit:
     )
 
 
+def _moves_plainly(order: LiveOrder, price: int, lots: int) -> bool:
+    """Move a plain order to another level that is there already; say whether it could be done."""
+    level = order.level
+    ladder = level.ladder
+    to = ladder.levels.get(ladder.sign * price)
+    if (
+        to is None
+        or to is level
+        or lots <= 0
+        or len(level.orders) == 1
+        or level.tracked
+        or to.tracked
+        or to.displayed_lots + to.concealed_lots + lots > INT64_MAX
+    ):
+        return False
+    order_id = order.order_id
+    del level.orders[order_id]
+    level.displayed_lots -= order.queued
+    to.orders[order_id] = order
+    to.displayed_lots += lots
+    order.level, order.queued = to, lots
+    return True
+
+
 def _unknown(order_id: int) -> RejectReason:
     return RejectReason.UNKNOWN_ORDER if order_id > 0 else RejectReason.INVALID_ORDER_ID
+
+
+def _trade_rows(trades: Sequence[tuple[int, ...]]) -> Array:
+    """Return trades as rows; by columns, which is half the work of an array of tuples."""
+    names = TRADE_DTYPE.names or ()
+    table = np.fromiter(chain.from_iterable(trades), np.int64, len(trades) * len(names))
+    found = np.zeros(len(trades), TRADE_DTYPE)
+    for place, name in enumerate(names):
+        found[name] = table[place :: len(names)]
+    return found
 
 
 def _applied(
@@ -442,7 +483,7 @@ def _applied(
     crossings: Sequence[tuple[int, int]],
 ) -> Applied:
     return Applied(
-        np.array(trades, dtype=TRADE_DTYPE),
+        _trade_rows(trades),
         np.array(refusals, dtype=REFUSAL_DTYPE),
         np.array(crossings, dtype=CROSSING_DTYPE),
     )

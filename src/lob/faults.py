@@ -3,7 +3,14 @@
 from typing import Any, Final, TypeGuard
 
 from lob.errors import Conflict, Fault, InvalidInput, NotFound
-from lob.types import INT64_MAX, OrderType, RejectReason, SelfTradePrevention, TimeInForce
+from lob.types import (
+    INT64_MAX,
+    MAX_ICEBERG_PARTS,
+    OrderType,
+    RejectReason,
+    SelfTradePrevention,
+    TimeInForce,
+)
 
 _WORDS: Final[dict[str, dict[str, Any]]] = {
     "order_type": {word.value: word for word in OrderType},
@@ -73,4 +80,7 @@ def feed_fault(
         return Conflict(f"order_id: {order_id} is live already; allowed: an id that is not")
     if reason == RejectReason.MORE_THAN_LEAVES:
         return Conflict(f"quantity_lots: {quantity_lots} off order {order_id}; it has fewer")
+    if reason == RejectReason.INVALID_DISPLAY:
+        parts = f"it would show itself in more than {MAX_ICEBERG_PARTS} parts"
+        return Conflict(f"quantity_lots: {quantity_lots} of iceberg {order_id}; {parts}")
     return Conflict(f"quantity_lots: {quantity_lots} takes the level beyond {INT64_MAX}")

@@ -186,10 +186,11 @@ class Ladder:
     `best` may be a level that shows nothing; `hidden_count` says how many orders are hidden.
     """
 
-    __slots__ = ("best", "hidden_count", "levels", "side", "sign")
+    __slots__ = ("aggressor_side", "best", "hidden_count", "levels", "side", "sign")
 
     def __init__(self, side: Side) -> None:
         self.side = side
+        self.aggressor_side = side.opposite
         self.sign = -side.sign
         self.levels: Any = SortedDict()  # key -> Shelf; the package has no type hints
         self.best: Shelf | None = None

@@ -200,6 +200,8 @@ class Component(StrEnum):
     FILL = "fill"
 
 
+_PLACES: Final = {leg: place for place, leg in enumerate(Component)}
+
 PROFILES_US: Final[Mapping[str, Mapping[Component, float]]] = {
     name: dict(zip(Component, means_us, strict=True))
     for name, means_us in {
@@ -269,11 +271,7 @@ class LatencyModel:
         self.legs = dict(legs)
         self.seed = seed
         self.conditions = Conditions() if conditions is None else conditions
-        streams = np.random.SeedSequence(seed).spawn(len(Component))
-        self._rng = {
-            leg: np.random.default_rng(stream)
-            for leg, stream in zip(Component, streams, strict=True)
-        }
+        self._streams: dict[Component, np.random.Generator] = {}
 
     @classmethod
     def profile(
@@ -296,6 +294,10 @@ class LatencyModel:
         """Return a model in which nothing takes any time."""
         return cls(dict.fromkeys(Component, Constant(0.0)), seed=0)
 
+    def reseeded(self, seed: int) -> "LatencyModel":
+        """Return a model of the same legs and conditions, at the start of another seed's draws."""
+        return LatencyModel(self.legs, seed, self.conditions)
+
     def draw_ns(
         self, component: Component, timestamp_ns: int = 0, volatility_ratio: float = 1.0
     ) -> int:
@@ -303,7 +305,7 @@ class LatencyModel:
 
         `volatility_ratio` is the present volatility over its normal value.
         """
-        return self._draw_ns(component, self._rng[component], timestamp_ns, volatility_ratio)
+        return self._draw_ns(component, self._stream(component), timestamp_ns, volatility_ratio)
 
     def round_trip_ns(self, timestamp_ns: int = 0, volatility_ratio: float = 1.0) -> int:
         """Return one draw of order + exchange + fill, in nanoseconds."""
@@ -332,6 +334,15 @@ class LatencyModel:
             name: {f"p{level:g}": float(np.percentile(ns, level)) / 1_000 for level in levels}
             for name, ns in times.items()
         }
+
+    def _stream(self, component: Component) -> np.random.Generator:
+        """Return a leg's own stream: that of the seed sequence's child of the leg's place."""
+        stream = self._streams.get(component)
+        if stream is None:
+            # Made when first drawn from; most executions draw from two of the four legs.
+            child = np.random.SeedSequence(self.seed, spawn_key=(_PLACES[component],))
+            stream = self._streams[component] = np.random.Generator(np.random.PCG64(child))
+        return stream
 
     def _draw_ns(
         self, leg: Component, rng: np.random.Generator, timestamp_ns: int, volatility_ratio: float

@@ -75,7 +75,7 @@ class MatchingBook(AskedBook):
                 taker.order_id,
                 price_ticks,
                 lots,
-                level.ladder.side.opposite,
+                level.ladder.aggressor_side,
                 maker.queued + maker.reserve - lots,
                 taker.queued,
             )

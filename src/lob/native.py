@@ -30,10 +30,15 @@ from lob.types import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from lob.c_functions import CFunctions
     from lob.instrument import Instrument
 
 __all__ = ["CompiledTape", "NativeOrderBook", "c_functions"]
+
+MAX_LEVELS_LOOKED_AT: Final = 1_000
+"""Of a depth for many moments at once: the memory for all of them is there from the start."""
 
 
 def c_functions() -> "CFunctions":
@@ -167,6 +172,21 @@ class NativeOrderBook(_core.Book):
                 return self._apply_tape(command)
             case _:
                 return self._apply_messages(_packed(command), _packed(participants), strict)
+
+    def apply_and_look(
+        self, messages: Array, ends: "NDArray[np.int64]", levels: int
+    ) -> "NDArray[np.int64]":
+        """Carry out an array as `apply` does with `strict=False`; return the depth along the way.
+
+        `ends` grow: after so many messages each. What is displayed then is `[ends, bids and asks,
+        levels, (price, lots, orders)]`, zeros where there are fewer levels. Raises as `apply`, and
+        `InvalidInput` for ends that do not grow or go beyond the messages. O(messages + levels).
+        """
+        if not 0 < levels <= MAX_LEVELS_LOOKED_AT:
+            raise InvalidInput(f"levels: {levels!r}; allowed: 1..{MAX_LEVELS_LOOKED_AT}")
+        found = np.zeros((len(ends), 2, levels, 3), np.int64)
+        self._apply_and_look(_packed(messages), np.ascontiguousarray(ends), levels, found.ravel())
+        return found
 
     # ---------------------------------------------------------------- questions
 

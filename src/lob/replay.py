@@ -90,11 +90,17 @@ class Mismatch:
     row: int
     venue: Picture
     ours: Picture
+    out_of_sight: bool = False
 
 
 @dataclass(slots=True)
 class ReplaySummary:
-    """What a replay saw, could not use, and agreed with."""
+    """What a replay saw, could not use, and agreed with.
+
+    `rows_agreeing_to` counts the rows that agree in the first level, the first two, ... of both
+    sides. `rows_out_of_sight` are those that differ only at prices that had been beyond the last
+    level of the file: nothing said what happened there.
+    """
 
     messages: int = 0
     by_type: dict[str, int] = field(default_factory=dict)
@@ -105,6 +111,8 @@ class ReplaySummary:
     unknown: list[int] = field(default_factory=list)
     rows_compared: int = 0
     rows_agreeing: int = 0
+    rows_agreeing_to: list[int] = field(default_factory=list)
+    rows_out_of_sight: int = 0
     rows_missing: int = 0
     stale: list[Stale] = field(default_factory=list)
     stale_count: int = 0
@@ -155,10 +163,14 @@ class LobsterReplay:
         self._rows: Iterator[BookRow] | None = None
         self._row_per_message = False
         self._added_line: dict[int, int] = {}
+        self._sight: OutOfSight | None = None
         if orderbook is not None:
             self._row_per_message = _required_lines(orderbook, "row") == self._total
             self._levels = max(1, count_levels(orderbook))
             self.depth = min(depth, self._levels)
+            self.summary.rows_agreeing_to = [0] * self.depth
+            if self._row_per_message:
+                self._sight = OutOfSight(self._levels)
             self._rows = read_book_rows(orderbook, self._units)
 
     def run(self) -> ReplaySummary:
@@ -291,10 +303,20 @@ class LobsterReplay:
         venue = (_pairs(row.bids[:depth]), _pairs(row.asks[:depth]))
         ours = self._picture(depth)
         summary.rows_compared += 1
-        if ours == venue or self._explained(line, row, venue, depth):
+        equal = depth if ours == venue else _levels_equal(venue, ours)
+        if equal < depth and self._explained(line, row, venue, depth):
+            equal = depth
+        for level in range(equal):
+            summary.rows_agreeing_to[level] += 1
+        unseen = self._sight is not None and self._sight.explains(
+            (_pairs(row.bids), _pairs(row.asks)), self._picture(self._levels)
+        )
+        if equal == depth:
             summary.rows_agreeing += 1
-        elif len(summary.mismatches) < MAX_REPORTED:
-            summary.mismatches.append(Mismatch(line, row.line, venue, ours))
+            return
+        summary.rows_out_of_sight += unseen
+        if len(summary.mismatches) < MAX_REPORTED:
+            summary.mismatches.append(Mismatch(line, row.line, venue, ours, unseen))
 
     def _explained(self, line: int, row: BookRow, venue: Picture, depth: int) -> bool:
         """Take out orders better than the venue's touch where the row agrees without them."""
@@ -350,6 +372,49 @@ class LobsterReplay:
         return [
             replace(stale, furthest_level=furthest[stale.order_id]) for stale in self.summary.stale
         ]
+
+
+class OutOfSight:
+    """Tells a wrong book from one that was not told: the file's messages end with its last level.
+
+    What is added, taken or deleted further out has no message, and shows when its price comes into
+    view. So a price that was out of view is not vouched for until nothing is left there.
+    """
+
+    def __init__(self, levels: int) -> None:
+        self._levels = levels
+        self._edges: list[int | None] = [None, None]
+        self._came: set[tuple[int, int]] = set()
+
+    def explains(self, venue: Picture, ours: Picture) -> bool:
+        """Take the next row, all its levels; say whether it differs at no other prices."""
+        came: set[tuple[int, int]] = set()
+        vouched_for = True
+        for side, sign in ((0, -1), (1, 1)):
+            there, here = dict(venue[side]), dict(ours[side])
+            edge = venue[side][-1][0] if len(venue[side]) == self._levels else None
+            was = self._edges[side]
+            for price in there.keys() | here.keys():
+                if edge is not None and sign * price > sign * edge:
+                    continue
+                place = (side, price)
+                if place in self._came or (was is not None and sign * price > sign * was):
+                    came.add(place)
+                elif there.get(price) != here.get(price):
+                    vouched_for = False
+            self._edges[side] = edge
+        self._came = came
+        return vouched_for
+
+
+def _levels_equal(venue: Picture, ours: Picture) -> int:
+    """Return in how many levels from the touch both sides are the same."""
+    return min(
+        sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], levels))
+        for levels in (
+            itertools.zip_longest(there, here) for there, here in zip(venue, ours, strict=True)
+        )
+    )
 
 
 def _pairs(levels: tuple[Level, ...]) -> tuple[tuple[int, int], ...]:

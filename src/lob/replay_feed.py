@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lob import OrderBook
-from lob.feeds.base import Feed, FeedBlock, Gap
+from lob.feeds.base import Feed, FeedBlock, Gap, Progress
 from lob.messages import Action, Applied, Array, Flag
 from lob.types import RejectReason
 
 MAX_REPORTED: Final = 20
 _REASONS: Final = tuple(RejectReason)
 _ACTIONS: Final = tuple(Action)
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ nothing, and raise where the report cannot be true.
 
 from typing import TYPE_CHECKING, Final
 
+from lob.entry import shows_too_little
 from lob.errors import InvalidInput, NotFound
 from lob.expiry import Expiries
 from lob.faults import feed_fault, is_int64, is_participant, require_int64
@@ -111,7 +112,10 @@ class RestingBook:
         reason = self._modify_refusal(order_id, price_ticks, quantity_lots)
         if reason is not None:
             raise feed_fault(reason, order_id, price_ticks=price_ticks, quantity_lots=quantity_lots)
-        order = self._orders[order_id]
+        self._modify(self._orders[order_id], price_ticks, quantity_lots)
+
+    def _modify(self, order: LiveOrder, price_ticks: int, quantity_lots: int) -> None:
+        """Give an order the price and leaves that a feed says it has, which it may have."""
         if price_ticks == order.level.price_ticks and quantity_lots <= order.leaves:
             self._take_off(order, order.leaves - quantity_lots)
         else:
@@ -169,14 +173,21 @@ class RestingBook:
             return RejectReason.INVALID_QUANTITY
         if not is_int64(price_ticks):
             return RejectReason.INVALID_PRICE
-        return self._full_there(order, price_ticks, quantity_lots)
+        return self._move_refusal(order, price_ticks, quantity_lots, crosses=False)
 
-    def _full_there(
-        self, order: LiveOrder, price_ticks: int, quantity_lots: int
+    def _move_refusal(
+        self, order: LiveOrder, price_ticks: int, quantity_lots: int, *, crosses: bool
     ) -> RejectReason | None:
-        """Say whether the level that an order moves to has no room for its new leaves."""
+        """Return what forbids an order to go on with other leaves, or at another price."""
         level = order.level
-        already_there = order.leaves if price_ticks == level.price_ticks else 0
+        at_its_price = price_ticks == level.price_ticks
+        if at_its_price and quantity_lots <= order.leaves:
+            return None
+        if shows_too_little(order.display_lots, quantity_lots):
+            return RejectReason.INVALID_DISPLAY
+        if crosses and order.post_only:
+            return RejectReason.POST_ONLY_WOULD_CROSS
+        already_there = order.leaves if at_its_price else 0
         full = overflows(level.ladder, price_ticks, quantity_lots - already_there)
         return RejectReason.LEVEL_FULL if full else None
 
@@ -188,7 +199,7 @@ class RestingBook:
         self._orders[order.order_id] = order
         if order.expire_ns:
             self._expiries.add(order.expire_ns, order.order_id)
-        if self._tracker:
+        if self._tracker.by_id:
             self._tracker.arrived(order)
 
     def _lift(self, order: LiveOrder) -> None:
@@ -203,7 +214,7 @@ class RestingBook:
     def _remove(self, order: LiveOrder) -> None:
         """Take an order that has ended out of the book."""
         self._lift(order)
-        if self._tracker:
+        if self._tracker.by_id:
             self._tracker.drop(order.order_id)
 
     def _take(self, order: LiveOrder, lots: int) -> None:
@@ -242,7 +253,7 @@ class RestingBook:
 
     def _is_live(self, order_id: int) -> bool:
         """Say whether an id is taken, by a resting order or by a stop that waits."""
-        return order_id in self._orders or order_id in self._stops
+        return order_id in self._orders or order_id in self._stops.by_id
 
     def _require(self, order_id: int) -> LiveOrder:
         order = self._find(order_id)

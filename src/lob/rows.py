@@ -8,15 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lob.errors import InvalidInput
-from lob.messages import MESSAGE_DTYPE, Action, Array
+from lob.messages import MESSAGE_DTYPE, Action, Array, Flag
 
 BLOCK_ROWS: Final = 2048
 """Rows decoded at a time, so that memory does not grow with the array."""
 
-_SELDOM_OF_A_FEED: Final = ("ts_event_ns", "display_lots", "time_in_force", "flags")
+_UNREAD_OF_A_FEED: Final = ("display_lots", "time_in_force", "flags")
+ORDER_FLAGS: Final = int(Flag.POST_ONLY | Flag.HIDDEN | Flag.MARKET | Flag.STP_MASK)
+"""The flags of a SUBMIT that make an order other than plain."""
 
-Row = tuple[int, int, int, int, int, int, int, int, int, int]
-"""Time, id, price, lots, display, action, side, time in force, flags, participant."""
+NO_LEVEL: Final = 0
+"""The key that no level has."""
+
+Row = tuple[int, int, int, int, int, int, int, int, int, int, int]
+"""Time, id, price, lots, display, action, side, time in force, flags, participant, plain key."""
 
 
 class Stretch(NamedTuple):
@@ -28,25 +33,21 @@ class Stretch(NamedTuple):
 
     def feed_rows(self) -> Iterator[tuple[int, int, int, int, int, int, int]]:
         """Yield the index of each row with what a feed's messages have: no more is decoded."""
-        _, order_ids, prices, lots, _, actions, sides, _, _, participants = self.columns
+        _, order_ids, prices, lots, _, actions, _, _, _, participants, keys = self.columns
         return zip(
             itertools.count(self.start),
             order_ids,
             prices,
             lots,
             actions,
-            sides,
             participants,
+            keys,
             strict=False,
         )
 
     def command_rows(self) -> Iterator[Row]:
         """Yield each row."""
         return cast("Iterator[Row]", zip(*self.columns, strict=False))
-
-    def time_ns(self, index: int) -> int:
-        """Return the time of the row with an index of the whole array."""
-        return int(self.columns[0][index - self.start])
 
 
 def require_messages(messages: Array, participants: NDArray[np.int64] | None) -> None:
@@ -88,15 +89,37 @@ def stretches(messages: Array, participants: NDArray[np.int64] | None) -> Iterat
 def _columns(
     messages: Array, participants: NDArray[np.int64] | None, *, all_feed: bool
 ) -> list[Sequence[int]]:
-    """Return each field as a list of Python ints, and the participants.
+    """Return each field as a list of Python ints, then the participants and the plain keys.
 
-    Of a feed's messages few say their time and none some other fields: those stay undecoded.
+    Fields that a feed's messages do not have stay undecoded there.
     """
     columns: list[Sequence[int]] = [
         cast("Sequence[int]", messages[name])
-        if all_feed and name in _SELDOM_OF_A_FEED
+        if all_feed and name in _UNREAD_OF_A_FEED
         else messages[name].tolist()
         for name in MESSAGE_DTYPE.names or ()
     ]
-    nobody = [0] * len(messages)
-    return [*columns, nobody if participants is None else participants.tolist()]
+    who = [0] * len(messages) if participants is None else participants.tolist()
+    return [*columns, who, _plain_keys(messages, participants, all_feed=all_feed).tolist()]
+
+
+def _plain_keys(
+    messages: Array, participants: NDArray[np.int64] | None, *, all_feed: bool
+) -> NDArray[np.int64]:
+    """Return for each row the key of the level where a plain order of its fields would rest.
+
+    It is 0, which is no level's key, where a field is out of range or the order is not plain: what
+    has another key needs no further look at its fields. Rows that bring no order have keys too.
+    """
+    prices, sides = messages["price_ticks"], messages["side"]
+    plain = (sides == 1) | (sides == -1)
+    for name in ("order_id", "price_ticks", "quantity_lots"):
+        plain &= messages[name] > 0
+    if participants is not None:
+        plain &= participants >= 0
+    if not all_feed:
+        special = (messages["display_lots"] != 0) | (messages["time_in_force"] != 0)
+        special |= (messages["flags"] & ORDER_FLAGS) != 0
+        plain &= ~special | (messages["action"] >= Action.FEED_ADD.value)
+    found: NDArray[np.int64] = np.where(plain, prices * -sides, NO_LEVEL)
+    return found

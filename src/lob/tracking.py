@@ -27,16 +27,16 @@ class Tracked:
 class Tracker:
     """The followed orders by id, the one followed longest first; at most `limit` of them."""
 
-    __slots__ = ("_by_id", "_limit", "_sequences")
+    __slots__ = ("_limit", "_sequences", "by_id")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._by_id: dict[int, Tracked] = {}
+        self.by_id: dict[int, Tracked] = {}
         self._sequences = count(1)
 
     def __len__(self) -> int:
         """Return how many orders are followed."""
-        return len(self._by_id)
+        return len(self.by_id)
 
     def follow(self, order: LiveOrder) -> QueuePosition:
         """Follow an order from now on, dropping the one followed longest where there are too many.
@@ -48,23 +48,23 @@ class Tracker:
             return known
         found = walked_position(order)
         if self._limit:
-            if len(self._by_id) >= self._limit:
-                self.drop(next(iter(self._by_id)))
+            if len(self.by_id) >= self._limit:
+                self.drop(next(iter(self.by_id)))
             for other in order.level:
                 other.sequence = next(self._sequences)
-            tracked = self._by_id[order.order_id] = Tracked(order, found)
+            tracked = self.by_id[order.order_id] = Tracked(order, found)
             _attach(order.level, tracked)
         return found
 
     def drop(self, order_id: int) -> None:
         """Follow an order no longer; one that is not followed is no fault."""
-        tracked = self._by_id.pop(order_id, None)
+        tracked = self.by_id.pop(order_id, None)
         if tracked is not None:
             _detach(tracked)
 
     def position(self, order_id: int) -> QueuePosition | None:
         """Return what stands before a followed order, or None. O(1)."""
-        tracked = self._by_id.get(order_id)
+        tracked = self.by_id.get(order_id)
         return None if tracked is None else QueuePosition(tracked.orders_ahead, tracked.lots_ahead)
 
     # ---------------------------------------------------------------- what happens at a level
@@ -73,7 +73,7 @@ class Tracker:
         """Note an order that has joined the tail of its queue."""
         level = order.level
         order.sequence = next(self._sequences)
-        tracked = self._by_id.get(order.order_id)
+        tracked = self.by_id.get(order.order_id)
         if tracked is not None:
             _place_at_tail(tracked)
             _attach(level, tracked)
@@ -85,7 +85,7 @@ class Tracker:
 
     def left(self, order: LiveOrder) -> None:
         """Note an order that has left its level, with the leaves that it still has."""
-        tracked = self._by_id.get(order.order_id)
+        tracked = self.by_id.get(order.order_id)
         if tracked is not None:
             _detach(tracked)
         for other in order.level.tracked or ():

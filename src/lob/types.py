@@ -15,6 +15,10 @@ INT64_MAX: Final = 2**63 - 1
 
 DAY_NS: Final = 86_400 * 1_000_000_000
 
+MAX_ICEBERG_PARTS: Final = 10_000
+"""In how many parts an iceberg may show itself: each is a trade and a refill, and one aggressor may
+meet them all. Venues have such a limit too (Binance's spot API calls its filter ICEBERG_PARTS)."""
+
 
 def __getattr__(name: str) -> Any:
     # Decimals and dataclasses cost more to import than all the rest here; a book needs neither.

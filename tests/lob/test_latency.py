@@ -75,6 +75,23 @@ def test_the_same_seed_gives_the_same_draws_whatever_else_is_drawn() -> None:
     assert orders != [other.draw_ns(Component.ORDER) for _ in range(20)]
 
 
+def test_another_seed_is_another_model_of_the_same_kind() -> None:
+    """A reseeded model draws what a model made with that seed draws, from the first draw on."""
+    first = LatencyModel.profile("retail", seed=1, cv=0.5)
+    first.draw_ns(Component.ORDER)
+    fresh, again = LatencyModel.profile("retail", seed=9, cv=0.5), first.reseeded(9)
+    for leg in Component:
+        assert [fresh.draw_ns(leg) for _ in range(5)] == [again.draw_ns(leg) for _ in range(5)]
+
+
+def test_each_leg_has_its_own_child_of_the_seed() -> None:
+    """The streams are those of numpy's spawned seed sequences, in the order of the legs."""
+    model = LatencyModel(dict.fromkeys(Component, Uniform(0, 1_000)), seed=5)
+    for leg, child in zip(Component, np.random.SeedSequence(5).spawn(4), strict=True):
+        expected = round(np.random.default_rng(child).uniform(0, 1_000) * 1_000)
+        assert expected == model.draw_ns(leg)
+
+
 def test_spikes_then_clamp() -> None:
     """A certain spike multiplies, and the bound comes last."""
     legs = dict.fromkeys(Component, Constant(10.0))

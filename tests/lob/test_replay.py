@@ -316,3 +316,45 @@ def test_ten_levels_of_aapl_agree_until_the_touch_leaves_them(market_data: Path)
     assert 441 == summary.mismatches[0].row
     assert ((58_540, 50),) == summary.mismatches[0].venue[0]
     assert (955, 999) == (summary.rows_agreeing, summary.rows_compared)
+
+
+def test_what_the_file_never_said_is_told_from_a_wrong_book(tmp_path: Path) -> None:
+    """A price that comes into view from beyond the last level is expected to differ, others not."""
+    _, summary = replayed(
+        tmp_path,
+        [
+            "1,1,10,5,1000000,1",
+            "2,1,11,3,1010000,1",
+            "3,3,11,3,1010000,1",
+            "4,1,12,4,1020000,1",
+            "5,1,13,1,1020000,1",
+        ],
+        [
+            "9999999999,0,1000000,5",
+            "9999999999,0,1010000,3",
+            "9999999999,0,990000,7",
+            "9999999999,0,1020000,4",
+            "9999999999,0,1020000,9",
+        ],
+    )
+
+    assert [(3, True), (5, False)] == [
+        (mismatch.row, mismatch.out_of_sight) for mismatch in summary.mismatches
+    ]
+    assert (3, 1, [3]) == (
+        summary.rows_agreeing,
+        summary.rows_out_of_sight,
+        summary.rows_agreeing_to,
+    )
+
+
+def test_ten_levels_of_aapl_differ_only_where_the_file_is_silent(market_data: Path) -> None:
+    """All 886 rows that differ do so at prices that had been beyond the tenth level."""
+    folder = market_data / "lobster" / "trunc"
+    summary = LobsterReplay(
+        folder / "AAPL_message_10_first.csv", folder / "AAPL_orderbook_10_first.csv", depth=10
+    ).run()
+
+    assert (113, 886) == (summary.rows_agreeing, summary.rows_out_of_sight)
+    assert [955, 901, 790] == summary.rows_agreeing_to[:3]
+    assert all(mismatch.out_of_sight for mismatch in summary.mismatches)

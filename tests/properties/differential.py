@@ -359,12 +359,7 @@ class Differential:
             outcome = _outcome(
                 book, "apply", (table,), {"participants": participants, "strict": strict}
             )
-            applied = book.last_apply
-            faulty = isinstance(outcome, str)
-            # Where a row is a fault, the end of the last crossing is up to the book.
-            crossings = applied.crossings["first" if faulty else ["first", "end"]].tolist()
-            refusals = applied.refusals.tolist()
-            found.append((outcome, applied.trades.tolist(), refusals, crossings))
+            found.append((outcome, *(rows.tolist() for rows in book.last_apply)))
         if found[0] != found[1]:
             self._fail("bulk outcomes", *found)
         self.events += len(found[0][1])
@@ -386,8 +381,7 @@ class Differential:
             _outcome(book_class(), "apply", (tape,), {})  # a tape serves more than once
             book = book_class(self.mix.instrument)
             outcome = _outcome(book, "apply", (tape,), {})
-            applied = book.last_apply
-            found.append((outcome, applied.trades.tolist(), applied.refusals.tolist()))
+            found.append((outcome, *(rows.tolist() for rows in book.last_apply)))
             books.append(book)
         if found[0] != found[1]:
             self._fail("tapes' outcomes", *found)

@@ -1,5 +1,6 @@
 """Messages in bulk come to what the same calls come to, one by one."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -197,6 +198,34 @@ def test_bulk_is_one_by_one(
         assert single.queue_position(order.order_id) == bulk.queue_position(order.order_id)
 
 
+@books
+@given(INSTRUMENTS, TABLES, st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_a_fault_leaves_what_the_rows_before_it_leave(
+    make: type[OrderBook], of: Instrument, table: list[tuple[int, ...]], taped: bool
+) -> None:
+    """Trades, refusals and crossings end at the faulty row, of an array and of a tape."""
+    messages, participants = arrays(table)
+    book, expected = make(of), make(of)
+    whole: Any = messages
+    given: dict[str, Any] = {"participants": participants}
+    if taped:
+        tape_class: Any = sys.modules[make.__module__].CompiledTape
+        whole, given = tape_class(messages, participants=participants), {}
+    rows = len(messages)
+    try:
+        book.apply(whole, **given)
+    except Fault as fault:
+        rows = int(str(fault).split("]")[0].removeprefix("messages["))
+
+    expected.apply(messages[:rows], participants=participants[:rows])
+
+    assert [part.tolist() for part in expected.last_apply] == [
+        part.tolist() for part in book.last_apply
+    ]
+    assert expected.state_hash() == book.state_hash()
+
+
 @given(INSTRUMENTS, TABLES)
 @settings(max_examples=40, deadline=None)
 def test_a_tape_is_the_array_that_it_was_made_of(
@@ -228,6 +257,7 @@ def _rows(*changes: dict[str, int]) -> Array:
 
 
 ADD = {"action": int(Action.FEED_ADD)}
+CROSSING = {"side": -1, "price_ticks": 98}
 
 
 @books
@@ -340,4 +370,25 @@ def test_a_crossing_goes_on_from_one_array_into_the_next(make: type[OrderBook]) 
     book.apply(_rows(ADD | sell | {"order_id": 8}, gone | {"order_id": 8}))
     book.apply(_rows(ADD | sell | {"order_id": 9}))
     book.apply(_rows(gone | {"order_id": 9}))
+    assert [] == book.last_apply.crossings.tolist()
+
+
+@books
+@pytest.mark.parametrize("fault", [False, True])
+def test_a_crossing_ends_at_the_row_whose_time_ends_it(make: Any, fault: bool) -> None:
+    """A command's time expires what crossed: its own row is no longer crossed, nor the next."""
+    book = make()
+    book.submit(1, Side.BUY, 5, 99, time_in_force=TimeInForce.GTD, expire_ns=10)
+    book.apply(_rows(ADD | {"order_id": 2, "price_ticks": 90}, ADD | {"order_id": 3} | CROSSING))
+    assert [(1, 2)] == book.last_apply.crossings.tolist()
+    book.submit(4, Side.BUY, 5, 90)
+
+    cancel = {"action": int(Action.CANCEL), "order_id": 2, "ts_event_ns": 10}
+    later = _rows(cancel, {"action": 10} if fault else {"price_ticks": 80})
+    try:
+        book.apply(later)
+    except InvalidInput:
+        assert fault
+
+    assert 90 == book.best_bid().price_ticks
     assert [] == book.last_apply.crossings.tolist()

@@ -134,3 +134,23 @@ def test_a_missing_compiler_is_named_with_its_package(
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.delenv("CXX", raising=False)
     assert "apt install g++" in script.cannot_build(sys.executable)
+
+
+def test_one_command_writes_every_lock(
+    script: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What says that `./touchstone lock` made it is made by that, the peers' environment too."""
+    written: list[str] = []
+    monkeypatch.setattr(script.sys, "argv", ["touchstone", "lock"])
+    monkeypatch.setattr(script.shutil, "which", lambda _name: "uv")
+    monkeypatch.setattr(
+        script.subprocess,
+        "run",
+        lambda command, **_: written.append(command[command.index("-o") + 1]),
+    )
+    script.relock()
+
+    assert "bench/peers/requirements.txt" in written
+    assert 4 == len(written)
+    for name in written:
+        assert "#    ./touchstone lock" == (root / name).read_text().splitlines()[1]

@@ -98,9 +98,17 @@ def test_nothing_forbidden_is_written_down(what: str) -> None:
     assert [] == found
 
 
+LOCKS = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-build.lock",
+    "bench/peers/requirements.txt",
+)
+
+
 def test_locks_have_hashes_and_no_addresses() -> None:
     """The locks pin every package by hash and name no download address."""
-    for name in ("requirements.lock", "requirements-dev.lock", "requirements-build.lock"):
+    for name in LOCKS:
         text = (ROOT / name).read_text()
         pinned = re.findall(r"^\S+==\S+", text, re.MULTILINE)
         assert len(pinned) > 3

@@ -63,7 +63,7 @@ public:
     template <class Outlet>
     Refusal submit_plain(OrderId id, Side side, i64 lots, i64 price_ticks, Outlet& out);
     template <class Outlet>
-    Refusal cancel(OrderId id, Outlet& out);
+    Refusal cancel(OrderId id, Outlet& out, IdTable::Place guessed = {});
     template <class Outlet>
     Refusal reduce(OrderId id, i64 lots, Outlet& out);
     template <class Outlet>
@@ -82,13 +82,14 @@ public:
     template <class Outlet>
     Refusal feed_add(OrderId id, Side side, i64 price_ticks, i64 lots, i64 participant_id);
     template <class Outlet>
-    Refusal feed_delete(OrderId id);
+    Refusal feed_delete(OrderId id, IdTable::Place guessed = {});
     template <class Outlet>
-    Refusal feed_reduce(OrderId id, i64 lots);
+    Refusal feed_reduce(OrderId id, i64 lots, IdTable::Place guessed = {});
     template <class Outlet>
-    Refusal feed_execute(OrderId id, i64 lots, Outlet& out);
+    Refusal feed_execute(OrderId id, i64 lots, Outlet& out, IdTable::Place guessed = {});
     template <class Outlet>
-    Refusal feed_modify(OrderId id, i64 price_ticks, i64 lots);
+    Refusal feed_modify(OrderId id, i64 price_ticks, i64 lots,
+                        IdTable::Place guessed = {});
     void feed_clear();
 
     // ---------------------------------------------------------------- questions (questions.hpp)

@@ -53,6 +53,10 @@ inline Fault feed_fault(Refusal refusal, const Message& said, i64 participant_id
         case Refusal::MoreThanLeaves:
             return {FaultKind::Conflict,
                     where + "quantity_lots: " + lots + " off order " + id + "; it has fewer"};
+        case Refusal::InvalidDisplay:
+            return {FaultKind::Conflict, where + "quantity_lots: " + lots + " of iceberg " + id +
+                                             "; it would show itself in more than " +
+                                             std::to_string(kMaxIcebergParts) + " parts"};
         default:
             return {FaultKind::Conflict, where + "quantity_lots: " + lots +
                                              " takes the level beyond " + std::to_string(kMax)};
@@ -119,8 +123,19 @@ public:
             next_ = messages_.rows;
             while (next_ != end) {
                 const u64 left = u64(end - next_);
-                const bool far = book_.order_count() > kCacheable && left > kBucketAhead;
-                carry_out_until(next_ + std::min(kStretch, far ? left - kBucketAhead : left), far);
+                if (book_.order_count() < kFewOrders || left <= kBucketAhead) {
+                    carry_out_near(next_ + std::min(kStretch, left));
+                    continue;
+                }
+                // The table must not grow while places in it are remembered.
+                book_.ids_.make_room(book_.arena_,
+                                     u64(book_.ids_.size()) + kStretch + Book::kCommands);
+                const Message* const stop = next_ + std::min(kStretch, left - kBucketAhead);
+                if (book_.order_count() < kManyOrders) {
+                    carry_out_far<false>(stop);
+                } else {
+                    carry_out_far<true>(stop);
+                }
             }
         } catch (...) {
             end_crossing(row_of(*next_));
@@ -131,7 +146,7 @@ public:
 
     /// Carry out one row: the whole in steps, for who looks at the book between them.
     void carry_out_row(u64 row) {
-        carry_out(messages_.rows[row], messages_.rows[row].order_id);
+        carry_out(messages_.rows[row], messages_.rows[row].order_id, {});
     }
 
     /// End the stretch of rows after which the book was crossed, if it is within one.
@@ -145,9 +160,18 @@ public:
 private:
     using Outlet = TradeOutlet<>;
 
-    static constexpr u64 kStretch = 4096;      // rows after which the size of the book is looked at
-    static constexpr u32 kCacheable = 16'384;  // orders whose nodes and ids the caches hold
-    static constexpr u64 kRowsAhead = 32, kBucketAhead = 16, kNodeAhead = 8;
+    static constexpr u64 kStretch = 1024;       // rows between looks at the book's size
+    static constexpr u32 kFewOrders = 512;      // what they need is in the nearest cache
+    static constexpr u32 kManyOrders = 65'536;  // their neighbours are in none that is near
+    static constexpr u64 kRowsAhead = 32, kBucketAhead = 16, kNodeAhead = 8, kLevelAhead = 4;
+
+    /// What is known of a row before its turn.
+    struct Foreseen {
+        i64 number;
+        u64 hash;
+        u8* tag;  // a guess, with its node
+        Index node;
+    };
 
     static void expect_row(const Message* next) {
         TOUCHSTONE_PREFETCH(reinterpret_cast<const void*>(reinterpret_cast<u64>(next) +
@@ -156,49 +180,74 @@ private:
 
     u64 row_of(const Message& message) const { return u64(&message - messages_.rows); }
 
-    /// Carry out the rows up to one. Of a book that no cache holds, ask the memory early for what
-    /// the rows ahead will need; their ids' hashes wait in a ring.
-    TOUCHSTONE_INLINE void carry_out_until(const Message* end, bool far) {
-        if (far) {
-            for (u64 ahead = 0; ahead < kBucketAhead; ++ahead) {
-                hashes_[ahead] = OrderId::hash_of(next_[ahead].order_id);
-            }
-        }
-        u64 place = 0;
+    /// Carry out the rows up to one.
+    TOUCHSTONE_APART void carry_out_near(const Message* end) {
         for (const Message* next = next_; next != end; ++next) {
-            next_ = next;  // what a fault is about
-            u64 hash;
-            if (far) {
-                hash = hashes_[place];
-                const u64 ahead = OrderId::hash_of(next[kBucketAhead].order_id);
-                hashes_[place] = ahead;
-                book_.ids_.expect(ahead);
-                place = (place + 1) % kBucketAhead;
-                book_.arena_.expect(book_.ids_.guess(hashes_[(place + kNodeAhead) % kBucketAhead]));
-            } else {
-                hash = OrderId::hash_of(next->order_id);
-                expect_row(next);  // the memory's own foresight ends at every page
-            }
-            carry_out(*next, OrderId(next->order_id, hash));
+            next_ = next;      // what a fault is about
+            expect_row(next);  // the memory's own foresight ends at every page
+            carry_out(*next, OrderId(next->order_id), {});
         }
         next_ = end;
     }
 
-    TOUCHSTONE_INLINE void carry_out(const Message& message, OrderId id) {
+    /// Carry out the rows up to one; sixteen more must follow. What a row needs is asked of memory
+    /// before its turn: its bucket first, by what that says its node, and by that its level. Where
+    /// the guess still holds at its turn, the id need not be looked for again.
+    template <bool many_orders>
+    TOUCHSTONE_APART void carry_out_far(const Message* end) {
+        for (u64 ahead = 0; ahead < kBucketAhead; ++ahead) foresee(ahead, next_[ahead].order_id);
+        for (u64 ahead = 0; ahead < kNodeAhead; ++ahead) guess(ahead);
+        u64 place = 0;
+        for (const Message* next = next_; next != end; ++next) {
+            next_ = next;  // what a fault is about
+            expect_row(next);
+            const i64 number = ring_[place].number;
+            const u64 hash = ring_[place].hash;
+            const Index node = ring_[place].node;
+            u8* const tag = ring_[place].tag;
+            foresee(place, next[kBucketAhead].order_id);
+            guess((place + kNodeAhead) % kBucketAhead);
+            const Foreseen& sooner = ring_[(place + kLevelAhead) % kBucketAhead];
+            const OrderNode& soon = book_.arena_.order(sooner.node);
+            book_.arena_.expect(soon.level());
+            if (many_orders) {
+                book_.arena_.expect(soon.earlier);
+                book_.arena_.expect(soon.later);
+            }
+            place = (place + 1) % kBucketAhead;
+            carry_out(*next, OrderId(number, hash), {node, tag});
+        }
+        next_ = end;
+    }
+
+    TOUCHSTONE_INLINE void foresee(u64 place, i64 number) {
+        const u64 hash = OrderId::hash_of(number);
+        ring_[place].number = number;
+        ring_[place].hash = hash;
+        book_.ids_.expect(hash);
+    }
+    TOUCHSTONE_INLINE void guess(u64 place) {
+        const IdTable::Place guessed = book_.ids_.guess(ring_[place].hash);
+        ring_[place].node = guessed.node;
+        ring_[place].tag = guessed.tag;
+        book_.arena_.expect(guessed.node);
+    }
+
+    TOUCHSTONE_INLINE void carry_out(const Message& message, OrderId id, IdTable::Place guessed) {
         // Comparisons, the likeliest first: they are foretold better than the jump of a switch.
         const Action action = Action(message.action);
         if (action == Action::FeedAdd) {
             feed_add(message, id);
         } else if (action == Action::FeedDelete) {
-            tell(message, book_.feed_delete<Outlet>(id));
+            tell(message, book_.feed_delete<Outlet>(id, guessed));
         } else if (action == Action::Submit) {
             submit(message, id);
         } else if (action == Action::Cancel) {
             begin(message);
-            ask(message, book_.cancel(id, out_));
+            ask(message, book_.cancel(id, out_, guessed));
         } else if (action == Action::FeedExecute) {
             out_.ts_event_ns = message.ts_event_ns;
-            tell(message, book_.feed_execute(id, message.quantity_lots, out_));
+            tell(message, book_.feed_execute(id, message.quantity_lots, out_, guessed));
         } else {
             carry_out_rarer(message);
         }
@@ -305,7 +354,7 @@ private:
     BulkResult& result_;
     Outlet out_;
     const Message* next_ = nullptr;
-    u64 hashes_[kBucketAhead];  // of the rows ahead
+    Foreseen ring_[kBucketAhead];  // the rows ahead
     bool was_crossed_ = book_.is_crossed();
     u64 crossed_since_ = 0;  // the row, while it is crossed
 };

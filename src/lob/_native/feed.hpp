@@ -39,8 +39,8 @@ void Book::feed_add_with(i64 order_id, Side side, i64 price_ticks, i64 lots, i64
 }
 
 template <class Outlet>
-TOUCHSTONE_INLINE Refusal Book::feed_delete(OrderId id) {
-    const IdTable::Place place = ids_.find_place(arena_, id);
+TOUCHSTONE_INLINE Refusal Book::feed_delete(OrderId id, IdTable::Place guessed) {
+    const IdTable::Place place = ids_.find_place(arena_, id, guessed);
     const Index at = place.node;
     if (TOUCHSTONE_UNLIKELY(at == kNobody || is_stop(at))) return unknown(id.number);
     remove_found(place, id);
@@ -48,8 +48,9 @@ TOUCHSTONE_INLINE Refusal Book::feed_delete(OrderId id) {
 }
 
 template <class Outlet>
-TOUCHSTONE_INLINE Refusal Book::feed_reduce(OrderId id, i64 lots) {
-    const IdTable::Place place = ids_.find_place(arena_, id);
+TOUCHSTONE_INLINE Refusal Book::feed_reduce(OrderId id, i64 lots,
+                                            IdTable::Place guessed) {
+    const IdTable::Place place = ids_.find_place(arena_, id, guessed);
     const Index at = place.node;
     if (TOUCHSTONE_UNLIKELY(at == kNobody || is_stop(at))) return unknown(id.number);
     if (TOUCHSTONE_UNLIKELY(!in_range(lots))) return Refusal::InvalidQuantity;
@@ -64,8 +65,9 @@ TOUCHSTONE_INLINE Refusal Book::feed_reduce(OrderId id, i64 lots) {
 }
 
 template <class Outlet>
-TOUCHSTONE_INLINE Refusal Book::feed_execute(OrderId id, i64 lots, Outlet& out) {
-    const IdTable::Place place = ids_.find_place(arena_, id);
+TOUCHSTONE_INLINE Refusal Book::feed_execute(OrderId id, i64 lots, Outlet& out,
+                                             IdTable::Place guessed) {
+    const IdTable::Place place = ids_.find_place(arena_, id, guessed);
     const Index at = place.node;
     if (TOUCHSTONE_UNLIKELY(at == kNobody || is_stop(at))) return unknown(id.number);
     if (TOUCHSTONE_UNLIKELY(!in_range(lots))) return Refusal::InvalidQuantity;
@@ -92,8 +94,9 @@ TOUCHSTONE_INLINE void Book::record_execution(Index at, i64 lots, i64 leaves, Ou
 }
 
 template <class Outlet>
-TOUCHSTONE_INLINE Refusal Book::feed_modify(OrderId id, i64 price_ticks, i64 lots) {
-    const Index at = find_live(id);
+TOUCHSTONE_INLINE Refusal Book::feed_modify(OrderId id, i64 price_ticks, i64 lots,
+                                            IdTable::Place guessed) {
+    const Index at = ids_.find_place(arena_, id, guessed).node;
     if (TOUCHSTONE_UNLIKELY(at == kNobody || is_stop(at))) return unknown(id.number);
     if (TOUCHSTONE_UNLIKELY(!in_range(lots))) return Refusal::InvalidQuantity;
     if (TOUCHSTONE_UNLIKELY(!in_range(price_ticks))) return Refusal::InvalidPrice;

@@ -79,6 +79,14 @@ public:
         return find_place(arena, id).node;
     }
 
+    /// Return where an id with this hash probably is: without a branch, and without looking at the
+    /// node. Where there is no such id, that is any place of its bucket.
+    TOUCHSTONE_INLINE Place guess(u64 hash) const {
+        Bucket& home = home_of(hash);
+        const int way = __builtin_ctz(places_of(home, tag_of(hash)) | 1u << (kWays - 1));
+        return {home.node[way], home.tag + way};
+    }
+
     TOUCHSTONE_INLINE Place find_place(const Arena& arena, OrderId id) const {
         Bucket& home = home_of(id.hash);
         for (unsigned places = places_of(home, tag_of(id.hash)); places; places &= places - 1) {
@@ -90,6 +98,14 @@ public:
         }
         if (TOUCHSTONE_LIKELY(home.spilled == 0)) return {};
         return {find_spilled(arena, id), nullptr};
+    }
+
+    /// The same with a guess from before: the table must not have grown since.
+    TOUCHSTONE_INLINE Place find_place(const Arena& arena, OrderId id, Place guessed) const {
+        const bool is_right = guessed.node != kNobody &&
+                              node_at(guessed.tag) == guessed.node &&
+                              arena.order(guessed.node).order_id == id.number;
+        return TOUCHSTONE_LIKELY(is_right) ? guessed : find_place(arena, id);
     }
 
     /// Put in an id that is not there; there must be room.
@@ -114,6 +130,7 @@ public:
         --size_;
         const int way = way_of(home, node, tag_of(id.hash));
         if (TOUCHSTONE_LIKELY(way >= 0)) {
+            home.node[way] = kNobody;
             home.tag[way] = 0;
         } else {
             erase_spilled(node, id.hash);
@@ -124,18 +141,12 @@ public:
     TOUCHSTONE_INLINE void erase_at(const Place& place, OrderId id) {
         --size_;
         if (TOUCHSTONE_UNLIKELY(place.tag == nullptr)) return erase_spilled(place.node, id.hash);
+        node_at(place.tag) = kNobody;
         *place.tag = 0;
     }
 
     /// Say that an id with this hash is about to be looked for.
     TOUCHSTONE_INLINE void expect(u64 hash) const { TOUCHSTONE_PREFETCH(&home_of(hash)); }
-
-    /// Return the node that such an id probably has, and any node where it is not there: without a
-    /// branch, and without looking at the node.
-    TOUCHSTONE_INLINE Index guess(u64 hash) const {
-        const Bucket& home = home_of(hash);
-        return home.node[__builtin_ctz(places_of(home, tag_of(hash)) | 1u << (kWays - 1))];
-    }
 
     /// Forget every id; the memory is kept.
     void clear() {
@@ -178,10 +189,17 @@ private:
         u8 tag[kWays];     // 0: the place is empty
         u16 foreign;       // the places, one bit each, of ids that are at home elsewhere
         u16 spilled;       // how many ids at home here stand elsewhere
-        Index node[kWays];
+        Index node[kWays];  // nobody where the place is empty
     };
     static_assert(sizeof(Bucket) == 64);
     static constexpr unsigned kAllPlaces = (1u << kWays) - 1;
+
+    /// The node at the place that a tag is of.
+    TOUCHSTONE_INLINE static Index& node_at(u8* tag) {
+        const u64 at = reinterpret_cast<u64>(tag);
+        Bucket* const bucket = reinterpret_cast<Bucket*>(at & ~u64(63));
+        return bucket->node[at & 63];
+    }
 
     /// Of 12: where more are taken, many spill.
     static u64 full_at(u64 buckets) { return buckets * 77 / 10; }
@@ -250,6 +268,7 @@ private:
             at = (at + 1) & mask_;
             way = way_of(buckets_[at], node, tag_of(hash));
         } while (way < 0);
+        buckets_[at].node[way] = kNobody;
         buckets_[at].tag[way] = 0;
         buckets_[at].foreign &= u16(~(1u << way));
     }

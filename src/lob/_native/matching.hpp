@@ -15,7 +15,10 @@ TOUCHSTONE_INLINE Refusal Book::field_refusal(NewOrder& asked) const {
     if (!fits(asked.price_ticks, asked.has_limit())) return Refusal::InvalidPrice;
     if (!fits(asked.stop_ticks, asked.has_stop())) return Refusal::InvalidStopPrice;
     const i64 most_shown = asked.hidden ? 0 : asked.quantity_lots;
-    if (asked.display_lots < 0 || asked.display_lots > most_shown) return Refusal::InvalidDisplay;
+    if (asked.display_lots < 0 || asked.display_lots > most_shown ||
+        shows_too_little(asked.display_lots, asked.quantity_lots)) {
+        return Refusal::InvalidDisplay;
+    }
     const bool dated = asked.time_in_force == TimeInForce::Gtd;
     if (dated ? asked.expire_ns <= now_ns_ : asked.expire_ns != 0) return Refusal::InvalidExpiry;
     if (asked.participant_id < 0) return Refusal::InvalidParticipantId;
@@ -266,8 +269,8 @@ TOUCHSTONE_COLD void Book::prevent_self_trade(Taker& taker, Index at, Outlet& ou
 // ------------------------------------------------------------------ cancel, reduce, replace
 
 template <class Outlet>
-TOUCHSTONE_INLINE Refusal Book::cancel(OrderId id, Outlet& out) {
-    const IdTable::Place place = ids_.find_place(arena_, id);
+TOUCHSTONE_INLINE Refusal Book::cancel(OrderId id, Outlet& out, IdTable::Place guessed) {
+    const IdTable::Place place = ids_.find_place(arena_, id, guessed);
     const Index at = place.node;
     if (TOUCHSTONE_UNLIKELY(at == kNobody)) return unknown(id.number);
     out.cancelled(id.number, leaves_of(arena_.order(at)), CancelReason::Requested);
@@ -316,8 +319,10 @@ TOUCHSTONE_INLINE Refusal Book::replace(OrderId id, i64 price_ticks, i64 lots, O
 TOUCHSTONE_INLINE Refusal Book::move_refusal(Index at, i64 price_ticks, i64 lots, bool crosses) {
     const OrderNode& order = arena_.order(at);
     const LevelNode& level = arena_.level(order.level());
-    if (crosses && order.has_terms() && terms_[order.arrival_word].post_only) {
-        return Refusal::PostOnlyWouldCross;
+    if (TOUCHSTONE_UNLIKELY(order.has_terms())) {
+        const Terms& terms = terms_[order.arrival_word];
+        if (shows_too_little(terms.display_lots, lots)) return Refusal::InvalidDisplay;
+        if (crosses && terms.post_only) return Refusal::PostOnlyWouldCross;
     }
     Ladder& own = ladder(level.side());
     const i64 already_there = price_ticks == level.price_ticks ? leaves_of(order) : 0;

@@ -173,6 +173,7 @@ void bind_bulk(nb::class_<PyBook>& book) {
              "Record that the venue's book is empty: every resting order goes.\n\n"
              "Waiting stops, the time and the count of trades stay.")
         .def("_apply_messages", apply_messages, nb::arg().none(), nb::arg().none(), nb::arg())
+        .def("_apply_and_look", apply_and_look)
         .def("_apply_tape", apply_tape)
         .def_prop_ro("last_apply", last_apply,
                      "What the last `apply` of messages came to; empty before the first.");

@@ -180,6 +180,55 @@ inline nb::object apply_messages(PyBook& self, nb::handle messages, nb::handle p
     });
 }
 
+/// Write what is displayed, bids then asks, best first: price, lots and orders of each level.
+inline void write_depth(const Book& book, u64 levels, i64* to) {
+    for (const Side side : {Side::Buy, Side::Sell}) {
+        i64* next = to;
+        to += 3 * levels;
+        book.visit_displayed_levels(side, [&next, to](const Touch& level) {
+            *next++ = level.price_ticks;
+            *next++ = level.lots;
+            *next++ = i64(level.orders);
+            return next != to;
+        });
+    }
+}
+
+/// Carry messages out, feed messages that cannot be true among the refusals, and write to `found`,
+/// which is zero, the depth after so many of them: `ends` grow, and none is beyond the last.
+inline nb::object apply_and_look(PyBook& self, nb::handle messages, nb::handle ends, u64 levels,
+                                 nb::handle found) {
+    const MessagesView view(messages.ptr(), nullptr);
+    const ArrayView at("ends", ends.ptr(), lob.int64_dtype, sizeof(i64));
+    const ArrayView to("found", found.ptr(), lob.int64_dtype, sizeof(i64), true);
+    const u64 size = view.array().size;
+    const i64* const end = static_cast<const i64*>(at.memory());
+    bool grow = levels > 0 && levels <= size_t(1) << 20 && to.size() == at.size() * levels * 6;
+    for (u64 event = 0; event < at.size(); ++event) {
+        grow = grow && end[event] >= (event ? end[event - 1] : 0) && u64(end[event]) <= size;
+    }
+    if (!grow) {
+        fail(FaultKind::InvalidInput,
+             "ends: allowed: growing, at most as many as the messages; levels: 1 or more");
+    }
+    return applied_trades(self, size, [&] {
+        BulkRun run(self.book, view.array(), false, self.result);
+        u64 row = 0;
+        try {
+            for (u64 event = 0; event < at.size(); ++event) {
+                while (row < u64(end[event])) run.carry_out_row(row++);
+                write_depth(self.book, levels,
+                            static_cast<i64*>(to.memory()) + event * levels * 6);
+            }
+            while (row < size) run.carry_out_row(row++);
+        } catch (...) {
+            run.end_crossing(row - 1);  // the row at fault
+            throw;
+        }
+        run.end_crossing(size);
+    });
+}
+
 inline nb::object apply_tape(PyBook& self, CompiledTape& tape) {
     return applied_trades(self, tape.size(), [&] { tape.apply_to(self.book, self.result); });
 }

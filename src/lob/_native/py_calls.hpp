@@ -145,6 +145,14 @@ inline NewOrder read_order(PyObject* const* given) {
     return asked;
 }
 
+/// Submit an order of which every field was given, or is null.
+TOUCHSTONE_INLINE PyObject* submit_read(PyObject* self, PyObject* const* given) {
+    NewOrder asked = read_order(given);
+    Book& book = book_of(self);
+    return events_of(given[0], asked.order_id,
+                     [&](EventOutlet& out) { return book.submit(asked, out); });
+}
+
 /// Submit what is asked for most: an order of which only id, side, quantity and price are said.
 TOUCHSTONE_INLINE PyObject* submit_plain(PyObject* self, PyObject* const* args) {
     const i64 id = as_field(args[0]);
@@ -164,10 +172,7 @@ inline PyObject* call_submit(PyObject* self, PyObject* const* args, Py_ssize_t c
         }
         PyObject* given[13];
         submit_signature.sort(args, count, keywords, given);
-        NewOrder asked = read_order(given);
-        Book& book = book_of(self);
-        return events_of(given[0], asked.order_id,
-                         [&](EventOutlet& out) { return book.submit(asked, out); });
+        return submit_read(self, given);
     } catch (...) {
         return raise_current();
     }
@@ -179,11 +184,7 @@ inline PyObject* call_submit_command(PyObject* self, PyObject* command) {
         if (!PyTuple_Check(command) || PyTuple_GET_SIZE(command) != 13) {
             fail(FaultKind::InvalidInput, "command: " + text_of(command) + "; allowed: a Submit");
         }
-        PyObject* const* given = &PyTuple_GET_ITEM(command, 0);
-        NewOrder asked = read_order(given);
-        Book& book = book_of(self);
-        return events_of(given[0], asked.order_id,
-                         [&](EventOutlet& out) { return book.submit(asked, out); });
+        return submit_read(self, &PyTuple_GET_ITEM(command, 0));
     } catch (...) {
         return raise_current();
     }

@@ -43,6 +43,14 @@ constexpr i64 kNotAnInteger = -1;
 
 constexpr bool in_range(i64 value) { return value > 0; }
 
+/// In how many parts an iceberg may show itself; lob.types says why.
+constexpr i64 kMaxIcebergParts = 10'000;
+
+/// Say whether an order that shows so many lots at a time (0: all) shows itself in too many parts.
+constexpr bool shows_too_little(i64 display_lots, i64 lots) {
+    return display_lots > 0 && (lots - 1) / kMaxIcebergParts >= display_lots;
+}
+
 // ------------------------------------------------------------------ words, coded in their order
 
 enum class Side : u8 { Buy, Sell };

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lob.errors import InvalidInput
-from lob.feeds.base import Feed, FeedBlock, FeedSummary, Gap
+from lob.feeds.base import Feed, FeedBlock, FeedSummary, Gap, Progress
 from lob.types import Instrument
 
 __all__ = [
@@ -115,19 +115,20 @@ def own_instrument(
     format: str,  # noqa: A002 - the word every user would look for
     *,
     symbol: str | None = None,
+    progress: Progress | None = None,
 ) -> Instrument | None:
     """Return the instrument as the file or its format says it, or None where neither does.
 
     `symbol` chooses among several, and names the one of a file that does not. Some formats say no
-    scale, and the prices of the whole file are read to find it.
+    scale, and a file's prices are read to find it: `progress(done, total)` is told, in bytes.
     """
     path = Path(path)
     find: Any = reader_class(format).default_instrument
-    own: Instrument | None
-    if symbol is not None and "symbol" in inspect.signature(find).parameters:
-        own = find(path, symbol=symbol)
-    else:
-        own = find(path)
+    accepted = inspect.signature(find).parameters
+    told = {"symbol": symbol, "progress": progress}
+    own: Instrument | None = find(
+        path, **{name: value for name, value in told.items() if value and name in accepted}
+    )
     if own is not None and symbol is not None and own.symbol != symbol:
         own = replace(own, symbol=symbol)
     return own

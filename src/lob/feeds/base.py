@@ -8,7 +8,7 @@ records (an unknown order, an id added twice) are not the reader's: the book fin
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final, NamedTuple
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from lob.errors import InvalidInput
 from lob.messages import Array
 from lob.types import Instrument
+
+Progress = Callable[[int, int], None]
+"""What is told how far a reading is: bytes done, of how many."""
 
 BLOCK_ROWS: Final = 65_536
 MAX_REPORTED: Final = 20

@@ -5,7 +5,7 @@ one instrument of one publisher. A file of several needs to be told which.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lob.errors import InvalidInput
 from lob.feeds import dbn
-from lob.feeds.base import BLOCK_ROWS, Feed, FeedBlock
+from lob.feeds.base import BLOCK_ROWS, Feed, FeedBlock, Progress
 from lob.feeds.databento_csv import MBO_COLUMNS, Column, CsvRecords, is_header
 from lob.feeds.databento_orders import ADD, MODIFY, Translator
 from lob.feeds.databento_write import write
@@ -28,6 +28,8 @@ __all__ = ["MBO", "DatabentoFeed", "RecordFile", "Schema", "write"]
 
 _HEAD_BYTES: Final = 8_192
 _SCAN_ROWS: Final = 1 << 18
+TICK_RECORDS: Final = 1 << 24
+"""How many records are read to find the tick: those of a busy day; no file takes longer."""
 _LISTED: Final = 10
 _FUTURES: Final = frozenset((1,))
 """The publishers of futures: CME Globex."""
@@ -79,8 +81,17 @@ class RecordFile:
         self._publisher_id = publisher_id
         self._publisher_told = publisher_id is not None
 
-    def read(self, block_rows: int) -> Iterator[dbn.Records]:
+    @property
+    def left_out(self) -> int:
+        """Return how many records were left out so far."""
+        return self.others.total() + (0 if self._csv is None else self._csv.others.total())
+
+    def read(
+        self, block_rows: int, after_each: Callable[[], None] | None = None
+    ) -> Iterator[dbn.Records]:
         """Yield the records, about `block_rows` at a time.
+
+        `after_each` is called after each block of the file, also where all of it is left out.
 
         Raises:
             InvalidInput: what cannot be a record; several instruments or publishers and no choice
@@ -94,6 +105,8 @@ class RecordFile:
         else:
             source = self._csv.read(block_rows)
         for records in source:
+            if after_each is not None:
+                after_each()
             kept = self._kept(records)
             found = found or len(kept.rows) > 0
             if len(kept.rows):
@@ -240,15 +253,21 @@ class DatabentoFeed(Feed):
         return begin.startswith(dbn.MAGIC) or is_header(begin.partition(b"\n")[0])
 
     @classmethod
-    def default_instrument(cls, path: str | Path, *, symbol: str | None = None) -> Instrument:
+    def default_instrument(
+        cls, path: str | Path, *, symbol: str | None = None, progress: Progress | None = None
+    ) -> Instrument:
         """Return an instrument whose tick is the largest that all prices of orders are whole in.
 
-        Reads the whole file once. Lots are whole units of size. Raises as reading does, and
-        `InvalidInput` where there is no price.
+        Reads the file once, up to `TICK_RECORDS` records and until one is the instrument's: a later
+        price in between its ticks is counted as `price off the tick`. Lots are whole units of size.
+        `progress(done, total)` is told in bytes. Raises as reading does, and `InvalidInput` where
+        there is no price.
         """
-        with _open(Path(path), MBO, symbol=symbol) as (file, _):
-            tick_units, first, publisher = 0, None, 0
-            for rows, _ in file.read(_SCAN_ROWS):
+        with _open(Path(path), MBO, symbol=symbol) as (file, stream):
+            tick_units, first, publisher, records = 0, None, 0, 0
+            total = Path(path).stat().st_size
+            tell = None if progress is None else lambda: progress(stream.bytes_done, total)
+            for rows, _ in file.read(_SCAN_ROWS, tell):
                 if first is None:
                     first, publisher = int(rows["instrument_id"][0]), int(rows["publisher_id"][0])
                 placed = (rows["action"] == ADD) | (rows["action"] == MODIFY)
@@ -256,6 +275,9 @@ class DatabentoFeed(Feed):
                 prices = prices[(prices > 0) & (prices != dbn.UNDEF_PRICE)]
                 if len(prices) and (not tick_units or (prices % tick_units).any()):
                     tick_units = int(np.gcd(tick_units, np.gcd.reduce(prices)))
+                records += len(rows)
+                if tick_units and records + file.left_out >= TICK_RECORDS:
+                    break
             if first is None or not tick_units:
                 raise InvalidInput(f"{path}: no price of an order; allowed: an Instrument")
             return Instrument(

@@ -12,17 +12,17 @@ is looked at after every event that can have reached its levels by the prices it
 every one that may have moved an order from elsewhere.
 """
 
-from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lob.feeds.base import MAX_REPORTED, Feed, FeedBlock
 from lob.feeds.depth_records import DepthBlock, DepthFile, DepthRecord, Key
+from lob.feeds.depth_view import DepthBook, DepthView, Ints
 from lob.messages import (
     CROSSING_DTYPE,
     REFUSAL_DTYPE,
@@ -32,7 +32,7 @@ from lob.messages import (
     Array,
     Flag,
 )
-from lob.types import INT64_MAX, Level
+from lob.types import INT64_MAX
 
 __all__ = [
     "DepthAgreement",
@@ -49,29 +49,17 @@ _KEY: Final = ("ts_recv", "sequence", "ts_event")
 
 _NO_EVENT: Final = -2
 _BEFORE: Final = -1
+_WITH_THE_NEXT: Final = -1
+"""The highest bid of an event that cannot be told from the one after: both are that one's."""
+
 _NAMES_ITS_PRICE: Final = tuple(
     int(action)
     for action in (Action.FEED_ADD, Action.FEED_DELETE, Action.FEED_REDUCE, Action.FEED_EXECUTE)
 )
 """What happens to an order at the price that the message names."""
 
-Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Place = tuple[int, int, int]
-
-
-class DepthBook(Protocol):
-    """What a comparison asks of a book: `lob.OrderBook` has it."""
-
-    @property
-    def last_apply(self) -> Any:
-        """Return what the last `apply` came to."""
-
-    def apply(self, messages: Any, *, strict: bool) -> Any:
-        """Carry messages out and return their trades."""
-
-    def depth(self, levels: int) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
-        """Return up to `levels` bid and ask levels, best first."""
 
 
 class Difference(NamedTuple):
@@ -155,60 +143,6 @@ class _Taken(NamedTuple):
     positions: Ints
 
 
-class _View:
-    """See a book's levels, and keep what they were at several moments.
-
-    `low` and `high` say from which bid and to which ask a change would show. Each side is kept once
-    while it stays as it is, and as numbers: levels would be work for the garbage collector.
-    """
-
-    def __init__(self, book: DepthBook, levels: int) -> None:
-        self._book = book
-        self._levels = levels
-        self._sides: list[Any] = [(), ()]
-        self._at = [0, 0]
-        self._lengths = [0]
-        self._numbers = array("q")
-        self._moments: list[int] = []
-        self._kept: list[int] = []
-        self.low, self.high = 0, INT64_MAX - 1
-        self.look()
-
-    def look(self) -> bool:
-        """Look at the book, and say whether what is seen has changed."""
-        bids, asks = self._book.depth(self._levels)
-        changed = False
-        if bids != self._sides[0]:
-            self._change(0, bids)
-            self.low = bids[-1][0] if len(bids) == self._levels else 0
-            changed = True
-        if asks != self._sides[1]:
-            self._change(1, asks)
-            self.high = asks[-1][0] if len(asks) == self._levels else INT64_MAX - 1
-            changed = True
-        return changed
-
-    def _change(self, side: int, levels: Any) -> None:
-        self._sides[side] = levels
-        self._at[side] = len(self._lengths)
-        self._lengths.append(len(levels))
-        self._numbers.extend(chain.from_iterable(levels))
-
-    def keep(self, moment: int) -> None:
-        """Keep what was seen last under a number, which must be above those before."""
-        self._moments.append(moment)
-        self._kept += self._at
-
-    def seen(self, moments: Ints) -> Ints:
-        """Return the levels that were kept under these numbers, as `DepthBlock` has them."""
-        lengths = np.array(self._lengths, np.int64)
-        found = np.zeros((len(lengths), self._levels, 3), np.int64)
-        flat = np.frombuffer(self._numbers, np.int64).reshape(-1, 3)
-        found[np.arange(self._levels) < lengths[:, None]] = flat
-        at = np.searchsorted(self._moments, moments)
-        return found[np.array(self._kept, np.int64).reshape(-1, 2)[at]]
-
-
 class DepthComparison:
     """Apply a feed's blocks to a book, and hold it against depth records along the way."""
 
@@ -235,15 +169,50 @@ class DepthComparison:
         if not self._any_message:
             self._find_alignment(block)
         due = self._take_due(block, ends)
-        view = _View(book, self.agreement.levels)
-        parts = self._walk(book, block, ends, due, view)
+        if hasattr(book, "apply_and_look"):
+            seen = self._look_at_all(book, block, ends, due)
+            applied: Applied = book.last_apply
+        else:
+            view = DepthView(book, self.agreement.levels)
+            applied = _merged(self._walk(book, block, ends, due, view))
+            seen = view.seen(due.events)
         positions = np.append(self._position, block.positions[ends - 1])[due.events + 1]
-        self.agreement.hold(view.seen(due.events), due.levels, positions, due.positions)
+        self.agreement.hold(seen, due.levels, positions, due.positions)
         self._position = int(block.positions[-1])
-        return _merged(parts)
+        return applied
+
+    def _look_at_all(self, book: Any, block: FeedBlock, ends: Ints, due: _Due) -> Ints:
+        """Apply the events by a book that looks at itself after each; return what was due."""
+        agreement = self.agreement
+        before = DepthView(book, agreement.levels)
+        before.keep(_BEFORE)
+        after = book.apply_and_look(block.messages, ends, agreement.levels)
+        seen = np.concatenate([before.seen(np.array([_BEFORE])), after])
+        if self._block is not None and (agreement.compared or len(due.events)):
+            highest, _, quiet = _reach(block, ends, agreement.aligned_by)
+            at_end = due.events[due.events != _BEFORE]
+            whole = np.array(highest) != _WITH_THE_NEXT
+            whole[at_end] = True
+            events = np.flatnonzero(whole)
+            looks = seen[np.append(0, events + 1)]
+            news = np.zeros(len(ends), bool)
+            news[events] = (looks[1:] != looks[:-1]).any(axis=(1, 2, 3))
+            news &= ~np.array(quiet)
+            news[at_end] = False
+            if not agreement.compared:
+                news[: max(due.events[0], 0)] = False
+            self._note_unannounced(block.positions[ends[np.flatnonzero(news)] - 1])
+        found: Ints = seen[due.events + 1]
+        return found
+
+    def _note_unannounced(self, positions: Ints) -> None:
+        agreement = self.agreement
+        agreement.unannounced += len(positions)
+        room = MAX_REPORTED - len(agreement.first_unannounced)
+        agreement.first_unannounced += positions[:room].tolist()
 
     def _walk(
-        self, book: DepthBook, block: FeedBlock, ends: Ints, due: _Due, view: _View
+        self, book: DepthBook, block: FeedBlock, ends: Ints, due: _Due, view: DepthView
     ) -> list[tuple[int, Any]]:
         """Apply the events, looking at the book where something is due or may have changed.
 
@@ -274,9 +243,7 @@ class DepthComparison:
                 view.keep(event)
                 next_due, started = next(waiting), True
             elif changed and started and not quiet[event] and self._block is not None:
-                agreement.unannounced += 1
-                if len(agreement.first_unannounced) < MAX_REPORTED:
-                    agreement.first_unannounced.append(int(block.positions[end - 1]))
+                self._note_unannounced(block.positions[end - 1 : end])
         if begin < len(messages):
             book.apply(messages[begin:], strict=False)
             parts.append((begin, book.last_apply))
@@ -302,7 +269,7 @@ class DepthComparison:
                     agreement.within_events += 1
             self._next_block()
         if last:
-            view = _View(book, agreement.levels)
+            view = DepthView(book, agreement.levels)
             view.keep(0)
             theirs = np.stack([levels for levels, _ in last])
             ours = view.seen(np.zeros(len(last), np.int64))
@@ -460,7 +427,7 @@ def _reach(
         # A record of both is the later's, and so is what changed.
         highest[event + 1] = max(highest[event], highest[event + 1])
         lowest[event + 1] = min(lowest[event], lowest[event + 1])
-        highest[event], lowest[event] = -1, INT64_MAX
+        highest[event], lowest[event] = _WITH_THE_NEXT, INT64_MAX
     return highest.tolist(), lowest.tolist(), quiet.tolist()
 
 

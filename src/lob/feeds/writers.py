@@ -7,14 +7,14 @@ reason. What it writes appears under its name only when it is whole.
 import importlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from lob.errors import Conflict, InvalidInput
-from lob.feeds.base import Feed, FeedBlock, FeedSummary
+from lob.feeds.base import Feed, FeedBlock, FeedSummary, Progress
 
 WRITERS: Final[dict[str, str]] = {
     "parquet": "lob.feeds.parquet",
@@ -38,8 +38,6 @@ _BY_ENDING: Final = (
     (".itch", "itch"),
     (".itch.gz", "itch"),
 )
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def convert_file(
     """
 
     def run() -> int:
-        source = find_source(file, from_format, symbol, tick_size, lot_size)
+        source = find_source(file, from_format, symbol, tick_size, lot_size, quiet=quiet)
         source = source._replace(snapshot=snapshot)
         name = writer_format(output) if to_format is None else to_format
         return _convert(source, output, name, force, json_output, quiet)

@@ -60,8 +60,12 @@ def find_source(
     symbol: str | None,
     tick_size: str | None,
     lot_size: str | None,
+    *,
+    quiet: bool = False,
 ) -> Source:
     """Return what the options and the file say of it.
+
+    Some files are read for their scale: a bar shows how far, unless `quiet`.
 
     Raises:
         InvalidInput: no such file or format, a size that is no number above 0, or a scale that
@@ -74,7 +78,9 @@ def find_source(
     }
     if symbol is not None and len(told) == len(sizes):
         return Source(path, known, _instrument(symbol, told), symbol)
-    own = own_instrument(path, known, symbol=symbol)
+    with progress_bar(quiet) as bar:
+        seen = advance(bar, f"{path.name}: its tick")
+        own = own_instrument(path, known, symbol=symbol, progress=seen)
     if own is not None:
         return Source(path, known, replace(own, **told), symbol)
     if len(told) < len(sizes):

@@ -63,7 +63,7 @@ def replay(
     """
 
     def run() -> int:
-        source = find_source(file, format_name, symbol, tick_size, lot_size)
+        source = find_source(file, format_name, symbol, tick_size, lot_size, quiet=quiet)
         source = source._replace(snapshot=snapshot)
         if source.format == "lobster" and snapshot is None:
             document, agrees = _replay_lobster(source, orderbook, depth, quiet)
@@ -103,6 +103,8 @@ def _replay_lobster(
         "depth": session.depth,
         "rows": summary.rows_compared,
         "agreeing": summary.rows_agreeing,
+        "agreeing_to_level": summary.rows_agreeing_to,
+        "out_of_sight": summary.rows_out_of_sight,
         "missing": summary.rows_missing,
         "stale_order_count": summary.stale_count,
         "stale_orders": [asdict(stale) for stale in summary.stale],

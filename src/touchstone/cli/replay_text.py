@@ -75,9 +75,7 @@ def _show_depth(comparison: dict[str, Any]) -> None:
         f" {comparison['depth']}",
     )
     if comparison["agreeing"] != comparison["rows"]:
-        to_level = comparison["agreeing_to_level"]
-        levels = ", ".join(f"{count:,} to level {at}" for at, count in enumerate(to_level, start=1))
-        _line("  in part", levels)
+        _line("  in part", _to_levels(comparison))
     _line(
         "  not compared",
         f"{comparison['within_events']:,} within events, {comparison['before_feed']:,} before the"
@@ -102,6 +100,12 @@ def _show_depth(comparison: dict[str, Any]) -> None:
         )
 
 
+def _to_levels(comparison: dict[str, Any]) -> str:
+    """Return how many rows agree down to each level."""
+    to_level = comparison["agreeing_to_level"]
+    return ", ".join(f"{count:,} to level {at}" for at, count in enumerate(to_level, start=1))
+
+
 def _first(comparison: dict[str, Any], what: str) -> str:
     positions = comparison[f"first_{what}"][:MISMATCHES_SHOWN]
     return f", first at {', '.join(f'{at:,}' for at in positions)}" if positions else ""
@@ -119,6 +123,8 @@ def _show_lobster(comparison: dict[str, Any]) -> None:
         f"{comparison['agreeing']:,} of {comparison['rows']:,} rows at depth"
         f" {comparison['depth']}, {comparison['missing']:,} rows missing",
     )
+    if comparison["agreeing"] != comparison["rows"]:
+        _line("  in part", _to_levels(comparison))
     for stale in comparison["stale_orders"]:
         _line(
             "  stale order",
@@ -132,14 +138,19 @@ def _show_lobster(comparison: dict[str, Any]) -> None:
         _line("  stale orders", f"{unnamed:,} more")
     for mismatch in comparison["first_mismatches"][:MISMATCHES_SHOWN]:
         _line(
-            "  mismatch", f"line {mismatch['line']}, row {mismatch['row']}: {_differing(mismatch)}"
+            "  mismatch",
+            f"line {mismatch['line']}, row {mismatch['row']}: {_differing(mismatch)}"
+            f"{' (expected)' if mismatch['out_of_sight'] else ''}",
         )
-    if comparison["first_mismatches"]:
+    differing = comparison["rows"] - comparison["agreeing"]
+    if differing:
+        unseen = comparison["out_of_sight"]
         _line(
-            "  note",
-            "a file of n levels has no message for what comes into its window from further out: "
-            "take a file of more levels to tell that from a wrong book",
+            "  expected",
+            f"{unseen:,} of the {differing:,} rows that differ: only at prices that had been "
+            "further out than the file's last level, where it has no messages",
         )
+        _line("  not expected", f"{differing - unseen:,} rows: the book is wrong, or the file is")
 
 
 def _differing(mismatch: dict[str, Any]) -> str:

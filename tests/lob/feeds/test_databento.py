@@ -18,7 +18,7 @@ import pytest
 
 from lob.book import OrderBook
 from lob.errors import ConfigError, InvalidInput
-from lob.feeds import open_feed
+from lob.feeds import databento, open_feed
 from lob.feeds.base import FeedBlock, Gap
 from lob.feeds.databento import DatabentoFeed, write
 from lob.feeds.databento_write import csv_lines, dbn_metadata
@@ -477,6 +477,30 @@ def test_the_tick_is_the_largest_that_fits(tmp_path: Path) -> None:
     )
     with pytest.raises(InvalidInput, match="no price of an order"):
         DatabentoFeed.default_instrument(file_of(tmp_path, rows[3:]))
+
+
+def test_the_tick_is_looked_for_in_so_many_records_and_says_how_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The looking ends at its limit, not before the instrument is met; a finer price is counted."""
+    monkeypatch.setattr(databento, "_SCAN_ROWS", 4)
+    monkeypatch.setattr(databento, "TICK_RECORDS", 30)
+    ticks = [("A", "A", 100 + 4 * number, 5, 1 + number, LAST) for number in range(60)]
+    path = file_of(tmp_path, mbo(*ticks, ("A", "A", 101, 5, 99, LAST)))
+    told: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        told.append((done, total))
+
+    instrument = open_feed(path).instrument
+    assert Decimal(1) == DatabentoFeed.default_instrument(path, progress=progress).tick_size
+    feed = DatabentoFeed(path, instrument)
+    assert 60 == sum(len(block.messages) for block in feed.blocks())
+    assert {"price off the tick": 1} == dict(feed.summary.unusable)
+    size = path.stat().st_size
+    assert len(told) == 2
+    assert 0 < told[0][0] <= told[1][0] <= size
+    assert {size} == {total for _, total in told}
 
 
 # ---------------------------------------------------------------- what is no file of this kind

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lob.book import OrderBook
+from lob.books import available_books
 from lob.errors import InvalidInput
 from lob.feeds.databento import DatabentoFeed
 from lob.feeds.databento_write import dbn_metadata
@@ -22,6 +23,12 @@ FUTURE = Instrument(
     symbol="X", asset_class=AssetClass.FUTURES, tick_size=Decimal("0.25"), lot_size=Decimal(1)
 )
 official: Any = importlib.import_module("databento_dbn")
+
+
+@pytest.fixture(params=available_books(), autouse=True)
+def either_book(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare by the plain book, which is asked after each event, and by the native one."""
+    monkeypatch.setitem(globals(), "OrderBook", request.param)
 
 
 def files(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lob.messages import Flag
-from lob.types import INT64_MAX, RejectReason, Side
+from lob.types import INT64_MAX, QueuePosition, RejectReason, Side
 
 native = pytest.importorskip("lob.native")
 
@@ -40,6 +40,23 @@ def test_commands_do_what_the_methods_do(book: Any) -> None:
     assert (c.order_count(at), c.trade_count(at)) == (1, 1)
     assert c.submit(at, 4, -1, 20, 0, IOC, 0, int(Flag.NONE), 0) == 9
     assert len(book) == 0
+    book.check()
+
+
+def test_what_trades_and_waits_is_seen_from_both_sides(book: Any) -> None:
+    """Places, touch and counts are the same through C and through the methods."""
+    c = native.c_functions()
+    buy, sell = Side.BUY.sign, Side.SELL.sign
+
+    assert 0 == c.submit(book.handle, 1, buy, 5, 100, 0, 0, 0, 0)
+    assert 0 == c.submit(book.handle, 2, buy, 4, 100, 0, 0, 0, 0)
+    assert 5 == c.lots_ahead(book.handle, 2)
+    assert 3 == c.submit(book.handle, 3, sell, 3, 100, 0, 0, 0, 0)
+    assert (100, 6) == (c.best_price(book.handle, buy), c.best_lots(book.handle, buy))
+    assert QueuePosition(1, 2) == book.queue_position(2)
+    assert refused(RejectReason.UNKNOWN_ORDER) == c.cancel(book.handle, 77)
+    assert 0 == c.cancel(book.handle, 1)
+    assert (1, 1) == (c.order_count(book.handle), c.trade_count(book.handle))
     book.check()
 
 
@@ -121,4 +138,7 @@ def test_jitted_code_calls_the_book(book: Any) -> None:
         if order_id % 2 == 0:
             expected.cancel(order_id)
     assert checked == total
+    assert len(book) == 500
+    assert book.best_bid().price_ticks == best_price(book.handle, 1)
+    book.check()
     assert expected.state_hash() == book.state_hash()
