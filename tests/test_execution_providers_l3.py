@@ -124,6 +124,22 @@ def test_a_disabled_configuration_refuses_to_act() -> None:
         off.estimate_execution_cost(Order("ABC", "BUY", 1), ladder())  # type: ignore[arg-type]
 
 
+def test_a_changed_configuration_is_the_one_that_is_used() -> None:
+    """Latency of another profile is drawn as soon as the configuration says so."""
+    order = Order("ABC", "BUY", 1, client_order_id="one")  # type: ignore[arg-type]
+    config = create_l3_config("equity_hft")
+    changing = create_execution_provider("EQUITY", "L3", config=config, seed=7)
+    fast = changing.execute(order, ladder())
+    config.latency.profile = "retail"
+    slow = changing.execute(order, ladder())
+    retail = provider("equity_retail").execute(order, ladder())
+    assert fast is not None
+    assert slow is not None
+    assert retail is not None
+    assert fast.attribution["latency_ns"] < slow.attribution["latency_ns"]
+    assert retail.attribution["latency_ns"] == slow.attribution["latency_ns"]
+
+
 def test_a_missing_configuration_file_is_an_error() -> None:
     """L3 asked for and not available is never L2."""
     with pytest.raises(ConfigError, match=r"nowhere\.yaml"):

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from execution_providers.types import Liquidity, PartialFill
+from execution_providers.slippage import EXACT, Totals, totals_of
+from execution_providers.types import PartialFill
 from lob.types import AssetClass, Side
 
 _ZERO: Final = Decimal(0)
 _BPS: Final = Decimal("0.0001")
+_add, _multiply = EXACT.add, EXACT.multiply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,19 +36,21 @@ class FeeSchedule:
     sale_per_unit_cap: Decimal | None = None
 
     def of(self, side: Side, fills: Iterable[PartialFill]) -> Decimal:
-        """Return the fees of one execution in quote currency; negative is a rebate."""
-        fees = proceeds = units = _ZERO
-        for fill in fills:
-            notional = fill.price * fill.quantity
-            maker = fill.liquidity is Liquidity.MAKER
-            fees += notional * (self.maker_bps if maker else self.taker_bps) * _BPS
-            proceeds += notional
-            units += fill.quantity
-        if side is Side.SELL:
-            activity = units * self.sale_per_unit
+        """Return the fees of one execution in quote currency, exactly; negative is a rebate."""
+        return self.of_totals(side, totals_of(fills))
+
+    def of_totals(self, side: Side, totals: Totals) -> Decimal:
+        """Return the fees of fills that were added up."""
+        fees = _ZERO
+        if totals.taken and self.taker_bps:
+            fees = _multiply(totals.taken_cost, _multiply(self.taker_bps, _BPS))
+        if totals.given and self.maker_bps:
+            fees = _add(fees, _multiply(totals.given_cost, _multiply(self.maker_bps, _BPS)))
+        if side is Side.SELL and (self.sale_rate or self.sale_per_unit):
+            activity = _multiply(totals.quantity, self.sale_per_unit)
             if self.sale_per_unit_cap is not None:
                 activity = min(activity, self.sale_per_unit_cap)
-            fees += proceeds * self.sale_rate + activity
+            fees = _add(fees, _add(_multiply(totals.cost, self.sale_rate), activity))
         return fees
 
 

@@ -8,12 +8,17 @@ quantity is filled in part where there is not enough; nothing is ever forced.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any, Final
 
 from execution_providers.decimals import not_negative
 from execution_providers.fees import FeeSchedule
-from execution_providers.provider import NOT_IMPLEMENTED, UNIMPLEMENTED_MODELS, ExecutionProvider
+from execution_providers.provider import (
+    ARITHMETIC,
+    NOT_IMPLEMENTED,
+    UNIMPLEMENTED_MODELS,
+    ExecutionProvider,
+)
 from execution_providers.rules import (
     FOK_NOT_FILLABLE,
     NO_LIQUIDITY,
@@ -21,19 +26,18 @@ from execution_providers.rules import (
     Ended,
     Working,
     arm,
-    opposite_levels,
-    opposite_touch,
     status_of,
 )
 from execution_providers.slippage import (
     EXACT,
+    NOTHING,
     Reference,
     Slippage,
     average_price,
     reference_of,
     rounded,
     split,
-    total_quantity,
+    totals_of,
 )
 from execution_providers.types import (
     BarData,
@@ -46,6 +50,7 @@ from execution_providers.types import (
     PartialFill,
     TimeInForce,
 )
+from execution_providers.walk import Met, meet
 from lob.errors import ConfigError, InvalidInput
 from lob.types import AssetClass, Side
 
@@ -126,42 +131,45 @@ class L2Provider(ExecutionProvider):
         self, order: Order, market_state: MarketState, bar: BarData | None = None
     ) -> CostEstimate:
         """Return what `execute` would say of the part that trades at once."""
-        fill = self._execute(order, market_state, bar, self.seed)
-        return estimate_from(self, order, fill)
+        with localcontext(ARITHMETIC):
+            fill = self._execute(order, market_state, bar, self.seed)
+            return estimate_from(self, order, fill)
 
     def _execute(self, order: Order, market: MarketState, bar: BarData | None, seed: int) -> Fill:
         armed = arm(order, market)
         if isinstance(armed, Ended):
             ended = {"seed": seed, "models": {}, "reason": armed.reason}
-            return self._finish(order, armed.status, (), None, Slippage(), ended)
+            return self._finish(order, armed.status, (), NOTHING, None, Slippage(), ended)
         reference = reference_of(market)
         modelled: _Modelled | None = None
-        fills: tuple[PartialFill, ...]
         if market.bids or market.asks:
-            touch = opposite_touch(order.side, market)
-            fills = _walk(armed, market)
+            met = meet(armed, market)
         else:
             modelled = self._model(armed, reference, market, bar)
-            touch = _shift(reference.price, order.side, modelled.spread_bps)
-            fills = _take_modelled(armed, modelled)
-        reason = _refusal(armed, touch, fills)
-        if reason is not None:
-            refused = {"seed": seed, "models": {}, "reason": reason}
-            return self._finish(order, FillStatus.REJECTED, (), reference, Slippage(), refused)
-        fills += self._rest(armed, armed.quantity - total_quantity(fills), bar)
-        slippage = _slippage(armed, reference, fills, modelled, touch)
-        status = status_of(armed.quantity, total_quantity(fills))
-        explained: dict[str, Any] = {"seed": seed, "models": _models(modelled)}
+            met = _meet_modelled(armed, reference, modelled)
+        explained: dict[str, Any] = {"seed": seed, "models": {}}
+        if met.refused is not None:
+            explained["reason"] = met.refused
+            rejected = FillStatus.REJECTED
+            return self._finish(order, rejected, (), NOTHING, reference, Slippage(), explained)
+        fills = met.fills
+        if bar is not None:
+            fills += self._rest(armed, met.leaves, bar)
+        totals = totals_of(fills)
+        slippage = split(armed.side, reference.price, totals, met.touch, met.touch)
+        if modelled is not None:
+            # What a modelled price costs beyond the half-spread is impact, not depth.
+            slippage = slippage._replace(depth=_ZERO, impact=slippage.depth)
+        status = status_of(armed.quantity, totals.quantity)
+        explained["models"] = _models(modelled)
         if not fills:
             explained["reason"] = NO_LIQUIDITY
-        return self._finish(order, status, fills, reference, slippage, explained)
+        return self._finish(order, status, fills, totals, reference, slippage, explained)
 
-    def _rest(
-        self, working: Working, leaves: Decimal, bar: BarData | None
-    ) -> tuple[PartialFill, ...]:
+    def _rest(self, working: Working, leaves: Decimal, bar: BarData) -> tuple[PartialFill, ...]:
         """Return the fill of a resting remainder: at its limit, if the bar trades through it."""
         limit = working.limit
-        if limit is None or not working.rests or not leaves or bar is None:
+        if limit is None or not working.rests or not leaves:
             return ()
         extreme = bar.low if working.side is Side.BUY else bar.high
         if (limit - extreme) * working.side.sign <= 0:
@@ -197,12 +205,13 @@ class L2Provider(ExecutionProvider):
 def estimate_from(provider: ExecutionProvider, order: Order, fill: Fill) -> CostEstimate:
     """Return the cost estimate that the takers' part of `fill` amounts to."""
     taken = tuple(part for part in fill.fills if part.liquidity is Liquidity.TAKER)
-    quantity = total_quantity(taken)
-    average = average_price(taken)
+    totals = totals_of(taken)
+    quantity = totals.quantity
+    average = average_price(totals)
     if average is None:
         return CostEstimate(_ZERO, None, None, _ZERO, None, provider.level)
     reference = Decimal(fill.attribution["reference_price"])
-    fees = rounded(provider.fees.of(order.side, taken))
+    fees = rounded(provider.fees.of_totals(order.side, totals))
     slippage = (average - reference) * order.side.sign / reference * _TEN_THOUSAND
     digits = Decimal("1E-9")
     return CostEstimate(
@@ -215,45 +224,19 @@ def estimate_from(provider: ExecutionProvider, order: Order, fill: Fill) -> Cost
     )
 
 
-def _walk(working: Working, market: MarketState) -> tuple[PartialFill, ...]:
-    wanted = working.quantity
-    fills: list[PartialFill] = []
-    for price, size in opposite_levels(working.side, market):
-        if not wanted or not working.accepts(price):
-            break
-        taken = min(wanted, size)
-        wanted = EXACT.subtract(wanted, taken)
-        fills.append(PartialFill(price, taken, Liquidity.TAKER))
-    return tuple(fills)
-
-
-def _take_modelled(working: Working, modelled: _Modelled) -> tuple[PartialFill, ...]:
+def _meet_modelled(working: Working, reference: Reference, modelled: _Modelled) -> Met:
     """Take the modelled quantity, or nothing at once where its price is beyond the limit."""
-    if not modelled.quantity or not working.accepts(modelled.price):
-        return ()
-    return (PartialFill(modelled.price, modelled.quantity, Liquidity.TAKER),)
-
-
-def _refusal(working: Working, touch: Decimal | None, fills: tuple[PartialFill, ...]) -> str | None:
-    if working.post_only and touch is not None and working.accepts(touch):
-        return POST_ONLY_WOULD_CROSS
-    if working.time_in_force is TimeInForce.FOK and total_quantity(fills) < working.quantity:
-        return FOK_NOT_FILLABLE
-    return None
-
-
-def _slippage(
-    working: Working,
-    reference: Reference,
-    fills: tuple[PartialFill, ...],
-    modelled: _Modelled | None,
-    touch: Decimal | None,
-) -> Slippage:
-    """Return the parts; what a modelled price costs beyond the half-spread is impact, not depth."""
-    parts = split(working.side, reference.price, fills, touch, touch)
-    if modelled is None:
-        return parts
-    return Slippage(parts.spread, _ZERO, parts.latency_drift, parts.depth)
+    touch = _shift(reference.price, working.side, modelled.spread_bps)
+    leaves = working.quantity
+    if working.post_only and working.accepts(touch):
+        return Met((), leaves, touch, POST_ONLY_WOULD_CROSS)
+    fills: tuple[PartialFill, ...] = ()
+    if modelled.quantity and working.accepts(modelled.price):
+        fills = (PartialFill(modelled.price, modelled.quantity, Liquidity.TAKER),)
+        leaves = EXACT.subtract(leaves, modelled.quantity)
+    if leaves and working.time_in_force is TimeInForce.FOK:
+        return Met((), working.quantity, touch, FOK_NOT_FILLABLE)
+    return Met(fills, leaves, touch, None)
 
 
 def _models(modelled: _Modelled | None) -> dict[str, str]:

@@ -8,32 +8,46 @@ the given depth.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from execution_providers.config_digest import config_digest
 from execution_providers.fees import FeeSchedule
 from execution_providers.l2 import L2Config, estimate_from
 from execution_providers.l3_flow import COUNT_NAMES, BackgroundFlow, OwnTrade
 from execution_providers.l3_scene import (
     OWN_ORDER_ID,
+    Reach,
     build_book,
     instrument_for,
     usual_tick,
     within_reach,
 )
-from execution_providers.provider import NOT_IMPLEMENTED, UNIMPLEMENTED_MODELS, ExecutionProvider
+from execution_providers.provider import (
+    ARITHMETIC,
+    NOT_IMPLEMENTED,
+    UNIMPLEMENTED_MODELS,
+    ExecutionProvider,
+)
 from execution_providers.rules import (
     NO_LIQUIDITY,
     Ended,
     Working,
     arm,
+    opposite_levels,
     opposite_touch,
     status_of,
 )
-from execution_providers.slippage import Slippage, plain, reference_of, split, total_quantity
+from execution_providers.slippage import (
+    NOTHING,
+    Slippage,
+    plain,
+    reference_of,
+    split,
+    totals_of,
+)
 from execution_providers.types import (
     BarData,
     CostEstimate,
@@ -45,10 +59,11 @@ from execution_providers.types import (
     PartialFill,
     TimeInForce,
 )
+from execution_providers.walk import fits_a_book, joined_size, meet
 from lob import OrderBook
 from lob.config import L3ExecutionConfig, create_l3_config
 from lob.errors import ConfigError, Conflict, InvalidInput
-from lob.latency import Component
+from lob.latency import Component, LatencyModel
 from lob.types import (
     AssetClass,
     Event,
@@ -103,14 +118,15 @@ def create_l3(
     return L3Provider(asset_class, config, seed, fees, instruments)
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """What happened when the order reached the book."""
+class _Outcome(NamedTuple):
+    """What became of the order: events are counted where others act in the book."""
 
-    events: tuple[Event, ...]
+    fills: tuple[PartialFill, ...]
     touch: Decimal | None
-    refused: str | None
-    queue_ahead: Decimal | None
+    refused: str | None = None
+    queue_ahead: Decimal | None = None
+    in_flight: dict[str, int] | None = None
+    while_resting: dict[str, int] | None = None
 
 
 class L3Provider(ExecutionProvider):
@@ -128,7 +144,10 @@ class L3Provider(ExecutionProvider):
     ) -> None:
         super().__init__(asset_class, seed, fees)
         self.config = config
+        # Part of every fill: whoever keeps the fill can make it again.
+        self._config_digest = config_digest(config)
         self._instruments = dict(instruments or {})
+        self._latency: tuple[tuple[Any, ...], LatencyModel] | None = None
 
     def stats(self) -> dict[str, Any]:
         """Return counts, the seed, and which models are on, off, or not implemented."""
@@ -152,8 +171,9 @@ class L3Provider(ExecutionProvider):
     ) -> CostEstimate:
         """Return what the book as given would cost an immediate order: no latency, no flow."""
         self._require_enabled()
-        fill = self._run(order, market_state, None, self.seed, latency_ns=0)
-        return estimate_from(self, order, fill)
+        with localcontext(ARITHMETIC):
+            fill = self._run(order, market_state, None, self.seed, latency_ns=0)
+            return estimate_from(self, order, fill)
 
     def _execute(self, order: Order, market: MarketState, bar: BarData | None, seed: int) -> Fill:
         self._require_enabled()
@@ -175,45 +195,65 @@ class L3Provider(ExecutionProvider):
         armed = arm(order, market)
         if isinstance(armed, Ended):
             ended = {"seed": seed, "models": models, "reason": armed.reason}
-            return self._finish(order, armed.status, (), None, Slippage(), ended)
+            return self._finish(order, armed.status, (), NOTHING, None, Slippage(), ended)
         reference = reference_of(market)
-        rng = Random(seed)  # noqa: S311 - a simulation, not a secret
         others_act = bar is not None and (latency_ns > 0 or armed.rests)
-        seen = market if others_act else within_reach(armed, market)
-        instrument = self._instruments.get(order.symbol)
-        if instrument is None:
-            instrument = instrument_for(self.asset_class, order, seen)
-        book = build_book(instrument, seen, rng)
-        flow: BackgroundFlow | None = None
-        if bar is not None and others_act:
-            flow = self._flow(book, bar, rng)
-            flow.run(latency_ns, own_waits=False)
-        in_flight = dict.fromkeys(COUNT_NAMES, 0) if flow is None else dict(flow.counts)
-        arrival = _arrive(book, instrument, armed)
+        outcome: _Outcome | None = None
+        if not others_act and order.symbol not in self._instruments:
+            outcome = _met_alone(armed, market, latency_ns)
+        if outcome is None:
+            rng = Random(seed)  # noqa: S311 - a simulation, not a secret
+            acting = bar if others_act else None
+            outcome = self._in_book(order, armed, market, acting, rng, latency_ns)
+        fills, touch, refused, queue_ahead, in_flight, while_resting = outcome
         explained: dict[str, Any] = {
             "seed": seed,
             "models": models,
             "latency_ns": latency_ns,
-            "events_in_flight": in_flight,
+            "events_in_flight": dict.fromkeys(COUNT_NAMES, 0) if in_flight is None else in_flight,
         }
-        if arrival.refused is not None:
-            explained["reason"] = arrival.refused
-            return self._finish(order, FillStatus.REJECTED, (), reference, Slippage(), explained)
-        fills = _taken(arrival.events, instrument, latency_ns)
-        if arrival.queue_ahead is not None:
-            explained["queue_ahead"] = plain(arrival.queue_ahead)
-            if flow is not None:
-                waited = flow.run(flow.end_ns, own_waits=True)
-                fills += _given(waited, instrument)
-                explained["events_while_resting"] = {
-                    name: total - in_flight[name] for name, total in flow.counts.items()
-                }
+        if refused is not None:
+            explained["reason"] = refused
+            rejected = FillStatus.REJECTED
+            return self._finish(order, rejected, (), NOTHING, reference, Slippage(), explained)
+        if queue_ahead is not None:
+            explained["queue_ahead"] = plain(queue_ahead)
+        if while_resting is not None:
+            explained["events_while_resting"] = while_resting
         if not fills:
             explained["reason"] = NO_LIQUIDITY
+        totals = totals_of(fills)
         touch0 = opposite_touch(order.side, market)
-        slippage = split(order.side, reference.price, fills, touch0, arrival.touch)
-        status = status_of(order.quantity, total_quantity(fills))
-        return self._finish(order, status, fills, reference, slippage, explained)
+        slippage = split(order.side, reference.price, totals, touch0, touch)
+        status = status_of(order.quantity, totals.quantity)
+        return self._finish(order, status, fills, totals, reference, slippage, explained)
+
+    def _in_book(
+        self,
+        order: Order,
+        armed: Working,
+        market: MarketState,
+        bar: BarData | None,
+        rng: Random,
+        latency_ns: int,
+    ) -> _Outcome:
+        """Let the order meet a book built of the market; `bar` is given where others act in it."""
+        seen, first_bid, first_ask = within_reach(armed, market) if bar is None else Reach(market)
+        instrument = self._instruments.get(order.symbol)
+        if instrument is None:
+            instrument = instrument_for(self.asset_class, order, seen)
+        book = build_book(instrument, seen, rng, first_bid, first_ask)
+        if bar is None:
+            return _arrive(book, instrument, armed, latency_ns)
+        flow = self._flow(book, bar, rng)
+        flow.run(latency_ns, own_waits=False)
+        in_flight = dict(flow.counts)
+        arrived = _arrive(book, instrument, armed, latency_ns)._replace(in_flight=in_flight)
+        if arrived.queue_ahead is None:
+            return arrived
+        given = _given(flow.run(flow.end_ns, own_waits=True), instrument)
+        waited = {name: total - in_flight[name] for name, total in flow.counts.items()}
+        return arrived._replace(fills=arrived.fills + given, while_resting=waited)
 
     def _require_enabled(self) -> None:
         if not self.config.enabled:
@@ -223,9 +263,16 @@ class L3Provider(ExecutionProvider):
         """Return the time from the market state to the match, in nanoseconds."""
         if not self.config.latency.enabled:
             return 0
-        model = self.config.latency.model(seed)
+        model = self._latency_model().reseeded(seed)
         now_ns = market.timestamp_ms * NS_PER_MS
         return sum(model.draw_ns(leg, now_ns) for leg in _IN_FLIGHT)
+
+    def _latency_model(self) -> LatencyModel:
+        """Return the configuration's latency model, made anew where a key of it was changed."""
+        keys = tuple(self.config.latency.__dict__.values())
+        if self._latency is None or self._latency[0] != keys:
+            self._latency = keys, self.config.latency.model(seed=0)
+        return self._latency[1]
 
     def _flow(self, book: OrderBook, bar: BarData, rng: Random) -> BackgroundFlow:
         rates = self.config.lob_data
@@ -242,13 +289,30 @@ class L3Provider(ExecutionProvider):
         latency = self.config.latency
         return {
             "background_flow": "none" if bar is None else "bar-consistent Poisson",
+            "config": self._config_digest,
             "latency": f"{latency.distribution} {latency.profile}" if latency.enabled else "none",
             "matching": "price-time",
             "queue": "exact",
         }
 
 
-def _arrive(book: OrderBook, instrument: Instrument, order: Working) -> _Arrival:
+def _met_alone(order: Working, market: MarketState, offset_ns: int) -> _Outcome | None:
+    """Return what a book of the market would answer where nobody else acts, without making one.
+
+    None leaves the answer to a book: it has the words for numbers that it does not take.
+    """
+    fills, leaves, touch, refused = meet(order, market, offset_ns)
+    levels = opposite_levels(order.side, market)
+    # A refused order may have met any of them; one that nobody accepted met the touch.
+    reached = levels if refused else levels[: len(fills) or 1]
+    joined = joined_size(order, market)
+    if not fits_a_book(order, reached, joined):
+        return None
+    waits = order.rests and leaves and refused is None
+    return _Outcome(fills, touch, refused, joined if waits else None)
+
+
+def _arrive(book: OrderBook, instrument: Instrument, order: Working, offset_ns: int) -> _Outcome:
     """Submit the order to the book as it stands."""
     best = book.best_ask() if order.side is Side.BUY else book.best_bid()
     try:
@@ -270,11 +334,11 @@ def _arrive(book: OrderBook, instrument: Instrument, order: Working) -> _Arrival
     touch = None if best is None else instrument.price(best.price_ticks)
     first = events[0]
     if isinstance(first, Rejected):
-        return _Arrival((), touch, first.reason.value, None)
+        return _Outcome((), touch, first.reason.value)
     ahead: Decimal | None = None
     if OWN_ORDER_ID in book:
         ahead = instrument.quantity(book.queue_position(OWN_ORDER_ID).lots_ahead)
-    return _Arrival(events, touch, None, ahead)
+    return _Outcome(_taken(events, instrument, offset_ns), touch, None, ahead)
 
 
 def _taken(

@@ -13,11 +13,11 @@ for them, with the same expected volume and the same variance.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from decimal import Decimal
 from itertools import count
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from execution_providers.l3_scene import FIRST_OTHER_ID, OWN_ORDER_ID
 from execution_providers.types import BarData
@@ -30,11 +30,13 @@ MAX_QUOTE_MOVES: Final = 64
 MAX_EVENT_LOTS: Final = 2**60
 NS_PER_MS: Final = 1_000_000
 
+# The flow of one bar looks at sides a thousand times; a name here costs less than a member there.
+_BUY: Final = Side.BUY
+_SELL: Final = Side.SELL
 COUNT_NAMES: Final = ("trades", "cancels", "adds", "quote_moves")
 
 
-@dataclass(frozen=True, slots=True)
-class OwnTrade:
+class OwnTrade(NamedTuple):
     """One trade of our resting order."""
 
     time_ns: int
@@ -42,8 +44,7 @@ class OwnTrade:
     quantity_lots: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Pace:
+class _Pace(NamedTuple):
     """Events per nanosecond over one stretch, and how large each is."""
 
     trades: float
@@ -69,6 +70,7 @@ class BackgroundFlow:
         self._rng = rng
         self._cancels_per_trade = cancels_per_trade
         self.counts = dict.fromkeys(COUNT_NAMES, 0)
+        self._own_trades: list[OwnTrade] = []
         self._now_ns = 0
         self.end_ns = bar.duration_ms * NS_PER_MS
         instrument = book.instrument
@@ -104,28 +106,24 @@ class BackgroundFlow:
         until_ns = min(until_ns, self.end_ns)
         pace = self._pace(until_ns - self._now_ns)
         total = pace.trades + pace.cancels + pace.moves
-        trades: list[OwnTrade] = []
+        trades = self._own_trades = []
         if total <= 0:
             self._now_ns = max(self._now_ns, until_ns)
             return trades
-        rng, book = self._rng, self._book
+        book, log, draw = self._book, math.log, self._rng.random
+        trades_below, cancels_below = pace.trades, pace.trades + pace.cancels
         while True:
-            self._now_ns += max(1, round(-math.log(1.0 - rng.random()) / total))
+            self._now_ns += round(-log(1.0 - draw()) / total) or 1
             if self._now_ns >= until_ns:
                 self._now_ns = until_ns
                 return trades
-            which = rng.random() * total
-            if which < pace.trades:
-                events = self._trade(pace)
-            elif which < pace.trades + pace.cancels:
-                events = self._cancel()
+            which = draw() * total
+            if which < trades_below:
+                self._trade(pace)
+            elif which < cancels_below:
+                self._cancel()
             else:
-                events = self._move(pace)
-            trades += [
-                OwnTrade(self._now_ns, event.price_ticks, event.quantity_lots)
-                for event in events
-                if type(event) is Traded and event.maker_order_id == OWN_ORDER_ID
-            ]
+                self._move(pace)
             if own_waits and OWN_ORDER_ID not in book:
                 return trades
 
@@ -148,34 +146,30 @@ class BackgroundFlow:
             move_ticks=math.sqrt(variance / moves) if moves else 0.0,
         )
 
-    def _trade(self, pace: _Pace) -> tuple[Event, ...]:
+    def _trade(self, pace: _Pace) -> None:
         """Send a marketable order to the touch, and bring back what it took from others."""
         rng, book = self._rng, self._book
-        side = Side.BUY if rng.random() < 0.5 else Side.SELL  # noqa: PLR2004 - a fair coin
+        buys = rng.random() < 0.5  # noqa: PLR2004 - a fair coin
         lots = round(-math.log(1.0 - rng.random()) * pace.trade_lots)
         lots = min(max(lots, 1), MAX_EVENT_LOTS)
-        touch = book.best_ask() if side is Side.BUY else book.best_bid()
+        touch = book.best_ask() if buys else book.best_bid()
         if touch is None:
-            return ()
+            return
         price_ticks = touch.price_ticks
+        side, resting = (_BUY, _SELL) if buys else (_SELL, _BUY)
         order_id = next(self._next_id)
         events = book.submit(order_id, side, lots, price_ticks, time_in_force=TimeInForce.IOC)
         self.counts["trades"] += 1
-        taken = sum(
-            event.quantity_lots
-            for event in events
-            if type(event) is Traded and event.maker_order_id != OWN_ORDER_ID
-        )
+        taken = self._taken_from_others(events)
         if taken:
-            quote = self._quote(side.opposite)
-            events += self._add(side.opposite, price_ticks if quote is None else quote, taken)
-        return events
+            quote = self._quote(resting)
+            self._add(resting, price_ticks if quote is None else quote, taken)
 
-    def _cancel(self) -> tuple[Event, ...]:
+    def _cancel(self) -> None:
         """Cancel any of the others' orders; as many lots come back at the tail of its price."""
-        ids, book = self._ids, self._book
+        ids, book, draw = self._ids, self._book, self._rng.random
         while ids:
-            index = int(self._rng.random() * len(ids))
+            index = int(draw() * len(ids))
             order = book.order(ids[index])
             ids[index] = ids[-1]
             ids.pop()
@@ -183,68 +177,84 @@ class BackgroundFlow:
                 continue  # it traded, or a quote move took it
             book.cancel(order.order_id)
             self.counts["cancels"] += 1
-            return self._add(order.side, order.price_ticks, order.leaves)
-        return ()
+            self._add(order.side, order.price_ticks, order.leaves)
+            return
 
-    def _move(self, pace: _Pace) -> tuple[Event, ...]:
+    def _move(self, pace: _Pace) -> None:
         """Move the price path, and the quotes with it where it has gone a step."""
         elapsed_ns = self._now_ns - self._moved_ns
         left_ns = self.end_ns - self._moved_ns
         self._moved_ns = self._now_ns
         pull = (self._close - self._path) * elapsed_ns / left_ns
         path = self._path + pull + self._rng.gauss(0.0, 1.0) * pace.move_ticks
-        path = self._high - abs(self._high - path)
-        self._path = min(max(self._low + abs(path - self._low), self._low), self._high)
-        steps = round((self._path - self._start) / self._quote_ticks)
+        low, high = self._low, self._high
+        path = high - abs(high - path)
+        self._path = path = min(max(low + abs(path - low), low), high)
+        steps = round((path - self._start) / self._quote_ticks)
         shift = steps * self._quote_ticks
         if shift == self._shift:
-            return ()
+            return
         up = shift > self._shift
         self._shift = shift
         self.counts["quote_moves"] += 1
-        return self._requote(up)
+        self._requote(up)
 
-    def _requote(self, up: bool) -> tuple[Event, ...]:
+    def _requote(self, up: bool) -> None:
         """Withdraw others' orders that the new quotes leave behind, and put up the new quotes.
 
         What comes in at the new price trades with our order where that rests there or beyond.
         """
         book = self._book
-        leaving = Side.SELL if up else Side.BUY
+        leaving, following = (_SELL, _BUY) if up else (_BUY, _SELL)
         edge = self._quote(leaving)
         if edge is not None:
             self._withdraw(leaving, edge)
-        events: tuple[Event, ...] = ()
-        for side in (leaving.opposite, leaving):
+        for side in (following, leaving):
             quote = self._quote(side)
-            best = book.best_bid() if side is Side.BUY else book.best_ask()
             if quote is None:
                 continue
+            best = book.best_bid() if side is _BUY else book.best_ask()
             if best is None or (quote - best.price_ticks) * side.sign > 0:
-                events += self._add(side, quote, self._level_lots)
-        return events
+                self._add(side, quote, self._level_lots)
 
     def _withdraw(self, side: Side, edge: int) -> None:
         """Cancel others' orders of `side` that are better than `edge`."""
+        book, sign = self._book, side.sign
         leaving: list[int] = []
-        for order in self._book.orders(side):
-            if (order.price_ticks - edge) * side.sign <= 0:
+        for order in book.orders(side):
+            if (order.price_ticks - edge) * sign <= 0:
                 break
             if order.order_id != OWN_ORDER_ID:
                 leaving.append(order.order_id)
         for order_id in leaving:
-            self._book.cancel(order_id)
+            book.cancel(order_id)
         self.counts["cancels"] += len(leaving)
 
     def _quote(self, side: Side) -> int | None:
         """Return where the path puts a side's touch; None where the side was empty."""
-        first = self._bid0 if side is Side.BUY else self._ask0
-        return None if first is None else max(1, first + self._shift)
+        first = self._bid0 if side is _BUY else self._ask0
+        if first is None:
+            return None
+        quote = first + self._shift
+        return max(1, quote)
 
-    def _add(self, side: Side, price_ticks: int, lots: int) -> tuple[Event, ...]:
+    def _add(self, side: Side, price_ticks: int, lots: int) -> None:
         order_id = next(self._next_id)
         events = self._book.submit(order_id, side, lots, price_ticks)
         self.counts["adds"] += 1
+        if len(events) > 1:  # it met somebody; the events of one that did not need no look
+            self._taken_from_others(events)
         if order_id in self._book:
             self._ids.append(order_id)
-        return events
+
+    def _taken_from_others(self, events: Sequence[Event]) -> int:
+        """Return the lots that others gave, and note the trades of our own order."""
+        taken = 0
+        for event in events:
+            if type(event) is Traded:
+                if event.maker_order_id == OWN_ORDER_ID:
+                    own = OwnTrade(self._now_ns, event.price_ticks, event.quantity_lots)
+                    self._own_trades.append(own)
+                else:
+                    taken += event.quantity_lots
+        return taken

@@ -1,20 +1,20 @@
 """The one interface of all providers, and what they share."""
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Context, Decimal, getcontext, setcontext
 from hashlib import blake2b
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final
 
 from execution_providers.fees import DEFAULT_FEES, FeeSchedule
 from execution_providers.slippage import (
     Reference,
     Slippage,
+    Totals,
     average_price,
     plain,
     rounded,
-    total_quantity,
 )
 from execution_providers.types import (
     BarData,
@@ -28,6 +28,9 @@ from execution_providers.types import (
 from lob.errors import InvalidInput, NotSupported
 from lob.types import AssetClass
 
+ARITHMETIC: Final = Context(prec=28)
+"""What operators on decimals mean in here, whatever the thread's own context says."""
+_BPS_DIGITS: Final = Decimal("1E-9")
 SEED_MAX: Final = 2**64 - 1
 NOT_IMPLEMENTED: Final = "not implemented"
 UNIMPLEMENTED_MODELS: Final = (
@@ -78,7 +81,12 @@ class ExecutionProvider(ABC):
         """
         base = self.seed if seed is None else require_seed(seed)
         own_seed = execution_seed(base, order, market_state)
-        fill = self._execute(order, market_state, bar, own_seed)
+        ambient = getcontext()
+        setcontext(ARITHMETIC)
+        try:
+            fill = self._execute(order, market_state, bar, own_seed)
+        finally:
+            setcontext(ambient)
         self._counts[fill.status] += 1
         return fill
 
@@ -124,33 +132,33 @@ class ExecutionProvider(ABC):
         order: Order,
         status: FillStatus,
         fills: tuple[PartialFill, ...],
+        totals: Totals,
         reference: Reference | None,
         slippage: Slippage,
         attribution: Mapping[str, Any],
     ) -> Fill:
-        """Return a Fill with fees, averages and the attribution all providers give."""
-        filled = total_quantity(fills)
-        fees = rounded(self.fees.of(order.side, fills))
-        average = average_price(fills)
-        fees_bps: str | None = None
-        if average is not None:
-            fees_bps = plain((fees / (average * filled) * 10_000).quantize(Decimal("1E-9")))
+        """Return a Fill with fees, averages and the attribution all providers give.
+
+        `totals` are those of `fills`.
+        """
+        fees = rounded(self.fees.of_totals(order.side, totals))
+        average = average_price(totals)
         explained: dict[str, Any] = {
             "provider": self.level,
             "reference_price": None if reference is None else plain(reference.price),
             "reference": None if reference is None else reference.kind,
             "slippage": slippage.parts(),
-            "fees_bps": fees_bps,
+            "fees_bps": None if average is None else plain(_bps_of(fees, average, totals.quantity)),
             **attribution,
         }
         return Fill(
-            status=status,
-            filled_quantity=filled,
-            average_price=average,
-            fees=fees,
-            slippage_bps=slippage.total if fills else None,
-            attribution=explained,
-            fills=fills,
+            status,
+            totals.quantity,
+            average,
+            fees,
+            slippage.total if fills else None,
+            explained,
+            fills,
         )
 
 
@@ -166,21 +174,23 @@ def execution_seed(seed: int, order: Order, market: MarketState) -> int:
 
     It does not depend on what was executed before, so that two runs, two providers or two
     configurations meet the same draws (common random numbers). An order without a client order id
-    is named by its fields and the time of the market state.
+    is named by its fields and the time of the market state. What is hashed is a JSON list.
     """
     if order.client_order_id:
-        name: list[str] = ["id", order.client_order_id]
+        named = f'[{seed},"id",{quoted(order.client_order_id)}]'
     else:
-        name = [
-            "order",
-            order.symbol,
-            order.side,
-            plain(order.quantity),
-            order.type,
-            "" if order.limit_price is None else plain(order.limit_price),
-            "" if order.stop_price is None else plain(order.stop_price),
-            order.time_in_force,
-            str(market.timestamp_ms),
-        ]
-    named = json.dumps([seed, *name], separators=(",", ":")).encode()
-    return int.from_bytes(blake2b(named, digest_size=8).digest(), "big") >> 1
+        limit = "" if order.limit_price is None else plain(order.limit_price)
+        stop = "" if order.stop_price is None else plain(order.stop_price)
+        named = (
+            f'[{seed},"order",{quoted(order.symbol)},"{order.side}","{plain(order.quantity)}",'
+            f'"{order.type}","{limit}","{stop}","{order.time_in_force}","{market.timestamp_ms}"]'
+        )
+    return int.from_bytes(blake2b(named.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def _bps_of(fees: Decimal, average: Decimal, quantity: Decimal) -> Decimal:
+    """Return fees in bps of the notional, to nine decimals."""
+    if not fees:
+        return fees
+    share = ARITHMETIC.divide(fees, ARITHMETIC.multiply(average, quantity))
+    return ARITHMETIC.multiply(share, 10_000).quantize(_BPS_DIGITS, None, ARITHMETIC)

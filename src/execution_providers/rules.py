@@ -1,8 +1,8 @@
 """What every provider does alike before it looks for liquidity: stops, limits, refusals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from execution_providers.types import (
     FillStatus,
@@ -21,32 +21,31 @@ STOP_NOT_TRIGGERED = "STOP_NOT_TRIGGERED"
 NO_LIQUIDITY = "NO_LIQUIDITY"
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An order that ended before it reached a book, with the reason."""
 
     status: FillStatus
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Working:
-    """An order as it reaches the book: `limit` is None for a market order."""
+class Working(NamedTuple):
+    """An order as it reaches the book: `limit` is None for a market order.
+
+    `rests` says whether a remainder waits in the book.
+    """
 
     side: Side
     quantity: Decimal
     limit: Decimal | None
     time_in_force: TimeInForce
     post_only: bool
-
-    @property
-    def rests(self) -> bool:
-        """Say whether a remainder waits in the book."""
-        return self.limit is not None and self.time_in_force in {TimeInForce.GTC, TimeInForce.DAY}
+    rests: bool
 
     def accepts(self, price: Decimal) -> bool:
         """Say whether trading at `price` keeps to the limit."""
-        return self.limit is None or (self.limit - price) * self.side.sign >= 0
+        if self.limit is None:
+            return True
+        return price <= self.limit if self.side is Side.BUY else price >= self.limit
 
 
 def arm(order: Order, market: MarketState) -> Working | Ended:
@@ -67,12 +66,11 @@ def arm(order: Order, market: MarketState) -> Working | Ended:
         )
     if order.stop_price is not None and not _triggered(order, order.stop_price, market):
         return Ended(FillStatus.UNFILLED, STOP_NOT_TRIGGERED)
-    working = Working(
-        order.side, order.quantity, order.limit_price, order.time_in_force, order.post_only
-    )
-    if order.post_only and not working.rests:
+    limit, lives = order.limit_price, order.time_in_force
+    rests = limit is not None and (lives is TimeInForce.GTC or lives is TimeInForce.DAY)
+    if order.post_only and not rests:
         return Ended(FillStatus.REJECTED, POST_ONLY_NEEDS_RESTING)
-    return working
+    return Working(order.side, order.quantity, limit, lives, order.post_only, rests)
 
 
 def opposite_levels(side: Side, market: MarketState) -> Sequence[PriceLevel]:

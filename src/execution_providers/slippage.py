@@ -11,34 +11,34 @@ of mid0. Fees are not slippage and are reported beside it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from execution_providers.types import Liquidity, MarketState, PartialFill
 from lob.errors import InvalidInput
 from lob.types import Side
 
 _ZERO: Final = Decimal(0)
-_TEN_THOUSAND: Final = Decimal(10_000)
+_HALF: Final = Decimal("0.5")
 _BPS_DIGITS: Final = Decimal("1E-9")
+_NO_BPS: Final = Decimal("0E-9")
 # Enough for any sum of price x quantity that the edge lets in, so that only divisions round.
 EXACT: Final = Context(prec=120)
+_add, _subtract, _multiply, _divide = EXACT.add, EXACT.subtract, EXACT.multiply, EXACT.divide
 _AVERAGE: Final = Context(prec=20)
 MAX_DECIMALS: Final = 18
 _FINEST: Final = Decimal(1).scaleb(-MAX_DECIMALS)
+_SIGNED_TEN_THOUSAND: Final = {side: Decimal(10_000 * side.sign) for side in Side}
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """The price slippage is measured against, and what it is: `mid`, or `last_price`."""
 
     price: Decimal
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Slippage:
+class Slippage(NamedTuple):
     """Signed parts in bps of the reference price; positive is a cost. `total` is their sum."""
 
     spread: Decimal = _ZERO
@@ -49,7 +49,8 @@ class Slippage:
     @property
     def total(self) -> Decimal:
         """Return the sum of the parts."""
-        return self.spread + self.depth + self.latency_drift + self.impact
+        paid = _add(self.spread, self.depth)
+        return _add(_add(paid, self.latency_drift), self.impact)
 
     def parts(self) -> dict[str, str]:
         """Return the parts as decimal text by name."""
@@ -61,15 +62,37 @@ class Slippage:
         }
 
 
+class Totals(NamedTuple):
+    """What the fills of one execution add up to, exactly: units and price x units, by role."""
+
+    taken: Decimal
+    taken_cost: Decimal
+    given: Decimal
+    given_cost: Decimal
+
+    @property
+    def quantity(self) -> Decimal:
+        """Return all that filled, in units."""
+        return _add(self.taken, self.given) if self.given else self.taken
+
+    @property
+    def cost(self) -> Decimal:
+        """Return the notional of all that filled, in quote currency."""
+        return _add(self.taken_cost, self.given_cost) if self.given else self.taken_cost
+
+
+NOTHING: Final = Totals(_ZERO, _ZERO, _ZERO, _ZERO)
+
+
 def reference_of(market: MarketState) -> Reference:
     """Return the mid of the touch, or the last price where a side is empty.
 
     Raises:
         InvalidInput: there is neither.
     """
-    if market.bids and market.asks:
-        mid = (market.bids[0][0] + market.asks[0][0]) / 2
-        return Reference(mid, "mid")
+    bids, asks = market.bids, market.asks
+    if bids and asks:
+        return Reference(_multiply(_add(bids[0][0], asks[0][0]), _HALF), "mid")
     if market.last_price is not None:
         return Reference(market.last_price, "last_price")
     raise InvalidInput(
@@ -77,64 +100,62 @@ def reference_of(market: MarketState) -> Reference:
     )
 
 
-def average_price(fills: Iterable[PartialFill]) -> Decimal | None:
+def totals_of(fills: Iterable[PartialFill]) -> Totals:
+    """Return the sums over `fills`."""
+    taken = taken_cost = given = given_cost = _ZERO
+    for price, quantity, liquidity, _ in fills:
+        if liquidity is Liquidity.MAKER:
+            given = _add(given, quantity)
+            given_cost = _add(given_cost, _multiply(price, quantity))
+        else:
+            taken = _add(taken, quantity)
+            taken_cost = _add(taken_cost, _multiply(price, quantity))
+    return Totals(taken, taken_cost, given, given_cost)
+
+
+def average_price(totals: Totals) -> Decimal | None:
     """Return the quantity-weighted price to 20 digits, 18 decimals at most; None without fills."""
-    quantity = cost = _ZERO
-    for fill in fills:
-        quantity = EXACT.add(quantity, fill.quantity)
-        cost = EXACT.add(cost, EXACT.multiply(fill.price, fill.quantity))
-    return rounded(_AVERAGE.divide(cost, quantity)) if quantity else None
+    quantity = totals.quantity
+    return rounded(_AVERAGE.divide(totals.cost, quantity)) if quantity else None
 
 
 def rounded(amount: Decimal) -> Decimal:
     """Return a computed amount with 18 decimals at most."""
-    exponent = amount.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -MAX_DECIMALS:
-        return amount.quantize(_FINEST, ROUND_HALF_EVEN, EXACT)
-    return amount
-
-
-def total_quantity(fills: Iterable[PartialFill]) -> Decimal:
-    """Return the sum of the quantities, exactly."""
-    total = _ZERO
-    for fill in fills:
-        total = EXACT.add(total, fill.quantity)
-    return total
+    short = amount.quantize(_FINEST, ROUND_HALF_EVEN, EXACT)
+    return amount if short == amount else short
 
 
 def split(
     side: Side,
     reference: Decimal,
-    fills: Iterable[PartialFill],
+    totals: Totals,
     touch_at_decision: Decimal | None,
     touch_on_arrival: Decimal | None,
 ) -> Slippage:
-    """Return the parts of the slippage of `fills`; the touches are those of the opposite side.
+    """Return the parts of the slippage of fills; the touches are those of the opposite side.
 
     A touch that was not there (None) counts as the reference price: its parts are then in depth
     or in latency drift.
     """
+    taken, taken_cost, given, given_cost = totals
+    if not taken and not given:
+        return Slippage()
     touch0 = reference if touch_at_decision is None else touch_at_decision
     touch1 = touch0 if touch_on_arrival is None else touch_on_arrival
-    total = taken = resting_cost = taking_cost = _ZERO
-    for fill in fills:
-        quantity = fill.quantity
-        total = EXACT.add(total, quantity)
-        if fill.liquidity is Liquidity.MAKER:
-            distance = EXACT.multiply(quantity, fill.price - reference)
-            resting_cost = EXACT.add(resting_cost, distance)
-        else:
-            taken = EXACT.add(taken, quantity)
-            distance = EXACT.multiply(quantity, fill.price - touch1)
-            taking_cost = EXACT.add(taking_cost, distance)
-    if not total:
-        return Slippage()
-    unit = EXACT.multiply(reference, total)
-    crossing = EXACT.multiply(taken, touch0 - reference)
+    unit = _multiply(reference, totals.quantity)
+    if given:
+        crossing = _multiply(taken, _subtract(touch0, reference))
+        resting = _subtract(given_cost, _multiply(reference, given))
+        spread = _bps(side, _add(crossing, resting), unit)
+    else:
+        spread = _bps(side, _subtract(touch0, reference), reference)
     return Slippage(
-        spread=_bps(side, EXACT.add(crossing, resting_cost), unit),
-        depth=_bps(side, taking_cost, unit),
-        latency_drift=_bps(side, EXACT.multiply(taken, touch1 - touch0), unit),
+        spread,
+        _bps(side, _subtract(taken_cost, _multiply(touch1, taken)), unit),
+        _NO_BPS
+        if touch1 == touch0
+        else _bps(side, _multiply(taken, _subtract(touch1, touch0)), unit),
+        _ZERO,
     )
 
 
@@ -146,10 +167,15 @@ def plain(number: Decimal) -> str:
     """
     if not number:
         return "0"
-    text = format(number, "f")
+    text = str(number)
+    if "E" in text:
+        text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _bps(side: Side, distance: Decimal, unit: Decimal) -> Decimal:
-    ratio = EXACT.divide(EXACT.multiply(distance, _TEN_THOUSAND * side.sign), unit)
-    return EXACT.quantize(ratio, _BPS_DIGITS)
+    """Return the share of `unit` in bps, rounded once, to nine decimals."""
+    if not distance:
+        return _NO_BPS
+    ratio = _divide(_multiply(distance, _SIGNED_TEN_THOUSAND[side]), unit)
+    return ratio.quantize(_BPS_DIGITS, None, EXACT)
