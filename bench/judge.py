@@ -4,9 +4,10 @@
     python -m bench.judge --json
     python -m bench.judge --docs docs     # rewrite judge.json, judge.svg and the page's tables
 
-2,000 A/A rollouts of 5,000 orders for each kind of noise, looked at after every symbol-minute;
-beside it the z-test repeated every 50 orders. Then effects of 0.1 to 2 bps under 8 bps of market
-noise and 1 bps of pair noise, paired and unpaired. Everything is seeded.
+2,000 A/A rollouts of 5,000 orders for each kind of noise, looked at after every minute; beside it
+the z-test repeated every 50 orders. Then ten symbols at once, with a shock that is common to all of
+them in a minute: blocked by minute, and as it would be by symbol-minute. Then effects of 0.1 to 2
+bps under 8 bps of market noise and 1 bps of pair noise, paired and unpaired. Everything is seeded.
 """
 
 import argparse
@@ -18,16 +19,20 @@ from typing import Any, Final
 import numpy as np
 
 from bench.judge_model import (
+    COMMON,
     MARKET_NOISE_BPS,
     ORDERS_PER_BLOCK,
     PAIR_NOISE_BPS,
     SCENARIOS,
+    SYMBOLS,
     Z_ONE_SIDED_05,
     Z_TWO_SIDED_05,
     Flags,
     Floats,
     first,
     judged,
+    judged_minutes,
+    judged_symbol_minutes,
     judged_unpaired,
     judged_without_blocks,
     repeated_z,
@@ -41,6 +46,8 @@ ORDERS: Final = 5_000
 CHUNK: Final = 200
 LOOK_ORDERS: Final = 50
 EFFECTS_BPS: Final = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
+COMMON_EFFECT_BPS: Final = 0.3
+COMMON_ORDERS: Final = 20_000
 CURVE_POINTS: Final = 50
 CONFIG: Final = JudgeConfig()
 
@@ -73,6 +80,37 @@ def false_alarms(name: str, rollouts: int, orders: int) -> dict[str, Any]:
             test: _share_over_orders((whole[test] + 1) * each, orders)
             for test, each in looks.items()
         },
+    }
+
+
+def common_shocks(name: str, rollouts: int, orders: int) -> dict[str, Any]:
+    """Return false alarms and power where all symbols of a minute share a shock.
+
+    `minutes` to find are those after which half of the rollouts have found the effect.
+    """
+    rng = np.random.default_rng([SEED, *f"common {name}".encode()])
+    each = SYMBOLS * ORDERS_PER_BLOCK
+    found: dict[str, list[Floats]] = {}
+    for size in _chunks(rollouts):
+        noise = COMMON[name](rng, (size, orders // each, SYMBOLS, ORDERS_PER_BLOCK))
+        worse = noise + COMMON_EFFECT_BPS
+        at_margin = noise + CONFIG.margin_bps
+        minutes, separate = judged_minutes, judged_symbol_minutes
+        alarms: dict[str, Flags] = {
+            "judge": minutes(noise, CONFIG).harm(CONFIG.harm_bps),
+            "judge_at_margin": minutes(at_margin, CONFIG).no_harm(CONFIG.margin_bps),
+            "by_symbol_minute": separate(noise, CONFIG).harm(CONFIG.harm_bps),
+            "by_symbol_minute_at_margin": separate(at_margin, CONFIG).no_harm(CONFIG.margin_bps),
+            "found": minutes(worse, CONFIG).harm(CONFIG.harm_bps),
+        }
+        for test, flags in alarms.items():
+            found.setdefault(test, []).append(first(flags))
+    whole = {test: np.concatenate(parts) for test, parts in found.items()}
+    median = float(np.median(whole["found"])) + 1
+    return {
+        "common": name,
+        "shares": {test: float(np.isfinite(when).mean()) for test, when in whole.items()},
+        "minutes": int(median) if np.isfinite(median) else None,
     }
 
 
@@ -115,6 +153,9 @@ def run(rollouts: int = ROLLOUTS, orders: int = ORDERS) -> dict[str, Any]:
         "market_noise_bps": MARKET_NOISE_BPS,
         "pair_noise_bps": PAIR_NOISE_BPS,
         "false_alarms": [false_alarms(name, rollouts, orders) for name in SCENARIOS],
+        "common": [common_shocks(name, rollouts, COMMON_ORDERS) for name in COMMON],
+        "common_orders": COMMON_ORDERS,
+        "symbols": SYMBOLS,
         "power": [power(effect, rollouts, orders) for effect in EFFECTS_BPS],
     }
 
@@ -132,6 +173,27 @@ def false_alarm_table(result: dict[str, Any]) -> str:
     for row in result["false_alarms"]:
         cells = " | ".join(f"{row['shares'][column]:.1%}" for column in columns)
         lines.append(f"| {row['noise']} | {cells} |")
+    return "\n".join(lines)
+
+
+def common_table(result: dict[str, Any]) -> str:
+    """Return the table of common shocks in Markdown."""
+    lines = [
+        (
+            "| Common to all symbols of a minute | Judge: wrong rollbacks "
+            "| Judge: wrong promotions at the margin | By symbol-minute: wrong rollbacks "
+            "| By symbol-minute: wrong promotions | 0.3 bps found | Median minutes |"
+        ),
+        "|---|---|---|---|---|---|---|",
+    ]
+    columns = (
+        *("judge", "judge_at_margin", "by_symbol_minute", "by_symbol_minute_at_margin"),
+        "found",
+    )
+    for row in result["common"]:
+        cells = " | ".join(f"{row['shares'][column]:.1%}" for column in columns)
+        minutes = "over the whole" if row["minutes"] is None else f"{row['minutes']:,}"
+        lines.append(f"| {row['common']} | {cells} | {minutes} |")
     return "\n".join(lines)
 
 
@@ -197,6 +259,7 @@ def write_docs(folder: Path, result: dict[str, Any]) -> None:
     text = page.read_text()
     for name, table in (
         ("false alarms", false_alarm_table(result)),
+        ("common shocks", common_table(result)),
         ("power", power_table(result)),
     ):
         before, rest = text.split(f"<!-- {name} -->\n", 1)
@@ -218,7 +281,7 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(result))
     else:
-        print(false_alarm_table(result), power_table(result), sep="\n\n")
+        print(false_alarm_table(result), common_table(result), power_table(result), sep="\n\n")
 
 
 def _chunks(rollouts: int) -> list[int]:

@@ -1,7 +1,8 @@
 """Simulated rollouts for the judge: noise of several kinds, and what each test makes of it.
 
-All arrays are (rollouts, blocks, orders of a block), in bps; a block is a symbol-minute. The bounds
-are those the judge itself uses.
+Arrays of one symbol are (rollouts, minutes, orders of a minute), in bps; those of several symbols
+are (rollouts, minutes, symbols, orders of a symbol's minute). A block is a minute. The bounds are
+those the judge itself uses.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ Flags = npt.NDArray[np.bool_]
 Noise = Callable[[np.random.Generator, tuple[int, int, int]], Floats]
 
 ORDERS_PER_BLOCK: Final = 4
+SYMBOLS: Final = 10
 PAIR_NOISE_BPS: Final = 1.0
 MARKET_NOISE_BPS: Final = 8.0
 Z_ONE_SIDED_05: Final = 1.6449
@@ -93,6 +95,31 @@ SCENARIOS: Final[Mapping[str, Noise]] = {
 }
 
 
+def common_shock(
+    rng: np.random.Generator, shape: tuple[int, int, int, int], share: float, coefficient: float = 0
+) -> Floats:
+    """Return unit-variance noise of which `share` is one shock a minute to all symbols alike.
+
+    Args:
+        rng: the source.
+        shape: rollouts, minutes, symbols, orders of a symbol's minute.
+        share: the share of the variance that is common.
+        coefficient: of the AR(1) process that the shocks of successive minutes are.
+    """
+    rollouts, minutes, _, _ = shape
+    own = rng.normal(size=shape)
+    shocks = autoregressive(rng, (rollouts, minutes, 1), coefficient)[..., np.newaxis]
+    return float(np.sqrt(1 - share)) * own + float(np.sqrt(share)) * shocks
+
+
+COMMON: Final[Mapping[str, Callable[[np.random.Generator, tuple[int, int, int, int]], Floats]]] = {
+    "none": partial(common_shock, share=0.0),
+    "a tenth of the variance": partial(common_shock, share=0.1),
+    "half of the variance": partial(common_shock, share=0.5),
+    "half, AR(1) 0.5 from minute to minute": partial(common_shock, share=0.5, coefficient=0.5),
+}
+
+
 class Evidence:
     """Running sums over blocks: what the judge knows after each, for many rollouts at once."""
 
@@ -103,15 +130,17 @@ class Evidence:
         mixture: float,
         *,
         allow_for_correlation: bool = True,
+        lag: int = 1,
     ) -> None:
         n = np.arange(1, block_means.shape[1] + 1, dtype=np.float64)
         total = np.cumsum(block_means, axis=1)
         squares = np.cumsum(np.square(block_means), axis=1)
-        before, after = block_means[:, :-1], block_means[:, 1:]
+        before, after = block_means[:, :-lag], block_means[:, lag:]
         products, totals = np.zeros_like(total), np.zeros_like(total)
-        np.cumsum(before * after, axis=1, out=products[:, 1:])
-        np.cumsum(before + after, axis=1, out=totals[:, 1:])
-        correlated = correlation(n, total, squares, LagSums(n - 1, products, totals))
+        np.cumsum(before * after, axis=1, out=products[:, lag:])
+        np.cumsum(before + after, axis=1, out=totals[:, lag:])
+        lags = LagSums(np.maximum(n - lag, 0), products, totals)
+        correlated = correlation(n, total, squares, lags)
         factor = inflation(correlated) if allow_for_correlation else 1.0
         self.sums = Sums(n, total, squares, factor)
         self._alpha = config.alpha
@@ -135,6 +164,20 @@ def judged(differences: Floats, config: JudgeConfig) -> Evidence:
     """Return the evidence of paired differences, clipped and blocked as the judge does it."""
     within = np.clip(differences, -config.clip_bps, config.clip_bps)
     return Evidence(within.mean(axis=-1), config, config.mixture)
+
+
+def judged_minutes(differences: Floats, config: JudgeConfig) -> Evidence:
+    """Return the evidence of several symbols as the judge has it: a minute is one block."""
+    within = np.clip(differences, -config.clip_bps, config.clip_bps)
+    return Evidence(within.mean(axis=-1).mean(axis=-1), config, config.mixture)
+
+
+def judged_symbol_minutes(differences: Floats, config: JudgeConfig) -> Evidence:
+    """Return the evidence where each symbol's minute is wrongly taken for a block of its own."""
+    within = np.clip(differences, -config.clip_bps, config.clip_bps)
+    rollouts, _, symbols, _ = differences.shape
+    means = within.mean(axis=-1).reshape(rollouts, -1)
+    return Evidence(means, config, config.mixture, lag=symbols)
 
 
 def judged_without_blocks(differences: Floats, config: JudgeConfig) -> Evidence:

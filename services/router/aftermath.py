@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
+from prometheus_client import CollectorRegistry, Counter
 
 from lob.errors import Fault
 from services.router.analysis import Analysis
@@ -57,6 +58,7 @@ class Sources:
     triggers: TriggerWatch
     shared: SharedWindows
     pairs: ShadowStore
+    live_pairs: ShadowStore
     orders: RecentOrders
     wall_clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
@@ -83,7 +85,11 @@ class Aftermath:
     """Watch for rollbacks, and do what follows each of them once."""
 
     def __init__(
-        self, sources: Sources, folder: DossierFolder, rollout_file: RolloutFile | None
+        self,
+        sources: Sources,
+        folder: DossierFolder,
+        rollout_file: RolloutFile | None,
+        registry: CollectorRegistry,
     ) -> None:
         self._sources = sources
         self._folder = folder
@@ -91,6 +97,14 @@ class Aftermath:
         self._present: _Rollback | None = None
         self._before: ControlRecord | None = None
         self._started = False
+        self._latched_before = sources.control.latch
+        counter = Counter(
+            "rollout_dossiers",
+            "Dossiers of rollbacks: written, or attempts that failed",
+            ["outcome"],
+            registry=registry,
+        )
+        self._dossiers = {name: counter.labels(name) for name in ("written", "failed")}
         sources.control.reader.subscribe(self._on_view)
 
     async def work(self) -> None:
@@ -148,7 +162,9 @@ class Aftermath:
     def _follow(self, seen: _Rollback) -> bool:
         """Take over what is seen; return whether it is a rollback that was not there before."""
         present = self._present
-        if not self._started:
+        latch = self._sources.control.latch
+        latched_here = latch is not None and latch is not self._latched_before
+        if not self._started and not latched_here:
             # It began in an earlier life of this router, or before it: its dossier is not due.
             seen.written = seen.complete = True
         if present is not None and seen.generation in (None, present.generation):
@@ -187,8 +203,10 @@ class Aftermath:
             await asyncio.to_thread(self._folder.write, dossier)
         except (OSError, ValueError) as error:
             _log.warning("dossier_not_written", dossier=present.name, error=str(error))
+            self._dossiers["failed"].inc()
             return
         present.written, present.complete = True, complete
+        self._dossiers["written"].inc()
         _log.warning("dossier_written", dossier=present.name, kind=dossier["kind"])
 
     async def _collect(self, present: _Rollback) -> dict[str, Any]:
@@ -209,7 +227,7 @@ class Aftermath:
             reading = next(r for r in readings if r.trigger is trigger)
             found = finding(reading, trip)
         analysis = sources.analysis.to_json()
-        pairs = sources.pairs.pairs(now)
+        pairs = (*sources.pairs.pairs(now), *sources.live_pairs.pairs(now))
         flags = sources.control.flags
         return {
             "version": VERSION,

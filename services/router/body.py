@@ -1,13 +1,13 @@
 """Read a request's JSON body: bounded in size, exact in its numbers, strict in its keys."""
 
-import json
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Any, Final
 
 from fastapi import Request
 
-from lob.errors import InvalidInput, PermissionDenied
+from lob.errors import InvalidInput
+from touchstone.kit.codec import decode_json
+from touchstone.kit.errors import PayloadTooLarge
 
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 DEFAULT_REASON: Final = "no reason given"
@@ -17,17 +17,15 @@ async def read_json(request: Request, bytes_max: int = BODY_BYTES_MAX) -> Any:
     """Return the decoded body; numbers with a point are Decimal.
 
     Raises:
-        InvalidInput: the body is too large or no JSON.
+        PayloadTooLarge: the body has more than `bytes_max` bytes.
+        InvalidInput: it is no JSON.
     """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > bytes_max:
-            raise InvalidInput(f"body: more than {bytes_max} bytes; allowed: at most that")
-    try:
-        return json.loads(bytes(body), parse_float=Decimal, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"body: not JSON: {error}") from None
+            raise PayloadTooLarge(f"body: more than {bytes_max} bytes; allowed: at most that")
+    return decode_json(bytes(body))
 
 
 def require_object(body: object, allowed: Iterable[str]) -> dict[str, Any]:
@@ -47,18 +45,3 @@ def take_text(body: dict[str, Any], name: str, default: str | None = None) -> st
     if not isinstance(value, str) or not value.strip():
         raise InvalidInput(f"{name}: {value!r}; allowed: a text that is not blank")
     return value
-
-
-def refuse_other_origins(request: Request) -> None:
-    """Refuse what a browser sends on behalf of another site.
-
-    Raises:
-        PermissionDenied: the Origin header names another host than the one addressed.
-    """
-    origin = request.headers.get("origin")
-    if origin is not None and origin.split("://", 1)[-1] != request.headers.get("host"):
-        raise PermissionDenied(f"Origin: {origin!r}; allowed: this host, or no Origin")
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")

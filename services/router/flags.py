@@ -1,7 +1,7 @@
 """The flags in configuration files: master switches, and the state a first boot starts from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from lob.config import L3ExecutionConfig
 from lob.errors import ConfigError, InvalidInput
+from touchstone.rollout.plan import PLAN_KEYS, Plan
 from touchstone.rollout.state import (
     DEFAULT_SALT,
     LIVE_PHASES,
@@ -20,7 +21,7 @@ from touchstone.rollout.state import (
 
 FILE_BYTES_MAX: Final = 1024 * 1024
 _LISTS: Final = ("canary_symbols", "canary_accounts", "deny_symbols", "deny_accounts")
-_ROLLOUT_KEYS: Final = ("enabled", "phase", "percentage", "salt", *_LISTS)
+_ROLLOUT_KEYS: Final = ("enabled", "phase", "percentage", "salt", *_LISTS, *PLAN_KEYS)
 _EXECUTION_KEYS: Final = ("level", "use_l3_simulator", "l3_config_path")
 _LEVELS: Final = ("L2", "L3")
 
@@ -30,12 +31,13 @@ class Flags:
     """What files and environment say. `off_because` lists each master switch that is off.
 
     `first_document` is the file's rollout, taken back to SHADOW where it says more: a file cannot
-    promote.
+    promote. `plan` is how the rollout may go on by itself once a person has armed it.
     """
 
     first_document: RolloutDocument
     off_because: tuple[str, ...]
     environment_allows: bool
+    plan: Plan = field(default_factory=Plan)
 
     @property
     def master_flag(self) -> bool:
@@ -73,13 +75,34 @@ def load_flags(config_path: Path, rollout_path: Path, use_l3: bool | None) -> Fl
         raise ConfigError(f"{config_path}: execution.l3_config_path: {l3_path!r}; allowed: a path")
     if not L3ExecutionConfig.from_yaml(l3_path).enabled:
         off.append(f"{l3_path}: enabled: false")
-    return Flags(_first_document(rollout_path, rollout), tuple(off), use_l3 is not False)
+    try:
+        plan = Plan.from_mapping(rollout)
+    except InvalidInput as fault:
+        raise ConfigError(f"{rollout_path}: rollout.{fault}") from None
+    return Flags(_first_document(rollout_path, rollout), tuple(off), use_l3 is not False, plan)
+
+
+def load_proposal(path: Path) -> tuple[RolloutDocument, bool]:
+    """Return the rollout that a file with `rollout:` asks for, any phase, and whether it is on.
+
+    Nothing is put in force by it: recorded decisions are run under it.
+
+    Raises:
+        ConfigError: the file is missing or wrong; one line with file, key, value, what is allowed.
+    """
+    rollout = _section(path, "rollout", _ROLLOUT_KEYS)
+    return _document(path, rollout), _flag(path, "rollout", rollout, "enabled", default=True)
 
 
 def _first_document(path: Path, rollout: Mapping[str, Any]) -> RolloutDocument:
+    document = _document(path, rollout)
+    return replace(document, phase=Phase.SHADOW) if document.phase in LIVE_PHASES else document
+
+
+def _document(path: Path, rollout: Mapping[str, Any]) -> RolloutDocument:
     phase = rollout.get("phase", "shadow")
     try:
-        document = RolloutDocument(
+        return RolloutDocument(
             phase=Phase(phase.upper() if isinstance(phase, str) else phase),
             salt=rollout.get("salt", DEFAULT_SALT),
             basis_points=basis_points_from_fraction(rollout.get("percentage", 0)),
@@ -90,7 +113,6 @@ def _first_document(path: Path, rollout: Mapping[str, Any]) -> RolloutDocument:
     except ValueError:
         allowed = ", ".join(phase.lower() for phase in Phase)
         raise ConfigError(f"{path}: rollout.phase: {phase!r}; allowed: {allowed}") from None
-    return replace(document, phase=Phase.SHADOW) if document.phase in LIVE_PHASES else document
 
 
 def _flag(path: Path, name: str, section: Mapping[str, Any], key: str, *, default: bool) -> bool:

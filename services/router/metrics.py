@@ -8,7 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from execution_providers import Fill, FillStatus
 from lob import errors
 from services.router.rollout_control import RolloutControl
+from services.router.shadow_frames import GARBAGE
 from touchstone.kit.errors import OUTCOMES
+from touchstone.kit.tallies import Count, Counts, Distribution, Distributions
 from touchstone.rollout.assignment import Rule, assign
 from touchstone.rollout.state import LIVE_PHASES, Phase
 from touchstone.rollout.triggers import LATENCY_EDGES_SECONDS, SLIPPAGE_EDGES_BPS
@@ -17,7 +19,7 @@ from touchstone.rollout.triggers import LATENCY_EDGES_SECONDS, SLIPPAGE_EDGES_BP
 SERIES: Final = (("L2", "live"), ("L2", "fallback"), ("L3", "live"), ("L3", "shadow"))
 OUTCOME_NAMES: Final = (*(status.lower() for status in FillStatus), "invalid", "error")
 FAULT_CODES: Final = tuple(sorted({cls.code for cls in OUTCOMES}))
-DROP_REASONS: Final = ("queue_full", "not_in_shadow")
+DROP_REASONS: Final = ("queue_full", "not_in_shadow", "too_large", "rate")
 
 # The first edge of the slippage is negative, so the library exports no sum, and the moments have
 # families of their own.
@@ -25,83 +27,97 @@ SLIPPAGE_BUCKETS: Final = SLIPPAGE_EDGES_BPS
 LATENCY_BUCKETS: Final = LATENCY_EDGES_SECONDS
 
 
+class _Series:
+    """What is counted of one provider in one mode, found once."""
+
+    def __init__(
+        self,
+        orders: dict[str, Count],
+        latency: Distribution,
+        slippage: Distribution,
+        sums: tuple[Count, Count],
+        notional: Count,
+    ) -> None:
+        self.orders = orders
+        self.by_status = {status: orders[status.value.lower()] for status in FillStatus}
+        self.latency = latency
+        self.slippage = slippage
+        self.slippage_sum, self.slippage_squares = sums
+        self.notional = notional
+
+
 class ExecutionMetrics:
     """Count executions by provider and mode; every child exists from the start, at zero."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         labels = ["provider", "mode"]
-        orders = Counter(
-            "exec_orders", "Executions by outcome", [*labels, "outcome"], registry=registry
-        )
-        slippage = Histogram(
+        orders = Counts("exec_orders", "Executions by outcome", [*labels, "outcome"], registry)
+        slippage = Distributions(
             "exec_slippage_bps",
             "Signed slippage against the mid at the decision; positive is a cost",
             labels,
-            buckets=SLIPPAGE_BUCKETS,
-            registry=registry,
+            registry,
+            SLIPPAGE_BUCKETS,
         )
-        squares = Counter(
-            "exec_slippage_bps_square",
-            "Sum of squared slippage, for the RMSE",
-            labels,
-            registry=registry,
+        squares = Counts(
+            "exec_slippage_bps_square", "Sum of squared slippage, for the RMSE", labels, registry
         )
-        sums = Gauge(
+        sums = Counts(
             "exec_slippage_bps_signed_sum",
             "Sum of signed slippage since the start, which may fall",
             labels,
-            registry=registry,
+            registry,
+            falls=True,
         )
-        latency = Histogram(
+        latency = Distributions(
             "exec_latency_seconds",
             "Time to compute an execution on this host (not the simulated market's latency)",
             labels,
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
+            registry,
+            LATENCY_BUCKETS,
         )
-        notional = Counter(
+        notional = Counts(
             "exec_notional",
             "Filled value in quote currency: the realised share beside the configured one",
             labels,
-            registry=registry,
+            registry,
         )
-        fallbacks = Counter(
-            "exec_fallbacks", "L2 answers in place of a failed L3", ["code"], registry=registry
+        fallbacks = Counts(
+            "exec_fallbacks", "L2 answers in place of a failed L3", ["code"], registry
         )
-        rules = Counter(
-            "exec_decisions", "Decisions by the rule that made them", ["rule"], registry=registry
-        )
-        self._orders = {
-            (*series, name): orders.labels(*series, name)
+        rules = Counts("exec_decisions", "Decisions by the rule that made them", ["rule"], registry)
+        self._series = {
+            series: _Series(
+                {name: orders.labels(*series, name) for name in OUTCOME_NAMES},
+                latency.labels(*series),
+                slippage.labels(*series),
+                (sums.labels(*series), squares.labels(*series)),
+                notional.labels(*series),
+            )
             for series in SERIES
-            for name in OUTCOME_NAMES
         }
-        self._slippage = {series: slippage.labels(*series) for series in SERIES}
-        self._squares = {series: squares.labels(*series) for series in SERIES}
-        self._sums = {series: sums.labels(*series) for series in SERIES}
-        self._latency = {series: latency.labels(*series) for series in SERIES}
-        self._notional = {series: notional.labels(*series) for series in SERIES}
         self._fallbacks = {code: fallbacks.labels(code) for code in FAULT_CODES}
         self._rules = {rule: rules.labels(rule.value) for rule in Rule}
 
     def on_fill(self, provider: str, mode: str, fill: Fill, seconds: float) -> None:
         """Count an execution that gave a fill."""
-        series = (provider, mode)
-        self._orders[provider, mode, fill.status.lower()].inc()
-        self._latency[series].observe(seconds)
+        series = self._series[provider, mode]
+        series.by_status[fill.status].inc()
+        series.latency.observe(seconds)
         if fill.average_price is not None:
-            self._notional[series].inc(float(fill.average_price * fill.filled_quantity))
+            series.notional.inc(float(fill.average_price) * float(fill.filled_quantity))
         if fill.slippage_bps is not None:
             bps = float(fill.slippage_bps)
-            self._slippage[series].observe(bps)
-            self._squares[series].inc(bps * bps)
-            self._sums[series].inc(bps)
+            series.slippage.observe(bps)
+            series.slippage_sum.inc(bps)
+            series.slippage_squares.inc(bps * bps)
 
     def on_fault(self, provider: str, mode: str, fault: errors.Fault, seconds: float) -> None:
         """Count an execution that failed: `invalid` when the request was wrong, else `error`."""
         name = "invalid" if isinstance(fault, errors.InvalidInput) else "error"
-        self._orders[provider, mode, name].inc()
-        self._latency[provider, mode].observe(seconds)
+        series = self._series[provider, mode]
+        series.orders[name].inc()
+        series.latency.observe(seconds)
 
     def on_fallback(self, fault: errors.Fault) -> None:
         """Count an L2 answer in place of an L3 that failed."""
@@ -138,7 +154,7 @@ class ShadowMetrics:
             "shadow_queue_depth", "Orders waiting for their mirror", registry=registry
         )
         self.dropped = {reason: dropped.labels(reason) for reason in DROP_REASONS}
-        self.errors = {code: failed.labels(code) for code in FAULT_CODES}
+        self.errors = {code: failed.labels(code) for code in (*FAULT_CODES, GARBAGE)}
 
 
 def export_control(registry: CollectorRegistry, control: RolloutControl) -> None:

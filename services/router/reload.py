@@ -4,6 +4,7 @@ import asyncio
 import signal
 
 import structlog
+from prometheus_client import CollectorRegistry, Counter
 
 from lob.errors import Fault
 from services.router.flags import load_flags
@@ -11,6 +12,25 @@ from services.router.rollout_control import RolloutControl
 from services.router.settings import RouterSettings
 
 _log = structlog.get_logger("touchstone.router")
+
+
+class ReloadCounter:
+    """Count what SIGHUP led to: files taken over, or kept as they were because of a wrong one."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counter = Counter(
+            "config_reloads",
+            "Configuration files read again at SIGHUP, by whether they were taken over",
+            ["outcome"],
+            registry=registry,
+        )
+        self._outcomes = {
+            ok: counter.labels("applied" if ok else "refused") for ok in (True, False)
+        }
+
+    def count(self, *, applied: bool) -> None:
+        """Count one."""
+        self._outcomes[applied].inc()
 
 
 def hangups() -> asyncio.Event:
@@ -21,22 +41,28 @@ def hangups() -> asyncio.Event:
 
 
 async def follow_hangups(
-    event: asyncio.Event, settings: RouterSettings, control: RolloutControl
+    event: asyncio.Event,
+    settings: RouterSettings,
+    control: RolloutControl,
+    reloads: ReloadCounter,
 ) -> None:
     """Read the files again at each SIGHUP; runs until cancelled."""
     while True:
         await event.wait()
         event.clear()
+        applied = False
         try:
-            await reload_flags(settings, control)
+            applied = await reload_flags(settings, control)
         except Exception:  # noqa: BLE001 - logged; the next SIGHUP has to work
             _log.exception("flags_not_reloaded")
+        reloads.count(applied=applied)
 
 
 async def reload_flags(settings: RouterSettings, control: RolloutControl) -> bool:
     """Take over the master switches of both files; return whether they could be read.
 
-    They and the state for a first boot are all that files say. Phase, share and lists in Redis are
+    They, the plan by which the rollout goes on, and the state for a first boot are all that files
+    say; the judge's settings hold from the next step on. Phase, share and lists in Redis are
     the truth and stay; `USE_L3_SIMULATOR` is the environment's and stays as it was at the start.
     """
     try:

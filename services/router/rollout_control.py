@@ -36,6 +36,7 @@ from touchstone.rollout.state import (
     Phase,
     RolloutDocument,
     change,
+    loosens,
 )
 
 UPKEEP_SECONDS: Final = 0.25
@@ -46,7 +47,7 @@ _log = structlog.get_logger("touchstone.router")
 class StaleGeneration(Conflict):
     """Say that the state has another generation than the caller expected."""
 
-    code = "PRECONDITION_FAILED"
+    code = "STALE_GENERATION"
 
     def __init__(self, expected: int, present: int) -> None:
         super().__init__(f"If-Match: generation {expected}; the present generation is {present}")
@@ -68,8 +69,11 @@ class RolloutControl:
         watermark_path: Path,
         stale_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        require_durable: bool = False,
     ) -> None:
         self._store = store
+        self._require_durable = require_durable
         self._watermark_path = watermark_path
         self._saved = load_watermark(watermark_path)
         self._latch: Latch | None = self._saved.latch
@@ -77,6 +81,7 @@ class RolloutControl:
         self._monotonic = monotonic
         self._document: tuple[ControlRecord, RolloutDocument | None] | None = None
         self._saving = asyncio.Lock()
+        self._persisting = asyncio.Lock()
         self.flags = flags
         self.on_acknowledged: Callable[[float], None] = lambda _seconds: None
         membership = Membership(
@@ -157,11 +162,16 @@ class RolloutControl:
         if self._latch is not None:
             raise Conflict("rolled back in this router; allowed: POST /v1/rollout/rearm")
         if expected < self.reader.seen_generation:
+            # The doorbell may have been quicker than that read: then somebody wrote meanwhile.
+            await self._expect(expected)
             raise Conflict(
                 f"generation {expected} is below {self.reader.seen_generation}, which was seen "
                 "(data lost or restored); allowed: POST /v1/rollout/rearm"
             )
-        after = change(self._require_document(record), changes)
+        before = self._require_document(record)
+        after = change(before, changes)
+        if loosens(before, after):
+            await self._refuse_where_it_could_be_lost()
         return await self._write(after, expected, actor, reason)
 
     async def rearm(self, phase: str, *, expected: int, actor: str, reason: str) -> ControlRecord:
@@ -181,7 +191,9 @@ class RolloutControl:
         if not (lost or rolled_back or self._latch):
             held = "none" if present is None else present.phase
             raise Conflict(f"nothing to re-arm: phase {held}; allowed: PUT /v1/rollout")
-        after = replace(self._last_document(record), phase=Phase(phase))
+        await self._refuse_where_it_could_be_lost()
+        # Also out of a state that was lost: a schedule goes on only where a person says so anew.
+        after = replace(self._last_document(record), phase=Phase(phase), schedule_armed=False)
         latch = self._latch
         written = await self._write(after, expected, actor, reason)
         # A rollback that came in meanwhile is another one, and stays.
@@ -315,9 +327,19 @@ class RolloutControl:
             await self.reader.refresh()
 
     async def _persist_latch(self) -> ControlRecord | None:
+        """Write the latch where it is not written yet; return the record that holds it.
+
+        One at a time: a rollback and the upkeep that finds its latch write it once together.
+        """
+        async with self._persisting:
+            return await self._persist_latch_once()
+
+    async def _persist_latch_once(self) -> ControlRecord | None:
         latch = self._latch
-        if latch is None:
-            return None
+        if latch is None or latch.generation is not None:
+            record = self.reader.view().record
+            rolled_back = record is not None and record.state == Phase.ROLLED_BACK
+            return record if rolled_back else None
         try:
             record = await self._write_latch(latch)
         except Fault as fault:
@@ -344,6 +366,21 @@ class RolloutControl:
                 return await self._write(document, expected, latch.actor, latch.reason)
         document = replace(self._last_document(await self.present()), phase=Phase.ROLLED_BACK)
         return await self._write(document, None, latch.actor, latch.reason)
+
+    async def _refuse_where_it_could_be_lost(self) -> None:
+        """Refuse a loosening where the rollback after it might not survive the server's crash.
+
+        Raises:
+            Conflict: durable control is required, and the server is not configured for it.
+            Fault: that could not be found out.
+        """
+        if not self._require_durable:
+            return
+        if problems := await self._store.durability_problems():
+            raise Conflict(
+                f"Redis may lose control state ({'; '.join(problems)}), and durable control is "
+                "required; allowed: what tightens"
+            )
 
     async def _expect(self, expected: int) -> ControlRecord | None:
         record = await self._store.read(ROLLOUT_SCOPE)

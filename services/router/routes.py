@@ -4,23 +4,16 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Query
 
 from execution_providers import Fill
-from lob.errors import Fault, InvalidInput
-from services.router.body import read_json, require_object
-from services.router.engine import Answer
+from lob.errors import InvalidInput
+from services.router.execute import execution_posts
 from services.router.wiring import Components
-from touchstone.kit.codec import execution_request_from_json, fill_to_json
-from touchstone.kit.errors import describe
+from touchstone.kit.codec import fill_to_json
 from touchstone.rollout.assignment import LAYER
 from touchstone.rollout.shadow import REFERENCES, ShadowPair, summarise
 from touchstone.rollout.state import normalise
-
-# After this many orders of a batch, other requests get their turn.
-BATCH_STRIDE = 16
-BATCH_WIDTH = 16
 
 Reference = Annotated[str, Query(max_length=32, description="what the RMSE is against")]
 Account = Annotated[str, Query(max_length=128, description="who asks; for the account lists")]
@@ -31,33 +24,8 @@ def execution_routes(components: Components) -> APIRouter:
     routes = APIRouter()
     router, settings = components.router, components.settings
 
-    @routes.post("/v1/executions")
-    async def execute(request: Request, account: Account = "") -> JSONResponse:
-        """Execute one request and answer with the decision and the fill."""
-        wanted = execution_request_from_json(await read_json(request))
-        return JSONResponse(answer_to_json(await router.execute(wanted, account)))
-
-    @routes.post("/v1/executions/batch")
-    async def execute_batch(request: Request, account: Account = "") -> JSONResponse:
-        """Execute `{"requests": [...]}`; each result is an answer or an error, in order."""
-        body = require_object(await read_json(request), ("requests",))
-        requests = body.get("requests")
-        if not isinstance(requests, list) or not 1 <= len(requests) <= settings.batch_size_max:
-            raise InvalidInput(f"requests: allowed: a list of 1..{settings.batch_size_max}")
-        width = asyncio.Semaphore(BATCH_WIDTH)
-
-        async def one(index: int, raw: object) -> dict[str, Any]:
-            async with width:
-                if index % BATCH_STRIDE == BATCH_STRIDE - 1:
-                    await asyncio.sleep(0)
-                try:
-                    wanted = execution_request_from_json(raw)
-                    return answer_to_json(await router.execute(wanted, account))
-                except Fault as fault:
-                    return describe(fault)
-
-        results = await asyncio.gather(*(one(i, raw) for i, raw in enumerate(requests)))
-        return JSONResponse({"results": results})
+    for path, answer in execution_posts(router, settings.batch_size_max).items():
+        routes.add_route(path, answer, methods=["POST"])  # type: ignore[arg-type]
 
     @routes.get("/v1/assignments/{symbol}")
     async def assignment(symbol: str, account: Account = "") -> dict[str, Any]:
@@ -119,11 +87,6 @@ def shadow_routes(components: Components) -> APIRouter:
         return {**components.analysis.to_json(), "triggers": triggers}
 
     return routes
-
-
-def answer_to_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer as JSON values."""
-    return {"decision": answer.decision.to_json(), "fill": fill_to_json(answer.fill)}
 
 
 def pair_to_json(pair: ShadowPair) -> dict[str, Any]:

@@ -2,17 +2,17 @@
 
 import asyncio
 import math
+import re
 from decimal import Decimal
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from lob.errors import InvalidInput, NotFound
 from services.router.body import (
     DEFAULT_REASON,
     read_json,
-    refuse_other_origins,
     require_object,
     take_text,
 )
@@ -44,12 +44,14 @@ _PUT_KEYS = (
 _MODES = ("emergency", "graceful")
 _DEFAULT_ACTOR = "api"
 
+_GENERATION = re.compile(r'"([0-9]{1,16})"|([0-9]{1,16})')
+
 IfMatch = Annotated[str | None, Header(alias="If-Match")]
 
 
 def rollout_routes(components: Components) -> APIRouter:
     """Return the routes of the rollout state."""
-    routes = APIRouter(prefix="/v1/rollout", dependencies=[Depends(refuse_other_origins)])
+    routes = APIRouter(prefix="/v1/rollout")
     _add_state_routes(routes, components)
     _add_rollback_routes(routes, components)
     _add_rearm_route(routes, components.control)
@@ -63,7 +65,8 @@ def _add_state_routes(routes: APIRouter, components: Components) -> None:
     @routes.get("")
     async def show() -> JSONResponse:
         """Return the state, how it is known, and its generation as ETag."""
-        return _state_response(control, await control.present())
+        schedule = components.autopilot.scheduler.to_json()
+        return _state_response(control, await control.present(), schedule=schedule)
 
     @routes.put("")
     async def change(request: Request, if_match: IfMatch = None) -> JSONResponse:
@@ -190,10 +193,10 @@ def _add_rearm_route(routes: APIRouter, control: RolloutControl) -> None:
 
 def parse_generation(if_match: str) -> int:
     """Return the generation that an If-Match header names; `"7"` and `7` are both right."""
-    text = if_match.strip().strip('"')
-    if not text.isascii() or not text.isdecimal() or len(text) > 16:  # noqa: PLR2004 - 2^53
-        raise InvalidInput(f"If-Match: {if_match!r}; allowed: one generation, as in the ETag")
-    return int(text)
+    found = _GENERATION.fullmatch(if_match)
+    if found is None:
+        raise InvalidInput(f"If-Match: {if_match[:80]!r}; allowed: one generation, as in the ETag")
+    return int(found[1] or found[2])
 
 
 def precondition_required() -> JSONResponse:
@@ -203,7 +206,7 @@ def precondition_required() -> JSONResponse:
     return JSONResponse({"error": error}, status_code=428)
 
 
-def precondition_failed(fault: StaleGeneration) -> JSONResponse:
+def stale_generation(fault: StaleGeneration) -> JSONResponse:
     """Answer a change that is based on another generation than the present one."""
     error = {
         "code": fault.code,
@@ -211,7 +214,7 @@ def precondition_failed(fault: StaleGeneration) -> JSONResponse:
         "retryable": False,
         "generation": fault.present,
     }
-    return JSONResponse({"error": error}, status_code=412, headers=_etag(fault.present))
+    return JSONResponse({"error": error}, status_code=409, headers=_etag(fault.present))
 
 
 def record_to_json(record: ControlRecord) -> dict[str, Any]:
@@ -226,7 +229,9 @@ def record_to_json(record: ControlRecord) -> dict[str, Any]:
     }
 
 
-def _state_response(control: RolloutControl, record: ControlRecord | None) -> JSONResponse:
+def _state_response(
+    control: RolloutControl, record: ControlRecord | None, **more: Any
+) -> JSONResponse:
     view = control.reader.view()
     config = control.routing()
     generation = 0 if record is None else record.generation
@@ -254,7 +259,7 @@ def _state_response(control: RolloutControl, record: ControlRecord | None) -> JS
         "off_because": list(control.flags.off_because),
     }
     body["l3_may_answer"] = l3_may(control)
-    return JSONResponse(body, headers=_etag(generation))
+    return JSONResponse(body | more, headers=_etag(generation))
 
 
 def _confirmed(control: RolloutControl, record: ControlRecord) -> bool:

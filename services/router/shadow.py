@@ -1,22 +1,35 @@
-"""Run the candidate after the control has answered: bounded, off the path, unable to matter."""
+"""Compare the candidate with the control's answers: bounded, off the path, unable to matter."""
 
 import asyncio
-import hashlib
-import json
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 import structlog
 
 from execution_providers import ExecutionRequest, Fill, MarketState, Side
-from lob.errors import DeadlineExceeded, Fault
-from services.router.metrics import ExecutionMetrics, ShadowMetrics, known_code
+from lob.errors import Fault, InvalidInput
+from services.router.metrics import ExecutionMetrics, ShadowMetrics
 from services.router.providers import Provider
-from touchstone.kit.codec import execution_request_to_json
+from services.router.shadow_frames import Outcome, kept
+from services.router.shadow_work import ControlAgain, inputs_digest, run_candidate
 from touchstone.rollout.shadow import ShadowPair, ShadowStore
 
+LEVELS_WAITING_MAX: Final = 200_000
+"""Levels of all books waiting together: their memory, whatever one order brings."""
+
 _log = structlog.get_logger("touchstone.router")
+
+__all__ = [
+    "LoopLane",
+    "Mirror",
+    "ShadowRunner",
+    "inputs_digest",
+    "spread_bps",
+    "touch_multiple",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,34 +44,54 @@ class Mirror:
     control_seconds: float
 
 
-class ShadowRunner:
-    """Take control answers without waiting, run the candidate on them, keep the pairs.
+class Lane(Protocol):
+    """Where the candidate runs."""
 
-    A full queue drops and counts. Whatever the candidate does wrong is recorded and goes no
-    further. Orders still waiting when the phase is left are let go.
+    def work(self, shadow: "ShadowRunner") -> list[Coroutine[Any, Any, None]]:
+        """Return what takes mirrors and settles them, each until it is cancelled."""
+        ...
+
+    async def check(self) -> str:
+        """Return a short text when the candidate can run, or need not; for readiness."""
+        ...
+
+
+class ShadowRunner:
+    """Take control answers without waiting, keep the pairs that the lane's candidate makes of them.
+
+    A full queue drops and counts, and so does what is more in a second than is to be compared:
+    which orders are let go depends on when they came and on nothing else. Whatever the candidate
+    does wrong is recorded and goes no further. Orders still waiting when the phase is left are let
+    go.
     """
 
     def __init__(
         self,
-        candidate: Provider,
+        lane: Lane,
         store: ShadowStore,
         *,
         queue_size: int,
-        deadline_seconds: float,
+        per_second_max: float = math.inf,
         in_shadow: Callable[[], bool],
         metrics: ShadowMetrics,
         executions: ExecutionMetrics,
         on_pair: Callable[[ShadowPair], None] = lambda _pair: None,
         wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._candidate = candidate
+        self._lane = lane
         self._queue: asyncio.Queue[Mirror] = asyncio.Queue(queue_size)
-        self._deadline_seconds = deadline_seconds
-        self._in_shadow = in_shadow
+        self._levels = 0
+        self._per_second_max = per_second_max
+        self._clock = clock
+        self._allowance = float(queue_size)
+        self._allowance_max = float(queue_size)
+        self._allowed_at = clock()
         self._metrics = metrics
         self._executions = executions
         self._on_pair = on_pair
         self._wall_clock = wall_clock
+        self.in_shadow = in_shadow
         self.store = store
         self.mirrored = 0
         self.dropped = 0
@@ -75,55 +108,102 @@ class ShadowRunner:
 
     def offer(self, mirror: Mirror) -> None:
         """Queue a control answer, or drop and count it; never waits, never raises."""
-        try:
-            self._queue.put_nowait(mirror)
-        except asyncio.QueueFull:
-            self._drop("queue_full")
+        if not self._may():
+            self.drop("rate")
+            return
+        levels = _levels(mirror)
+        if self._queue.full() or self._levels + levels > LEVELS_WAITING_MAX:
+            self.drop("queue_full")
+            return
+        self._queue.put_nowait(mirror)
+        self._levels += levels
 
-    async def work(self) -> None:
-        """Mirror one order after another; runs until cancelled."""
-        while True:
-            mirror = await self._queue.get()
-            try:
-                if self._in_shadow():
-                    await self._mirror(mirror)
-                else:
-                    self._drop("not_in_shadow")
-            except Exception:  # noqa: BLE001 - the comparison must not end with one odd pair
-                _log.exception("shadow_pair_failed", decision_id=mirror.decision_id)
-                self._metrics.errors[Fault.code].inc()
+    def _may(self) -> bool:
+        """Return whether the rate allows one more; a burst of a whole queue is allowed."""
+        if self._per_second_max == math.inf:
+            return True
+        now = self._clock()
+        more = (now - self._allowed_at) * self._per_second_max
+        self._allowed_at = now
+        self._allowance = min(self._allowance + more, self._allowance_max)
+        if self._allowance < 1.0:
+            return False
+        self._allowance -= 1.0
+        return True
 
-    def _drop(self, reason: str) -> None:
+    def work(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what mirrors one order after another, each until it is cancelled."""
+        return self._lane.work(self)
+
+    async def check(self) -> str:
+        """Return a short text when the comparison can run, or need not; for readiness.
+
+        Raises:
+            Unavailable: it cannot, and why.
+        """
+        return await self._lane.check()
+
+    async def take(self) -> Mirror:
+        """Wait for the next order that is to be mirrored."""
+        mirror = await self._queue.get()
+        self._levels -= _levels(mirror)
+        return mirror
+
+    def take_now(self) -> Mirror | None:
+        """Return the next order that is to be mirrored; None where there is none."""
+        if self._queue.empty():
+            return None
+        mirror = self._queue.get_nowait()
+        self._levels -= _levels(mirror)
+        return mirror
+
+    def drop(self, reason: str) -> None:
+        """Count an order that is not mirrored."""
         self.dropped += 1
         self._metrics.dropped[reason].inc()
 
-    async def _mirror(self, mirror: Mirror) -> None:
-        started = time.perf_counter()
-        fill, fault = await self._run_candidate(mirror)
-        seconds = time.perf_counter() - started
+    def let_go(self) -> None:
+        """Drop every order that waits: the phase has been left."""
+        while self.take_now() is not None:
+            self.drop("not_in_shadow")
+
+    def settle(self, mirror: Mirror, outcome: Outcome, size_bytes: int = 0) -> None:
+        """Keep, judge and count the pair of an order and what the candidate made of it."""
+        try:
+            self._settle(mirror, outcome, size_bytes)
+        except Exception:  # noqa: BLE001 - the comparison must not end with one odd pair
+            _log.exception("shadow_pair_failed", decision_id=mirror.decision_id)
+            self._metrics.errors[Fault.code].inc()
+
+    def _settle(self, mirror: Mirror, outcome: Outcome, size_bytes: int) -> None:
+        fill, seconds, order = outcome.fill, outcome.seconds, mirror.request.order
         if fill is not None:
             self._executions.on_fill("L3", "shadow", fill, seconds)
-        elif fault is not None:
-            self._executions.on_fault("L3", "shadow", fault, seconds)
-            self._metrics.errors[known_code(fault)].inc()
+        else:
+            wrong = outcome.error == InvalidInput.code
+            kind = InvalidInput if wrong else Fault
+            self._executions.on_fault("L3", "shadow", kind(outcome.error or ""), seconds)
+            errors = self._metrics.errors
+            errors[outcome.error if outcome.error in errors else Fault.code].inc()
         pair = ShadowPair(
             decision_id=mirror.decision_id,
             generation=mirror.generation,
             at=self._wall_clock(),
-            symbol=mirror.request.order.symbol,
-            side=mirror.request.order.side.value,
-            quantity=mirror.request.order.quantity,
-            inputs_digest=inputs_digest(mirror.request),
+            symbol=order.symbol,
+            side=order.side.value,
+            quantity=order.quantity,
+            inputs_digest=outcome.digest,
             seed=mirror.seed,
-            control=mirror.control,
+            control=kept(mirror.control),
             candidate=fill,
-            error=None if fault is None else fault.code,
+            error=outcome.error,
             control_seconds=mirror.control_seconds,
             candidate_seconds=seconds,
             touch_multiple=touch_multiple(mirror.request),
             spread_bps=spread_bps(mirror.request.market),
+            control_repeat=outcome.repeat,
         )
-        self.store.append(pair)
+        self.store.append(pair, size_bytes)
         self._on_pair(pair)
         self.mirrored += 1
         self._metrics.pairs.inc()
@@ -131,16 +211,47 @@ class ShadowRunner:
             self._metrics.difference.observe(difference)
             self._metrics.difference_square.inc(difference * difference)
 
-    async def _run_candidate(self, mirror: Mirror) -> tuple[Fill | None, Fault | None]:
-        try:
-            async with asyncio.timeout(self._deadline_seconds):
-                return await self._candidate.execute(mirror.request, mirror.seed), None
-        except TimeoutError:
-            return None, DeadlineExceeded(f"candidate: none within {self._deadline_seconds} s")
-        except Fault as fault:
-            return None, fault
-        except Exception as error:  # noqa: BLE001 - a candidate's defect is a finding, no more
-            return None, Fault(f"candidate: {type(error).__name__}: {error}")
+
+@dataclass(slots=True)
+class LoopLane:
+    """Run a candidate in this process and loop: a stand-in that a test or a program hands over.
+
+    What it does wrong is recorded as everywhere; but one that blocks, blocks everything. What is
+    not one's own belongs into a process of its own (`shadow_lane`).
+    """
+
+    candidate: Provider
+    deadline_seconds: float
+    workers: int
+    again: ControlAgain = field(default_factory=ControlAgain)
+    taken: int = 0
+
+    async def check(self) -> str:
+        """Return that it runs here."""
+        return "in this process"
+
+    def work(self, shadow: ShadowRunner) -> list[Coroutine[Any, Any, None]]:
+        """Return the workers."""
+        return [self._work(shadow) for _ in range(self.workers)]
+
+    async def _work(self, shadow: ShadowRunner) -> None:
+        while True:
+            mirror = await shadow.take()
+            if not shadow.in_shadow():
+                shadow.drop("not_in_shadow")
+                continue
+            shadow.settle(mirror, await self._outcome(mirror))
+
+    async def _outcome(self, mirror: Mirror) -> Outcome:
+        self.taken += 1
+        again = self.taken % self.again.every == 0
+        return await run_candidate(
+            self.candidate,
+            mirror.request,
+            mirror.seed,
+            deadline_seconds=self.deadline_seconds,
+            repeat=self.again.execute(mirror.request, mirror.seed) if again else None,
+        )
 
 
 def touch_multiple(request: ExecutionRequest) -> float | None:
@@ -158,9 +269,6 @@ def spread_bps(market: MarketState) -> float | None:
     return float((ask - bid) / (ask + bid) * 20_000)
 
 
-def inputs_digest(request: ExecutionRequest) -> str:
-    """Return a digest of everything the execution depends on besides the seed."""
-    encoded = json.dumps(
-        execution_request_to_json(request), sort_keys=True, separators=(",", ":")
-    ).encode()
-    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+def _levels(mirror: Mirror) -> int:
+    market = mirror.request.market
+    return len(market.bids) + len(market.asks)

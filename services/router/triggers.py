@@ -6,7 +6,7 @@ the last one that L3 gives, and the rollback is persisted after.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from execution_providers import ExecutionRequest, Fill
 from lob.errors import Fault, InvalidInput
-from services.router.providers import Provider
+from services.router.providers import Provider, execute_many
 from touchstone.rollout.state import Phase
 from touchstone.rollout.triggers import (
     TRIGGERS,
@@ -169,6 +169,20 @@ class WatchedL3:
             raise
         self._watch.observe(time.perf_counter() - started, fill, None)
         return fill
+
+    async def execute_many(
+        self, requests: Sequence[ExecutionRequest], seed: int
+    ) -> list[Fill | Fault]:
+        """Return the provider's fills and faults; each counts its share of the time."""
+        started = time.perf_counter()
+        results = await execute_many(self._provider, requests, seed)
+        seconds = (time.perf_counter() - started) / len(requests)
+        for result in results:
+            if isinstance(result, Fault):
+                self._watch.observe(seconds, None, result)
+            else:
+                self._watch.observe(seconds, result, None)
+        return results
 
 
 def _reason(trip: Trip) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
@@ -10,18 +9,25 @@ from prometheus_client import CollectorRegistry
 
 from services.router.aftermath import Aftermath, Sources
 from services.router.analysis import Analysis
+from services.router.autopilot import Autopilot, build_autopilot
+from services.router.decision_log import DecisionLog
+from services.router.decision_wiring import open_decision_log
 from services.router.dossier_folder import DossierFolder
+from services.router.durability import export_durability, watch_durability
 from services.router.engine import Router
-from services.router.flags import load_flags
+from services.router.flags import Flags, load_flags
 from services.router.graceful import GracefulRollback
 from services.router.health_watch import HealthWatch
-from services.router.metrics import ExecutionMetrics, ShadowMetrics, export_control, l3_may
+from services.router.l3_identity import watch_identity
+from services.router.metrics import ExecutionMetrics, export_control, l3_may
 from services.router.providers import BoundedL3, InProcessL2, Provider
 from services.router.recent_orders import RecentOrders
+from services.router.reload import ReloadCounter
 from services.router.rollout_control import RolloutControl
 from services.router.rollout_file import RolloutFile
 from services.router.settings import RouterSettings
 from services.router.shadow import ShadowRunner
+from services.router.shadow_wiring import build_shadow
 from services.router.shared_windows import SharedWindows
 from services.router.triggers import TriggerWatch, WatchedL3, is_rolled_back
 from touchstone.kit.control import ROLLOUT_SCOPE, ControlStore
@@ -29,9 +35,9 @@ from touchstone.kit.health import Readiness
 from touchstone.kit.membership import ack_histogram
 from touchstone.kit.metrics import create_registry
 from touchstone.kit.simulator_client import SimulatorClient
+from touchstone.kit.simulator_stream import SimulatorStream
 from touchstone.kit.tasks import stop_tasks
-from touchstone.rollout.judge import JudgeConfig
-from touchstone.rollout.shadow import ShadowStore
+from touchstone.rollout.shadow import ShadowPair
 from touchstone.rollout.state import Phase
 
 
@@ -45,12 +51,15 @@ class Components:
     store: ControlStore
     shadow: ShadowRunner
     analysis: Analysis
+    autopilot: Autopilot
     triggers: TriggerWatch
     shared: SharedWindows
     dossiers: DossierFolder
     graceful: GracefulRollback
     readiness: Readiness
     registry: CollectorRegistry
+    reloads: ReloadCounter
+    decisions: DecisionLog
 
 
 @contextlib.asynccontextmanager
@@ -77,76 +86,79 @@ async def wire(
         client = await stack.enter_async_context(
             SimulatorClient(settings.simulator_address, settings.simulator_deadline_seconds)
         )
-        folder = settings.data_dir / "router"
-        control = RolloutControl(
-            store, flags, folder / "control.json", settings.control_stale_seconds
-        )
+        control = _control(settings, store, flags)
         registry = create_registry("router")
         executions = ExecutionMetrics(registry)
-        candidate = l3 or BoundedL3(
-            client.execute, settings.simulator_in_flight_max, settings.simulator_deadline_seconds
-        )
-        analysis = Analysis(JudgeConfig(), phase=lambda: _phase(control), wall_clock=time.time)
+        decisions = await stack.enter_async_context(open_decision_log(settings, registry))
+        candidate = l3 or _bounded(settings, SimulatorStream(client), stack)
+        l2 = InProcessL2(settings.seed)
+        autopilot = build_autopilot(control, store, l2, settings, registry)
         triggers, shared = _trigger_watch(settings, control, store, registry)
-        shadow = _shadow_runner(settings, control, candidate, analysis, executions, registry)
-        _export(registry, control)
-        recent = RecentOrders()
-        l2, watched = InProcessL2(settings.seed), WatchedL3(candidate, triggers)
-        router = Router(control, l2, watched, shadow, executions, settings.seed, recent.add)
-        dossiers = DossierFolder(folder / "dossiers")
-        sources = Sources(
-            control, store, analysis, triggers, shared, pairs=shadow.store, orders=recent
+        shadow = build_shadow(
+            *(settings, l3),
+            in_shadow=lambda: _in_shadow(control),
+            on_pair=_both(decisions.record, autopilot.observe),
+            executions=executions,
+            registry=registry,
         )
+        _export(registry, control, store)
+        recent = RecentOrders()
+        router = Router(
+            *(control, l2, WatchedL3(candidate, triggers), shadow, executions, settings.seed),
+            on_live=recent.add,
+            compare=autopilot.counterfactual.offer,
+            record=decisions.record,
+        )
+        dossiers = DossierFolder(settings.data_dir / "router" / "dossiers")
+        pairs = (shadow.store, autopilot.counterfactual.store)
+        parts = (control, store, autopilot.analysis, triggers, shared)
+        sources = Sources(*parts, *pairs, recent)
         await control.start()
         await stack.enter_async_context(control.reader)
+        aftermath = Aftermath(sources, dossiers, _rollout_file(settings), registry)
+        # Before the first request: what is rolled back by now began in an earlier life.
+        await aftermath.look()
         check = l3_check or (None if l3 else client.check)
         work = [
-            control.keep_up(),
-            triggers.work(),
-            shared.work(),
-            Aftermath(sources, dossiers, _rollout_file(settings)).work(),
-            _health_watch(check, control, triggers),
-            *(shadow.work() for _ in range(settings.shadow_workers)),
+            *(control.keep_up(), triggers.work(), shared.work(), aftermath.work()),
+            *([] if l3 else [watch_identity(settings.simulator_address, decisions.learn_l3)]),
+            *(*autopilot.work(), watch_durability(store)),
+            *(_health_watch(check, control, triggers), *shadow.work()),
         ]
         stack.push_async_callback(stop_tasks, [asyncio.create_task(w) for w in work])
         yield Components(
-            settings,
-            router,
-            control,
-            store,
-            shadow,
-            analysis,
-            triggers,
-            shared,
-            dossiers,
-            GracefulRollback(control, store),
-            _readiness(control, store, client),
-            registry,
+            *(settings, router, control, store, shadow, autopilot.analysis, autopilot),
+            *(triggers, shared, dossiers, GracefulRollback(control, store)),
+            *(_readiness(control, store, client, shadow), registry, ReloadCounter(registry)),
+            decisions,
         )
 
 
-def _shadow_runner(
-    settings: RouterSettings,
-    control: RolloutControl,
-    candidate: Provider,
-    analysis: Analysis,
-    executions: ExecutionMetrics,
-    registry: CollectorRegistry,
-) -> ShadowRunner:
-    return ShadowRunner(
-        candidate,
-        ShadowStore(settings.shadow_pairs_max),
-        queue_size=settings.shadow_queue_size,
-        deadline_seconds=settings.shadow_deadline_seconds,
-        in_shadow=lambda: _in_shadow(control),
-        metrics=ShadowMetrics(registry),
-        executions=executions,
-        on_pair=analysis.observe,
+def _control(settings: RouterSettings, store: ControlStore, flags: Flags) -> RolloutControl:
+    return RolloutControl(
+        store,
+        flags,
+        settings.data_dir / "router" / "control.json",
+        settings.control_stale_seconds,
+        require_durable=settings.require_durable_control,
     )
 
 
-def _export(registry: CollectorRegistry, control: RolloutControl) -> None:
+def _bounded(
+    settings: RouterSettings, stream: SimulatorStream, stack: contextlib.AsyncExitStack
+) -> BoundedL3:
+    stack.push_async_callback(stream.close)
+    return BoundedL3(
+        stream.execute,
+        settings.simulator_in_flight_max,
+        settings.simulator_deadline_seconds,
+        stream.execute_many,
+    )
+
+
+def _export(registry: CollectorRegistry, control: RolloutControl, store: ControlStore) -> None:
     export_control(registry, control)
+    export_durability(registry, store)
     ack_seconds = ack_histogram(registry, ROLLOUT_SCOPE).labels(ROLLOUT_SCOPE)
     control.on_acknowledged = ack_seconds.observe
 
@@ -190,6 +202,18 @@ async def _health_watch(
         await watch.work()
 
 
+def _both(
+    first: Callable[[ShadowPair], None], second: Callable[[ShadowPair], None]
+) -> Callable[[ShadowPair], None]:
+    """Return what tells both of a pair."""
+
+    def tell(pair: ShadowPair) -> None:
+        first(pair)
+        second(pair)
+
+    return tell
+
+
 def _phase(control: RolloutControl) -> Phase | None:
     document = control.routing().document
     return None if document is None else document.phase
@@ -202,10 +226,13 @@ def _in_shadow(control: RolloutControl) -> bool:
     )
 
 
-def _readiness(control: RolloutControl, store: ControlStore, client: SimulatorClient) -> Readiness:
+def _readiness(
+    control: RolloutControl, store: ControlStore, client: SimulatorClient, shadow: ShadowRunner
+) -> Readiness:
     """Return the checks. None is required: L2 in process answers whatever is away."""
     readiness = Readiness()
     readiness.add("rollout", control.check, required=False)
     readiness.add("redis", store.check, required=False)
     readiness.add("simulator", client.check, required=False)
+    readiness.add("shadow", shadow.check, required=False)
     return readiness

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from lob.errors import Conflict, Unavailable
 from services.simulator.book_servicer import BookServicer
+from services.simulator.described import described
 from services.simulator.servicer import ExecutionServicer
 from services.simulator.wiring import Components
 from touchstone.kit.lifecycle import bind, serve_web
@@ -64,7 +65,12 @@ async def serve_rpc(components: Components) -> AsyncIterator[RpcServer]:
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ),
     )
-    servicer = ExecutionServicer(components.executions, components.metrics, settings.max_batch)
+    servicer = ExecutionServicer(
+        components.executions,
+        components.metrics,
+        settings.max_batch,
+        described(components.config),
+    )
     execution_pb2_grpc.add_ExecutionServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
     books = BookServicer(components.sessions, components.replays)
     book_pb2_grpc.add_BookServiceServicer_to_server(books, server)  # type: ignore[no-untyped-call]

@@ -75,21 +75,43 @@ class Executions:
             left = remaining()
             if left is not None and left <= 0:
                 raise DeadlineExceeded("the deadline passed before the execution began")
-            waits = request.bar is not None and request.order.limit_price is not None
+            if self.is_quick(request):
+                return self.execute_now(request, seed)[0]
             started = time.perf_counter()
-            if self._usual_seconds[waits] <= self._inline_seconds_max:
-                fill = self._run(request, seed)
-            else:
-                loop = asyncio.get_running_loop()
-                fill = await loop.run_in_executor(self._executor, self._run, request, seed)
+            loop = asyncio.get_running_loop()
+            fill = await loop.run_in_executor(self._executor, self._run, request, seed)
             seconds = time.perf_counter() - started
         except Fault as fault:
             self._metrics.record_fault(request.order, fault)
             raise
+        self._note(request, fill, seconds)
+        return fill
+
+    def is_quick(self, request: ExecutionRequest) -> bool:
+        """Return whether a request of this kind may run on the event loop."""
+        return self._usual_seconds[_waits(request)] <= self._inline_seconds_max
+
+    def execute_now(self, request: ExecutionRequest, seed: int | None) -> tuple[Fill, float]:
+        """Return what becomes of a quick request, and the seconds that its provider took.
+
+        Raises:
+            Fault: what the provider refuses; the caller counts it with `count_fault`.
+        """
+        started = time.perf_counter()
+        fill = self._run(request, seed)
+        seconds = time.perf_counter() - started
+        self._note(request, fill, seconds)
+        return fill, seconds
+
+    def count_fault(self, request: ExecutionRequest | None, fault: Fault) -> None:
+        """Count a fault; `request` None where it could not be read."""
+        self._metrics.record_fault(None if request is None else request.order, fault)
+
+    def _note(self, request: ExecutionRequest, fill: Fill, seconds: float) -> None:
+        waits = _waits(request)
         usual = self._usual_seconds[waits]
         self._usual_seconds[waits] = usual + _SMOOTHING * (seconds - usual)
         self._metrics.record_fill(request.order, fill, seconds)
-        return fill
 
     def estimate(self, request: ExecutionRequest) -> CostEstimate:
         """Return what the request's order is expected to cost now."""
@@ -102,3 +124,8 @@ class Executions:
         if fill is None:
             raise InvariantViolation("the provider gave no fill")
         return fill
+
+
+def _waits(request: ExecutionRequest) -> bool:
+    """Return whether the order may wait in the queue while the bar trades."""
+    return request.bar is not None and request.order.limit_price is not None

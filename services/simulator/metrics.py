@@ -2,12 +2,13 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from execution_providers.types import Fill, FillStatus, Order
 from lob.errors import Fault
 from lob.types import Side
 from touchstone.kit.errors import OUTCOMES, outcome_of
+from touchstone.kit.tallies import Count, Counts, Distributions
 
 MAX_SYMBOLS: Final = 200
 OTHER_SYMBOL: Final = "other"
@@ -26,39 +27,48 @@ class SimulatorMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._symbols: set[str] = set()
-        self.executions = Counter(
+        self._executions = Counts(
             "l3_executions_total",
             "L3 executions by what became of them; symbols beyond a bound count as 'other'",
             ["symbol", "side", "result"],
-            registry=registry,
+            registry,
         )
-        self.slippage = Histogram(
+        self._fills: dict[tuple[str, Side, FillStatus], Count] = {}
+        self._slippage = Distributions(
             "l3_slippage_bps",
             "Signed slippage of L3 fills against the mid at the decision, positive is a cost",
-            buckets=SLIPPAGE_BPS_BUCKETS,
-            registry=registry,
-        )
+            [],
+            registry,
+            SLIPPAGE_BPS_BUCKETS,
+        ).labels()
         # A histogram with negative buckets has no sum: these two and its count give mean and RMSE.
-        self.slippage_sum = Gauge(
-            "l3_slippage_bps_signed_sum", "Sum of the slippage of L3 fills", registry=registry
-        )
-        self.slippage_squares = Counter(
+        self._slippage_sum = Counts(
+            "l3_slippage_bps_signed_sum",
+            "Sum of the slippage of L3 fills",
+            [],
+            registry,
+            falls=True,
+        ).labels()
+        self._slippage_squares = Counts(
             "l3_slippage_bps_squared_total",
             "Sum of the squared slippage of L3 fills",
-            registry=registry,
-        )
-        self.latency = Histogram(
+            [],
+            registry,
+        ).labels()
+        self._latency = Distributions(
             "l3_latency_seconds",
             "Host time of one L3 execution, waiting for a thread included",
-            buckets=LATENCY_SECONDS_BUCKETS,
-            registry=registry,
-        )
-        self.simulated_latency = Histogram(
+            [],
+            registry,
+            LATENCY_SECONDS_BUCKETS,
+        ).labels()
+        self._simulated_latency = Distributions(
             "l3_simulated_latency_seconds",
             "Simulated time from the market state to the match",
-            buckets=LATENCY_SECONDS_BUCKETS,
-            registry=registry,
-        )
+            [],
+            registry,
+            LATENCY_SECONDS_BUCKETS,
+        ).labels()
         self.enabled = Gauge(
             "l3_enabled", "Whether the L3 configuration lets the simulator act", registry=registry
         )
@@ -73,27 +83,38 @@ class SimulatorMetrics:
         )
         results = {outcome.metric_result for outcome in OUTCOMES.values()}
         for result in sorted(results | {status.value.lower() for status in FillStatus}):
-            self.executions.labels(NO_LABEL, NO_LABEL, result)
+            self._executions.labels(NO_LABEL, NO_LABEL, result)
 
     def record_fill(self, order: Order, fill: Fill, seconds: float) -> None:
         """Count one answered execution."""
-        result = fill.status.value.lower()
-        self.executions.labels(self._symbol(order.symbol), order.side.value, result).inc()
-        self.latency.observe(seconds)
+        key = (order.symbol, order.side, fill.status)
+        count = self._fills.get(key)
+        if count is None:
+            count = self._count_of(*key)
+        count.inc()
+        self._latency.observe(seconds)
         latency_ns = fill.attribution.get("latency_ns")
         if latency_ns is not None:
-            self.simulated_latency.observe(latency_ns / 1e9)
+            self._simulated_latency.observe(latency_ns / 1e9)
         if fill.slippage_bps is not None:
             bps = float(fill.slippage_bps)
-            self.slippage.observe(bps)
-            self.slippage_sum.inc(bps)
-            self.slippage_squares.inc(bps * bps)
+            self._slippage.observe(bps)
+            self._slippage_sum.inc(bps)
+            self._slippage_squares.inc(bps * bps)
 
     def record_fault(self, order: Order | None, fault: Fault) -> None:
         """Count one execution that ended in a fault; `order` None when it could not be read."""
         symbol = NO_LABEL if order is None else self._symbol(order.symbol)
         side = NO_LABEL if order is None else Side(order.side).value
-        self.executions.labels(symbol, side, outcome_of(fault).metric_result).inc()
+        self._executions.labels(symbol, side, outcome_of(fault).metric_result).inc()
+
+    def _count_of(self, symbol: str, side: Side, status: FillStatus) -> Count:
+        """Return the count of a symbol's fills, found at once the next time."""
+        label = self._symbol(symbol)
+        count = self._executions.labels(label, side.value, status.value.lower())
+        if label != OTHER_SYMBOL:
+            self._fills[symbol, side, status] = count
+        return count
 
     def _symbol(self, symbol: str) -> str:
         if symbol not in self._symbols:

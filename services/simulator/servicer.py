@@ -8,6 +8,7 @@ from execution_providers.types import ExecutionRequest
 from lob.errors import DeadlineExceeded, Fault, InvalidInput, NotSupported
 from services.simulator.executions import Executions
 from services.simulator.faults import answering
+from services.simulator.many import ManyStream
 from services.simulator.metrics import SimulatorMetrics
 from touchstone.kit.rpc import (
     cost_to_proto,
@@ -25,10 +26,17 @@ BATCH_TURN: Final = 4
 class ExecutionServicer(execution_pb2_grpc.ExecutionServiceServicer):
     """Answer `touchstone.v1.ExecutionService`."""
 
-    def __init__(self, executions: Executions, metrics: SimulatorMetrics, max_batch: int) -> None:
+    def __init__(
+        self,
+        executions: Executions,
+        metrics: SimulatorMetrics,
+        max_batch: int,
+        described: pb.DescribeResponse | None = None,
+    ) -> None:
         self._executions = executions
         self._metrics = metrics
         self._max_batch = max_batch
+        self._described = described
 
     async def Execute(self, request: pb.ExecuteRequest, context: Any) -> pb.ExecuteResponse:  # noqa: N802
         """Execute one order."""
@@ -67,6 +75,13 @@ class ExecutionServicer(execution_pb2_grpc.ExecutionServiceServicer):
             return pb.ExecuteBatchResponse(results=results)
         raise AssertionError
 
+    async def ExecuteMany(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.ExecuteManyRequest], context: Any
+    ) -> None:
+        """Execute requests given as JSON; see `ManyStream`."""
+        async with answering(context):
+            await ManyStream(self._executions, context).run(request_iterator)
+
     async def EstimateCost(  # noqa: N802
         self, request: pb.EstimateCostRequest, context: Any
     ) -> pb.EstimateCostResponse:
@@ -74,6 +89,18 @@ class ExecutionServicer(execution_pb2_grpc.ExecutionServiceServicer):
         async with answering(context):
             _require_time(context)
             return cost_to_proto(self._executions.estimate(request_from_proto(request)))
+        raise AssertionError
+
+    async def Describe(  # noqa: N802
+        self,
+        request: pb.DescribeRequest,  # noqa: ARG002 - the interface's argument
+        context: Any,
+    ) -> pb.DescribeResponse:
+        """Say what executions depend on besides their requests."""
+        async with answering(context):
+            if self._described is None:
+                raise NotSupported("Describe: this simulator was not told what it runs")
+            return self._described
         raise AssertionError
 
     async def FillProbability(  # noqa: N802

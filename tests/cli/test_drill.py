@@ -1,10 +1,13 @@
 """The drill: a real one with every fault, what it prints, and that it can fail."""
 
 import asyncio
+import fcntl
 import json
+import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from rich.console import Console
 
 from tests.conftest import ROOT
 from touchstone.cli.drill import trials as drilling
+from touchstone.cli.drill.folder import PREFIX, drill_folder, sweep
 from touchstone.cli.drill.proxy import Proxy
 from touchstone.cli.drill.report import histogram, quantile, show, summarise
 from touchstone.cli.drill.ring import STAMPS, OrderRing
@@ -80,6 +84,78 @@ async def test_a_worker_that_does_not_obey_is_found_out(
     assert "orders were begun" in trial.problems[0]
 
 
+def processes_of(folder: Path) -> dict[int, str]:
+    """Return the state by process id of all that were started with a folder, or work in it."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if not entry.name.isdigit():
+                continue
+            # Redis writes a title of its own over its command line.
+            named = f"{(entry / 'cwd').readlink()} {(entry / 'cmdline').read_text()}"
+            if str(folder) in named:
+                found[int(entry.name)] = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, UnicodeDecodeError):
+            continue
+    return {pid: state for pid, state in found.items() if state != "Z"}
+
+
+def wait_until(condition: Any, seconds: float) -> None:
+    """Return once a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux ends orphans")
+def test_nothing_outlives_a_killed_drill(tmp_path: Path) -> None:
+    """Killed while its Redis is stopped: every process is gone, the next drill sweeps the rest."""
+    words = ("--processes", "2", "--trials", "0", "--faults", "redis-paused")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "touchstone.cli", "drill", *words],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: "T" in processes_of(tmp_path).values(), 40)
+        assert len(processes_of(tmp_path)) >= 4
+    finally:
+        process.kill()
+        process.wait()
+    wait_until(lambda: not processes_of(tmp_path), 5)
+    (left,) = tmp_path.glob(f"{PREFIX}*")
+    assert [left] == sweep(tmp_path)
+    assert not left.exists()
+
+
+def test_only_the_folders_of_dead_drills_are_swept(tmp_path: Path) -> None:
+    """Held ones stay, as do fresh ones without a lock, links, and what is named otherwise."""
+    names = ("held", "fresh", "old", "left")
+    held, fresh, old, left = (tmp_path / f"{PREFIX}{name}" for name in names)
+    for folder in (held, fresh, old, left, tmp_path / "other"):
+        folder.mkdir()
+    for folder in (held, left):
+        (folder / "drill.lock").touch()
+    os.utime(old, (0, 0))
+    (tmp_path / f"{PREFIX}link").symlink_to(tmp_path / "other")
+    with (held / "drill.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert [left, old] == sweep(tmp_path)
+    assert {"held", "fresh"} == {n for n in names if (tmp_path / f"{PREFIX}{n}").exists()}
+    assert (tmp_path / "other").is_dir()
+
+
+def test_a_drills_folder_is_held_and_goes_with_it() -> None:
+    """Another drill that starts meanwhile leaves it alone."""
+    with drill_folder() as folder:
+        assert folder not in sweep(folder.parent)
+        assert folder.is_dir()
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -135,6 +211,10 @@ def test_a_slow_last_order_fails_the_report() -> None:
     slow = Trial(1, Kind.HEALTHY, last_order_ms=80.0, ack_ms=90.0)
     report = summarise([slow], processes=3, seed=0, seconds=1.0, last_order_ms_max=50.0)
     assert report["problems"] == ["last order p99 80.0 ms after the call, allowed 50.0"]
+    timed = Trial(1, Kind.HEALTHY, written_ms=60.0, last_order_ms=80.0, ack_ms=90.0)
+    report = summarise([timed], processes=3, seed=0, seconds=1.0, last_order_ms_max=50.0)
+    assert report["problems"][0].endswith("Redis had written the kill after 60.0 ms)")
+    assert 60.0 == report["written_ms"]["max"]
 
 
 def test_every_kind_has_a_meaning_and_a_way_to_happen() -> None:

@@ -9,8 +9,13 @@ from prometheus_client import CollectorRegistry
 from services.order_gateway.metrics import GatewayMetrics, VenueMetrics
 from services.paper_exchange.metrics import ExchangeMetrics
 from services.router import metrics as router_metrics
+from services.router.analysis import Analysis
+from services.router.durability import export_durability
+from services.router.judgement import JudgeWatch
+from services.router.reload import ReloadCounter
 from services.router.rollout_control import RolloutControl
 from services.simulator.metrics import SimulatorMetrics
+from touchstone.kit.control import ControlStore
 from touchstone.kit.metrics import create_registry
 
 # What Prometheus itself makes.
@@ -53,6 +58,9 @@ def _registries() -> list[CollectorRegistry]:
     router_metrics.ExecutionMetrics(router)
     router_metrics.ShadowMetrics(router)
     router_metrics.export_control(router, cast("RolloutControl", _UnreadControl()))
+    export_durability(router, cast("ControlStore", SimpleNamespace(durability=None)))
+    JudgeWatch(cast("Analysis", None), cast("RolloutControl", None), enabled=False, registry=router)
+    ReloadCounter(router)
     SimulatorMetrics(simulator)
     GatewayMetrics(gateway, ["BTC-PERP"])
     VenueMetrics(gateway)

@@ -17,6 +17,7 @@ from touchstone.rollout.assignment import (
     RoutingConfig,
     Rule,
     assign,
+    assign_by_table,
     bucket,
     hash32,
     should_use_l3,
@@ -93,7 +94,9 @@ def test_the_truth_table_holds_in_every_combination() -> None:
             environment_allows=environment,
             master_flag=master,
         )
-        found = assign(SYMBOL, ACCOUNT, config, 59.9 if fresh else 60.0)
+        now = 59.9 if fresh else 60.0
+        found = assign(SYMBOL, ACCOUNT, config, now)
+        assert assign_by_table(SYMBOL, ACCOUNT, config, now) == found
         expected = oracle(
             latched=latched,
             known=known,

@@ -17,7 +17,8 @@ from bench.judge_model import judged as judged_by_study
 from lob.errors import InvalidInput
 from tests.conftest import ROOT
 from tests.rollout.test_shadow import pair
-from touchstone.rollout.experiment import OPEN_BLOCKS_MAX, Blocks, clip, unpaired_differences
+from touchstone.rollout import experiment
+from touchstone.rollout.experiment import Blocks, clip, unpaired_differences
 from touchstone.rollout.judge import Judge, JudgeConfig, Outcome
 
 DAY = 86_400.0
@@ -156,28 +157,62 @@ def test_correlated_minutes_widen_the_bounds() -> None:
     )
 
 
-def test_blocks_close_with_their_minute_and_never_drop() -> None:
-    """A late order joins its symbol's open block; symbols have blocks of their own."""
+def test_a_minute_is_one_block_of_all_its_symbols() -> None:
+    """Each symbol counts alike, however busy; a late order joins the first open minute."""
     blocks = Blocks(60.0)
-    assert blocks.observe("A", 0.0, 1.0) == []
-    assert blocks.observe("B", 30.0, 5.0) == []
+    assert [] == blocks.observe("A", 0.0, 1.0)
+    assert [] == blocks.observe("A", 10.0, 3.0)
+    assert [] == blocks.observe("B", 30.0, 5.0)
     (first,) = blocks.observe("A", 60.0, 2.0)
-    assert (first.symbol, first.start, first.mean_bps, first.orders) == ("A", 0.0, 1.0, 1)
-    assert blocks.observe("A", 59.0, 4.0) == []
-    assert [(b.symbol, b.mean_bps, b.orders) for b in blocks.close(120.0)] == [
-        ("B", 5.0, 1),
-        ("A", 3.0, 2),
-    ]
-    assert blocks.close(1e9) == []
+    assert (0.0, 3.5, 3, 2) == (first.start, first.mean_bps, first.orders, first.symbols)
+    assert [] == blocks.observe("A", 59.0, 4.0)
+    (second,) = blocks.close(120.0)
+    assert (60.0, 3.0, 2) == (second.start, second.mean_bps, second.orders)
+    assert [] == blocks.close(1e9)
+    assert [] == blocks.observe("C", 70.0, 1.0)
+    assert [] == blocks.close(120.0)
 
 
-def test_open_blocks_are_bounded() -> None:
-    """One symbol more than may be open finishes the oldest early."""
+def test_a_clock_that_goes_back_makes_no_second_block_of_a_minute() -> None:
+    """What is from before joins the open minute, so no shock to a minute counts twice."""
+    blocks, starts = Blocks(60.0), []
+    for at in (0.0, 60.0, 120.0, 30.0, 90.0, 130.0, 180.0, 240.0):
+        starts += [block.start for block in blocks.observe("A", at, 1.0)]
+    assert [0.0, 60.0, 120.0, 180.0] == starts
+
+
+def test_the_symbols_of_a_minute_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those beyond the bound count as one symbol, and none of their orders is lost."""
+    monkeypatch.setattr(experiment, "OPEN_SYMBOLS_MAX", 2)
     blocks = Blocks(60.0)
-    for i in range(OPEN_BLOCKS_MAX):
-        assert blocks.observe(f"S{i}", 0.0, 1.0) == []
-    (finished,) = blocks.observe("one more", 0.0, 1.0)
-    assert finished.symbol == "S0"
+    for name, value in (("A", 1.0), ("B", 2.0), ("C", 3.0), ("D", 9.0), ("A", 1.0)):
+        assert [] == blocks.observe(name, 0.0, value)
+    (block,) = blocks.close(60.0)
+    assert (5, 3, 3.0) == (block.orders, block.symbols, block.mean_bps)
+
+
+def test_many_symbols_in_a_minute_are_one_observation() -> None:
+    """A shock to all symbols of 29 minutes proves nothing, whatever their number."""
+    judge = Judge(JudgeConfig(), started_at=0.0)
+    for minute in range(29):
+        for n in range(50):
+            judge.observe(f"S{n}", 60.0 * minute, 5.0)
+    found = judge.verdict(1e6)
+    assert (29, 29 * 50, Outcome.HOLD) == (found.blocks, found.orders, found.outcome)
+
+
+def test_what_is_proven_only_after_the_deadline_is_no_promotion() -> None:
+    """Late evidence stays HOLD and overdue, in time it goes on counting; harm is never late."""
+    late, soon, bad = (Judge(JudgeConfig(deadline_seconds=DAY), started_at=0.0) for _ in range(3))
+    for minute in range(100):
+        soon.observe("AAPL", 60.0 * minute, 0.0)
+        late.observe("AAPL", 2 * DAY + 60.0 * minute, 0.0)
+        bad.observe("AAPL", 2 * DAY + 60.0 * minute, 5.0)
+    held, kept = late.verdict(3 * DAY), soon.verdict(3 * DAY)
+    assert (Outcome.HOLD, True) == (held.outcome, held.overdue)
+    assert "before the deadline" in held.reason
+    assert (Outcome.PROMOTE, False) == (kept.outcome, kept.overdue)
+    assert Outcome.ROLLBACK is bad.verdict(3 * DAY).outcome
 
 
 def test_unpaired_differences_need_both_arms() -> None:

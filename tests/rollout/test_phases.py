@@ -27,6 +27,7 @@ EVERYTHING = Facts(
     rearm=True,
     schedule_armed=True,
     date_reached=True,
+    dwelled=True,
     gate_open=True,
 )
 
@@ -71,7 +72,9 @@ def test_only_a_rearm_leaves_a_rollback() -> None:
         assert len(refusals(Phase.ROLLED_BACK, Phase.SHADOW, Actor.PERSON, facts)) == 1
 
 
-@pytest.mark.parametrize("missing", ["expected_generation", "schedule_armed", "date_reached"])
+@pytest.mark.parametrize(
+    "missing", ["expected_generation", "schedule_armed", "date_reached", "dwelled"]
+)
 def test_a_scheduled_step_needs_date_gate_and_arming_together(missing: str) -> None:
     """With any one of them missing, the refusal says which."""
     for name in (missing, "gate_open"):

@@ -32,7 +32,7 @@ def test_the_guides_schedule_steps_a_quarter_at_a_time() -> None:
     """25, 50, 75 and 100 %, each on its date, each as a step of the expansion."""
     document, reached = canary(), []
     for day in ("2025-12-01", "2025-12-08", "2025-12-15", "2025-12-22"):
-        proposal = GUIDE.next_step(document, at(day), gate_open=True)
+        proposal = GUIDE.next_step(document, at(day), dwelled=True, gate_open=True)
         assert proposal.permitted
         assert proposal.step is not None
         document = change(
@@ -41,29 +41,39 @@ def test_the_guides_schedule_steps_a_quarter_at_a_time() -> None:
         )
         reached.append((document.phase, document.basis_points))
     assert reached == [(Phase.EXPANSION, points) for points in (2_500, 5_000, 7_500, 10_000)]
-    last = GUIDE.next_step(document, at("2026-12-31"), gate_open=True)
+    last = GUIDE.next_step(document, at("2026-12-31"), dwelled=True, gate_open=True)
     assert (last.step, last.permitted) == (None, False)
 
 
 def test_a_date_begins_at_midnight_utc() -> None:
     """A second before, the step is refused for its date alone."""
-    early = GUIDE.next_step(canary(), at("2025-11-30 23:59:59"), gate_open=True)
+    early = GUIDE.next_step(canary(), at("2025-11-30 23:59:59"), dwelled=True, gate_open=True)
     (why,) = early.refused_because
     assert "date" in why
-    assert GUIDE.next_step(canary(), at("2025-12-01 00:00:00"), gate_open=True).permitted
+    assert GUIDE.next_step(
+        canary(), at("2025-12-01 00:00:00"), dwelled=True, gate_open=True
+    ).permitted
 
 
 def test_missed_dates_are_made_up_step_by_step() -> None:
     """Long after all dates, the next step is still the next one."""
-    late = GUIDE.next_step(canary(), at("2026-06-01"), gate_open=True)
+    late = GUIDE.next_step(canary(), at("2026-06-01"), dwelled=True, gate_open=True)
     assert late.step is not None
     assert late.step.basis_points == 2_500
 
 
 def test_the_gate_holds_whatever_the_date() -> None:
     """A date is the earliest time, not the time."""
-    (why,) = GUIDE.next_step(canary(), at("2026-06-01"), gate_open=False).refused_because
+    (why,) = GUIDE.next_step(
+        canary(), at("2026-06-01"), dwelled=True, gate_open=False
+    ).refused_because
     assert "PROMOTE" in why
+
+
+def test_a_step_lasts_before_the_next_one() -> None:
+    """Date and gate alone do not permit a second step right after the first."""
+    soon = GUIDE.next_step(canary(), at("2026-06-01"), dwelled=False, gate_open=True)
+    assert ("not true that the present step has lasted its dwell time",) == soon.refused_because
 
 
 @given(st.sampled_from(sorted(Phase)), st.integers(0, 10_000), st.booleans(), st.integers(0, 2**32))
@@ -75,7 +85,7 @@ def test_nothing_is_promoted_after_a_rollback_until_armed(
     document = RolloutDocument(
         phase=phase, basis_points=min(max(points, low), high), schedule_armed=armed
     )
-    proposal = GUIDE.next_step(document, now, gate_open=True)
+    proposal = GUIDE.next_step(document, now, dwelled=True, gate_open=True)
     if proposal.permitted:
         assert document.schedule_armed
         assert document.phase in LIVE_PHASES
@@ -87,11 +97,11 @@ def test_a_canary_step_leads_from_shadow_to_canary() -> None:
     """A share below 25 % is a canary; the guide's first step is no way out of shadow."""
     shadow = canary(phase=Phase.SHADOW)
     small = Schedule.from_mapping({dt.date(2025, 11, 24): "0.05"})
-    proposal = small.next_step(shadow, at("2025-11-24"), gate_open=True)
+    proposal = small.next_step(shadow, at("2025-11-24"), dwelled=True, gate_open=True)
     assert proposal.permitted
     assert proposal.step is not None
     assert proposal.step.phase is Phase.CANARY
-    assert not GUIDE.next_step(shadow, at("2026-01-01"), gate_open=True).permitted
+    assert not GUIDE.next_step(shadow, at("2026-01-01"), dwelled=True, gate_open=True).permitted
 
 
 @pytest.mark.parametrize(
@@ -116,4 +126,8 @@ def test_a_wrong_schedule_is_refused(wrong: dict[object, object]) -> None:
 
 def test_no_schedule_proposes_nothing() -> None:
     """Which is what an empty mapping gives."""
-    assert not Schedule.from_mapping({}).next_step(canary(), 0.0, gate_open=True).permitted
+    assert (
+        not Schedule.from_mapping({})
+        .next_step(canary(), 0.0, dwelled=True, gate_open=True)
+        .permitted
+    )

@@ -163,3 +163,16 @@ def test_the_breakdown_covers_size_and_spread() -> None:
         "over 20 bps": 1,
         "unknown": 1,
     }
+
+
+def test_the_store_is_bounded_by_size_too() -> None:
+    """The oldest go until what is left is small enough; sizes that nobody told count nothing."""
+    store = ShadowStore(100, bytes_max=10)
+    for n in range(5):
+        store.append(pair(1.0, 1.0, at=float(n)), size_bytes=4)
+    assert [3.0, 4.0] == [kept.at for kept in store.pairs(5.0)]
+    store.append(pair(1.0, 1.0, at=6.0), size_bytes=11)
+    assert 0 == len(store)
+    for n in range(50):
+        store.append(pair(1.0, 1.0, at=7.0 + n))
+    assert 50 == len(store)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lob.errors import Conflict, InvalidInput
+from touchstone.rollout.assignment import Arm, RoutingConfig, assign
 from touchstone.rollout.state import (
     BASIS_POINTS,
     LIVE_PHASES,
@@ -21,6 +22,7 @@ from touchstone.rollout.state import (
     basis_points_from_fraction,
     change,
     fraction_from_basis_points,
+    loosens,
 )
 
 FORWARD = (Phase.OFF, Phase.SHADOW, Phase.CANARY, Phase.EXPANSION, Phase.FULL)
@@ -153,3 +155,48 @@ def test_a_rollback_and_the_rearm_after_it_leave_the_schedule_disarmed() -> None
     assert replace(rolled_back, phase=Phase.SHADOW).schedule_armed is False
     with pytest.raises(InvalidInput, match="schedule_armed"):
         RolloutDocument.from_json({"phase": "OFF", "schedule_armed": 1})
+
+
+_NAMES = st.lists(st.sampled_from(["AAPL", "MSFT", "TSLA"]), max_size=2, unique=True)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> RolloutDocument:
+    """Return any right document over a few names."""
+    phase = draw(st.sampled_from(sorted(Phase)))
+    low, high = BASIS_POINTS[phase]
+    return RolloutDocument(
+        phase=phase,
+        basis_points=draw(st.integers(low, high)),
+        salt=draw(st.sampled_from(["a", "b"])),
+        canary_symbols=tuple(draw(_NAMES)),
+        deny_symbols=tuple(draw(_NAMES)),
+        canary_accounts=tuple(draw(_NAMES)),
+        deny_accounts=tuple(draw(_NAMES)),
+        schedule_armed=draw(st.booleans()),
+    )
+
+
+@given(documents(), documents(), st.sampled_from(["AAPL", "MSFT", "TSLA", "X"]))
+def test_what_does_not_loosen_brings_nobody_to_l3(
+    before: RolloutDocument, after: RolloutDocument, name: str
+) -> None:
+    """Whoever L3 answers after a change that is no loosening, it answered before, too."""
+    if loosens(before, after):
+        return
+    for symbol, account in ((name, ""), ("Y", name), (name, name)):
+        arms = [
+            assign(symbol, account, RoutingConfig(document=document, expires_at=1.0), 0.0).arm
+            for document in (before, after)
+        ]
+        assert [Arm.L2, Arm.L3] != arms
+    assert before.schedule_armed or not after.schedule_armed
+
+
+@given(documents())
+def test_to_stay_and_to_roll_back_never_loosen(document: RolloutDocument) -> None:
+    """And to leave a rollback always does."""
+    back = replace(document, phase=Phase.ROLLED_BACK)
+    assert not loosens(document, back)
+    assert not loosens(document, document)
+    assert loosens(back, replace(back, phase=Phase.SHADOW))

@@ -127,7 +127,7 @@ async def running_router(
     settings = settings_of(folder, **overrides)
     async with wire(settings, None if simulator else stub, l3_check) as components:
         transport = httpx.ASGITransport(app=create_app(components))
-        async with httpx.AsyncClient(transport=transport, base_url="http://router") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             yield Harness(client, components, stub)
 
 

@@ -1,7 +1,7 @@
 """Executions over HTTP: assignment, fallback, batches, bounds, flags, metrics."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,6 @@ async def test_an_l3_that_hangs_or_is_flooded_is_bounded() -> None:
         (b"[" * 100_000, "not JSON"),
         (b"[]", "allowed: an object"),
         (b'{"order":{},"market":{},"asset_class":"EQUITY"}', "order."),
-        (b" " * 5_000_000, "4194304 bytes"),
     ],
 )
 async def test_a_wrong_body_is_400_in_one_line(
@@ -125,6 +124,19 @@ async def test_a_wrong_body_is_400_in_one_line(
     response = await harness.client.post("/v1/executions", content=content)
     assert response.status_code == 400
     assert named in response.json()["error"]["message"]
+
+
+async def test_a_huge_body_is_413(harness: Harness) -> None:
+    """Told by its length before it is read, and where the length is not told, while it is."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield b" " * 1_000_000
+
+    for content in (b" " * 5_000_000, chunks()):
+        response = await harness.client.post("/v1/executions", content=content)
+        assert response.status_code == 413
+        assert "4194304 bytes" in response.json()["error"]["message"]
 
 
 async def test_a_batch_answers_each_in_order(harness: Harness) -> None:
@@ -191,5 +203,5 @@ async def test_slippage_is_counted_with_its_sign_and_its_square(harness: Harness
 
 async def test_routes_that_are_not_there_are_404(harness: Harness) -> None:
     """What does not exist yet is absent."""
-    for path in ("/v1/go-no-go", "/v1/decisions/x"):
+    for path in ("/v1/nothing", "/v1/decisions/x"):
         assert (await harness.client.get(path)).status_code == 404

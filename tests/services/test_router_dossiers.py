@@ -87,7 +87,8 @@ async def test_an_automatic_rollback_leaves_a_whole_dossier(eventually: Eventual
             dossier["orders"][name] for name in ("count", "failed", "symbols")
         )
         assert 12.0 == dossier["orders"]["shown"][0]["slippage_bps"]
-        assert 5 == len(dossier["worst_pairs"])
+        live = [pair for pair in dossier["worst_pairs"] if pair["candidate_bps"] == 12.0]
+        assert (20, 20) == (len(live), len(dossier["worst_pairs"]))
         assert "HOLD" == dossier["evidence"]["verdict"]["outcome"]
         assert [{"key": "phase", "before": "CANARY", "after": "ROLLED_BACK"}] == dossier["flags"][
             "diff"
@@ -219,9 +220,11 @@ async def test_a_disk_that_refuses_is_tried_again(harness: Harness, tmp_path: Pa
     assert (200, True) == (response.status_code, response.json()["confirmed"])
     await asyncio.sleep(0.5)
     assert "in the way" == folder.read_text()
+    assert 0 < await harness.metric('rollout_dossiers_total{outcome="failed"}')
     folder.unlink()
     [dossier] = await dossiers(harness)
     assert 2 == dossier["rollback"]["generation"]
+    assert 1 == await harness.metric('rollout_dossiers_total{outcome="written"}')
 
 
 async def test_what_redis_got_later_completes_the_dossier(

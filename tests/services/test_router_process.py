@@ -37,15 +37,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(root: Path, env: dict[str, str]) -> subprocess.Popen[str]:
-    """Start a router process."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "services.router"],
-        cwd=root,
-        env=env,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(root: Path, env: dict[str, str], log: Path | None = None) -> subprocess.Popen[str]:
+    """Start a router process; what it logs goes into a pipe, or into a file."""
+    command = [sys.executable, "-m", "services.router"]
+    if log is None:
+        return subprocess.Popen(command, cwd=root, env=env, stderr=subprocess.PIPE, text=True)
+    with log.open("w") as file:
+        return subprocess.Popen(
+            command, cwd=root, env=env, stdout=file, stderr=subprocess.STDOUT, text=True
+        )
 
 
 def test_it_answers_without_anything_and_stops_on_sigterm(root: Path, tmp_path: Path) -> None:
@@ -92,6 +92,8 @@ def test_a_port_in_use_is_one_line_and_exit_code_1(root: Path, tmp_path: Path) -
         ({"USE_L3_SIMULATOR": "perhaps"}, "USE_L3_SIMULATOR: 'perhaps'"),
         ({"TOUCHSTONE_REDIS_URL": "nonsense"}, "TOUCHSTONE_REDIS_URL"),
         ({"TOUCHSTONE_ROUTER_CONFIG_PATH": "absent.yaml"}, "absent.yaml: No such file"),
+        ({"TOUCHSTONE_ROUTER_HOST": "0.0.0.0"}, "TOUCHSTONE_ROUTER_API_TOKEN: not set"),
+        ({"TOUCHSTONE_ROUTER_API_TOKEN": "short"}, "TOUCHSTONE_ROUTER_API_TOKEN"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_exit_code_2(
@@ -157,6 +159,9 @@ def test_sighup_reads_the_files_again_and_a_bad_one_changes_nothing(
         file.write_text(good)
         process.send_signal(signal.SIGHUP)
         wait_for(process, lambda: off_because() == [])
+        metrics = httpx.get(url.replace("/v1/rollout", "/metrics"), timeout=5).text
+        assert 'config_reloads_total{outcome="applied"} 2.0' in metrics
+        assert 'config_reloads_total{outcome="refused"} 1.0' in metrics
         process.terminate()
         _, stderr = process.communicate(timeout=10)
         assert 0 == process.returncode

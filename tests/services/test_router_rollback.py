@@ -54,7 +54,7 @@ async def test_a_rollback_is_latched_until_it_is_rearmed(harness: Harness) -> No
         return await harness.client.post("/v1/rollout/rearm", json=body, headers=headers)
 
     assert (await rearm({"reason": "fixed"}, None)).status_code == 428
-    assert (await rearm({"reason": "fixed"}, "1")).status_code == 412
+    assert (await rearm({"reason": "fixed"}, "1")).status_code == 409
     assert (await rearm({}, "3")).status_code == 400
     assert (await rearm({"reason": "fixed", "phase": "CANARY"}, "3")).status_code == 400
     done = await rearm({"reason": "fixed", "actor": "bo", "expected_generation": 3}, None)
@@ -86,7 +86,11 @@ async def test_a_rollback_that_could_never_be_persisted_is_400(
 ) -> None:
     """Else it would hold in one router only, and be tried again for ever."""
     body = {"reason": "r"} | {field: text}
-    response = await harness.client.post("/v1/rollout/rollback", content=json.dumps(body))
+    response = await harness.client.post(
+        "/v1/rollout/rollback",
+        content=json.dumps(body),
+        headers={"Content-Type": "application/json"},
+    )
     assert (response.status_code, field in response.text) == (400, True)
     assert control_of(harness).latch is None
     shorter = await harness.client.post("/v1/rollout/rollback", json={"reason": "x" * 500})

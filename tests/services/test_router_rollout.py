@@ -50,10 +50,10 @@ async def test_a_put_without_a_generation_is_428(harness: Harness) -> None:
     assert response.json()["error"]["code"] == "PRECONDITION_REQUIRED"
 
 
-async def test_a_put_on_another_generation_is_412_and_tells_the_present(harness: Harness) -> None:
+async def test_a_put_on_another_generation_is_409_and_tells_the_present(harness: Harness) -> None:
     """The caller learns what to read again."""
     response = await harness.put(7, phase="CANARY")
-    assert (response.status_code, response.headers["etag"]) == (412, '"1"')
+    assert (response.status_code, response.headers["etag"]) == (409, '"1"')
     assert response.json()["error"]["generation"] == 1
 
 
@@ -106,11 +106,11 @@ async def test_a_put_keeps_what_it_does_not_name(harness: Harness) -> None:
 
 
 async def test_of_many_racing_puts_one_wins(harness: Harness) -> None:
-    """One 200, the others 412, one audit entry more."""
+    """One 200, the others 409, one audit entry more."""
     responses = await asyncio.gather(
         *(harness.put(1, basis_points=n, reason=f"racer {n}") for n in range(8))
     )
-    assert sorted(r.status_code for r in responses) == [200, *[412] * 7]
+    assert sorted(r.status_code for r in responses) == [200, *[409] * 7]
     audit = (await harness.client.get("/v1/rollout/audit")).json()["entries"]
     assert [entry["generation"] for entry in audit] == [2, 1]
     assert audit[0]["document"] == (await harness.client.get("/v1/rollout")).json()["document"]

@@ -100,6 +100,7 @@ async def test_a_rollback_lets_go_of_what_waits(eventually: Eventually) -> None:
         await eventually(lambda: control_of(harness).reader.view().known)
         for _ in range(5):
             await harness.execute()
+        await eventually(lambda: harness.components.shadow.depth == 4)
         await harness.client.post("/v1/rollout/rollback", json={"reason": "r"})
         gate.set()
         await eventually(lambda: harness.components.shadow.depth == 0)

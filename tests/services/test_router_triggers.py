@@ -161,24 +161,30 @@ async def test_the_analysis_holds_without_data_and_counts_the_shadows_pairs(
         "up to 1x touch": 10
     }
     assert list(summary["by_spread"]) == ["1 to 5 bps"]
-    assert summary["noise_floor"] is None
+    assert summary["noise_floor"]["rmse_bps"] == 0.0
     against_mid = await harness.client.get("/v1/shadow/summary", params={"reference": "mid"})
     assert against_mid.json()["overall"]["rmse_bps"] == pytest.approx(2.5)
     wrong = await harness.client.get("/v1/shadow/summary", params={"reference": "x"})
     assert wrong.status_code == 400
 
 
-async def test_each_shadow_phase_is_an_experiment_of_its_own(
-    harness: Harness, eventually: Eventually
-) -> None:
-    """Back from a canary the evidence begins anew, at a later time."""
-    first = (await analysis(harness))["started_at"]
-    generation = await to_canary(harness)
-    assert (await analysis(harness))["started_at"] == first
-    assert (await harness.put(generation, phase="SHADOW")).status_code == 200
-    await harness.execute()
-    await eventually(lambda: len(harness.components.shadow.store) == 1)
-    assert (await analysis(harness))["started_at"] > first
+async def test_each_step_is_an_experiment_of_its_own(harness: Harness) -> None:
+    """Canary, more of it, and back: each begins anew and later; a changed list does not."""
+    generation, started = await to_canary(harness), [(await analysis(harness))["started_at"]]
+    for changes in (
+        {"basis_points": 600},
+        {"canary_symbols": ["TSLA"]},
+        {"phase": "SHADOW"},
+    ):
+        response = await harness.put(generation, **changes)
+        generation = response.json()["generation"]
+        started.append((await analysis(harness))["started_at"])
+    assert sorted(started) == started
+    assert started[1] == started[2]
+    assert 3 == len(set(started))
+    body = await analysis(harness)
+    assert ["SHADOW", "CANARY", "CANARY"] == [e["step"]["phase"] for e in body["earlier"]]
+    assert {"phase": "SHADOW", "basis_points": 600, "generation": generation} == body["step"]
 
 
 async def test_a_dead_simulator_is_rolled_back(eventually: Eventually) -> None:

@@ -6,7 +6,20 @@ import typer
 
 import touchstone
 from lob.errors import Fault
-from touchstone.cli import bench, checks, config, convert, demo, kill, replay, rollout, status, up
+from touchstone.cli import (
+    bench,
+    checks,
+    config,
+    convert,
+    decisions,
+    demo,
+    go_no_go,
+    kill,
+    replay,
+    rollout,
+    status,
+    up,
+)
 from touchstone.cli.console import complain, exit_code_of
 from touchstone.cli.drill import command as drill
 
@@ -31,6 +44,8 @@ app.command("convert")(convert.convert_file)
 app.command("simulate")(replay.simulate)
 app.command("rollback")(rollout.rollback)
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(go_no_go.app, name="go-no-go")
+app.add_typer(decisions.app, name="decisions")
 app.add_typer(config.app, name="config")
 app.add_typer(bench.app, name="bench")
 app.command("kill")(kill.kill)

@@ -1,4 +1,4 @@
-"""`touchstone bench book`: measure the order books, with others side by side.
+"""`touchstone bench`: measure the order books beside others, and the router end to end.
 
 The benchmarks are in the checkout's `bench` folder and not in the installed package.
 """
@@ -93,6 +93,89 @@ def _book(
         for line in lines_of(document):
             out.print(line, markup=False, soft_wrap=True)
     return EXIT_OK if held(document) else EXIT_FAILED
+
+
+@app.command("router")
+def router(
+    json_output: JsonOption = False,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.2, max=600, help="Length of each block.")
+    ] = 4.0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Blocks of each case.")] = 5,
+    write_docs: Annotated[
+        bool, typer.Option("--write-docs", help="Put the results into docs/router-speed.md.")
+    ] = False,
+) -> None:
+    """Measure executions through REST, the router, gRPC and L3, with real processes.
+
+    Exit code 0 when every bar holds, 1 when one does not, 2 on bad usage.
+    """
+
+    def run() -> int:
+        return _router(
+            json_output=json_output, seconds=seconds, rounds=rounds, write_docs=write_docs
+        )
+
+    raise typer.Exit(guarded(run))
+
+
+def _router(*, json_output: bool, seconds: float, rounds: int, write_docs: bool) -> int:
+    home = _checkout()
+    from bench.router import Options, held, lines_of, measure, write  # noqa: PLC0415
+
+    options = Options(seconds=seconds, rounds=rounds)
+    document = measure(options, home, lambda text: err.print(f"bench: {text}"))
+    if write_docs:
+        write(document, home / "docs" / "router-speed.md")
+        err.print("bench: wrote docs/router-speed.md")
+    if json_output:
+        print_json(document)
+    else:
+        for line in lines_of(document):
+            out.print(line, markup=False, soft_wrap=True)
+    return EXIT_OK if held(document) else EXIT_FAILED
+
+
+@app.command("shadow")
+def shadow(
+    json_output: JsonOption = False,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.2, max=60, help="Length of each block.")
+    ] = 1.5,
+    pairs: Annotated[
+        int, typer.Option("--pairs", min=1, help="Pairs of blocks for a candidate that behaves.")
+    ] = 12,
+    hostile_pairs: Annotated[
+        int, typer.Option("--hostile-pairs", min=1, help="Pairs of blocks for one that does not.")
+    ] = 1,
+    candidates: Annotated[
+        str, typer.Option("--candidates", help="Their names, with commas between; all without.")
+    ] = "",
+) -> None:
+    """Measure whether shadow comparison can matter to the answers, whatever the candidate does.
+
+    Exit code 0 when no answer changes and the bar holds, 1 when not, 2 on bad usage.
+    """
+
+    def run() -> int:
+        home = _checkout()
+        from bench.shadow import Options, chosen, held, lines_of, measure  # noqa: PLC0415
+
+        options = Options(
+            block_seconds=seconds,
+            pairs=pairs,
+            hostile_pairs=hostile_pairs,
+            candidates=chosen(candidates),
+        )
+        document = measure(options, home, lambda text: err.print(f"bench: {text}"))
+        if json_output:
+            print_json(document)
+        else:
+            for line in lines_of(document):
+                out.print(line, markup=False, soft_wrap=True)
+        return EXIT_OK if held(document) else EXIT_FAILED
+
+    raise typer.Exit(guarded(run))
 
 
 def _checkout() -> Path:

@@ -1,15 +1,12 @@
 """`touchstone rollout show|set`: the rollout state, through the router's REST."""
 
-import getpass
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 
-from lob.errors import Conflict, Fault, InvalidInput, Unavailable
+from lob.errors import InvalidInput
+from touchstone.cli import schedule
 from touchstone.cli.console import (
     EXIT_FAILED,
     EXIT_OK,
@@ -21,18 +18,13 @@ from touchstone.cli.console import (
     out,
     print_json,
 )
-from touchstone.cli.ports import LOOPBACK
-from touchstone.cli.status import ports_of
-from touchstone.cli.up import DataDirOption, data_dir_or_default
+from touchstone.cli.router_client import TIMEOUT_SECONDS, UrlOption, actor, base_of, call
+from touchstone.cli.up import DataDirOption
 from touchstone.rollout.state import Phase, basis_points_from_fraction
 
-TIMEOUT_SECONDS = 5.0
-
 app = typer.Typer(help="Show or change the rollout of L3.", no_args_is_help=True)
+app.add_typer(schedule.app, name="schedule")
 
-UrlOption = Annotated[
-    str | None, typer.Option("--url", help="The router's address; else that of the local stack.")
-]
 ListOption = Annotated[
     str | None, typer.Option(help="Comma-separated; replaces the list; '' empties it.")
 ]
@@ -43,7 +35,7 @@ def show(
     url: UrlOption = None, data_dir: DataDirOption = None, json_output: JsonOption = False
 ) -> None:
     """Show phase, share, lists, generation, and whether L3 may answer now."""
-    _print(_call("GET", _base(url, data_dir)), json_output=json_output)
+    _print(call("GET", base_of(url, data_dir)), json_output=json_output)
 
 
 @app.command("set")
@@ -92,10 +84,10 @@ def set_(
         changes["salt"] = salt
     if not changes:
         raise InvalidInput("nothing to change; see touchstone rollout set --help")
-    base = _base(url, data_dir)
-    expected = _call("GET", base)["generation"] if generation is None else generation
-    body = changes | {"reason": reason, "actor": _actor()}
-    answer = _call("PUT", base, json=body, headers={"If-Match": f'"{expected}"'})
+    base = base_of(url, data_dir)
+    expected = call("GET", base)["generation"] if generation is None else generation
+    body = changes | {"reason": reason, "actor": actor()}
+    answer = call("PUT", base, json=body, headers={"If-Match": f'"{expected}"'})
     _print(answer, json_output=json_output)
 
 
@@ -126,14 +118,14 @@ def rollback(
     if not confirm and not agreed("Roll back to L2?"):
         complain("would roll back to L2; say --confirm to do it")
         raise typer.Exit(EXIT_USAGE)
-    body: dict[str, Any] = {"reason": reason, "actor": _actor()}
+    body: dict[str, Any] = {"reason": reason, "actor": actor()}
     if emergency:
         body |= {"mode": "emergency"}
         wait = TIMEOUT_SECONDS
     else:
         body |= {"mode": "graceful", "drain_seconds": drain_seconds}
         wait = TIMEOUT_SECONDS + drain_seconds
-    answer = _call("POST", _base(url, data_dir), "/rollback", timeout=wait, json=body)
+    answer = call("POST", base_of(url, data_dir), "/rollback", timeout=wait, json=body)
     if json_output:
         print_json(answer)
     else:
@@ -163,43 +155,6 @@ def _graceful_lines(answer: Mapping[str, Any]) -> list[str]:
         f"{verified['under_way_here']} executions still under way here)"
     )
     return [drained, found]
-
-
-def _base(url: str | None, data_dir: Path | None) -> str:
-    if url is not None:
-        return url.rstrip("/")
-    return f"http://{LOOPBACK}:{ports_of(data_dir_or_default(data_dir)).router}"
-
-
-def _call(
-    method: str, base: str, path: str = "", timeout: float = TIMEOUT_SECONDS, **options: Any
-) -> dict[str, Any]:
-    """Return the router's answer; its refusals as faults of the same meaning."""
-    try:
-        response = httpx.request(
-            method, f"{base}/v1/rollout{path}", timeout=timeout, trust_env=False, **options
-        )
-        body = response.json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise Unavailable(
-            f"no answer from the router at {base} ({str(error) or type(error).__name__})"
-        ) from None
-    if not isinstance(body, dict):
-        raise Unavailable(f"{base} does not answer like a router")
-    if response.is_success:
-        return body
-    message = body.get("error", {}).get("message", f"HTTP status {response.status_code}")
-    raise _FAULTS.get(response.status_code, Unavailable)(message)
-
-
-_FAULTS: dict[int, type[Fault]] = {400: InvalidInput, 409: Conflict, 412: Conflict}
-
-
-def _actor() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _print(state: dict[str, Any], *, json_output: bool) -> None:

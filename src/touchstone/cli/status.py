@@ -25,6 +25,7 @@ from touchstone.cli.stack import (
     service_part,
 )
 from touchstone.cli.up import DataDirOption, data_dir_or_default
+from touchstone.kit.control import ControlStore
 from touchstone.kit.settings import without_password
 
 SERVICES = ("simulator", "paper_exchange", "router", "order_gateway")
@@ -109,6 +110,10 @@ async def _probe_all(ports: Ports, redis_url: str) -> list[tuple[Part, Health]]:
 async def _probe_redis(url: str) -> Health:
     try:
         await require_redis(url)
+        async with ControlStore(url) as store:
+            problems = await store.durability_problems()
     except Fault as fault:
         return Health(ok=False, detail=str(fault))
+    if problems:
+        return Health(ok=True, detail=f"ready, but may forget a rollback: {'; '.join(problems)}")
     return Health(ok=True, detail="ready")

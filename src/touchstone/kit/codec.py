@@ -2,8 +2,12 @@
 
 A key that nothing reads is refused, a number that is not plain and finite is refused, and the
 refusal names the path and the value. `touchstone.kit.rpc` does the same for protobuf.
+
+What is well formed is read by `touchstone.kit.typed_json` in one pass. Whatever that does not take
+is read again here, key by key: here are the numbers that are no text, and the texts of refusals.
 """
 
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -23,6 +27,12 @@ from execution_providers.types import (
     member,
 )
 from lob.errors import InvalidInput
+from touchstone.kit.received import ReceivedFill, ReceivedRequest
+
+try:
+    from touchstone.kit import typed_json
+except ModuleNotFoundError:  # without msgspec everything is read by the rules, slowly
+    typed_json = None  # type: ignore[assignment]
 
 _REQUEST = ("order", "market", "bar", "asset_class")
 _ORDER = (
@@ -51,6 +61,87 @@ _FILL = (
     "fills",
 )
 _PART = ("price", "quantity", "liquidity", "offset_ns")
+
+
+def encode_execution_request(request: ExecutionRequest) -> bytes:
+    """Return the request as canonical JSON: keys in one order, no blanks, decimals as plain text.
+
+    Two requests that are equal have the same bytes.
+    """
+    return encode_json(execution_request_to_json(request))
+
+
+def decode_execution_request(encoded: bytes) -> ExecutionRequest:
+    """Return the request that JSON says, whole.
+
+    Raises:
+        InvalidInput: it is no JSON, or as `execution_request_from_json`.
+    """
+    request = None if typed_json is None else typed_json.read_request(encoded)
+    return execution_request_from_json(decode_json(encoded)) if request is None else request
+
+
+def receive_execution_request(encoded: bytes) -> ExecutionRequest:
+    """Return the request that JSON says, with its market read only when somebody looks at it.
+
+    The order is checked here. A market or bar that is wrong raises when it is first looked at, or
+    in `complete`; until then the request can be handed on as the bytes that came.
+
+    Raises:
+        InvalidInput: as `decode_execution_request`.
+    """
+    if typed_json is None:
+        return decode_execution_request(encoded)
+    request = typed_json.receive_request(encoded, decode_execution_request)
+    return decode_execution_request(encoded) if request is None else request
+
+
+def complete(request: ExecutionRequest) -> ExecutionRequest:
+    """Return the request with every part read; `InvalidInput` where one is wrong."""
+    if type(request) is ReceivedRequest:
+        request.read_all()
+    return request
+
+
+def request_bytes(request: ExecutionRequest) -> bytes:
+    """Return the cheapest JSON of a request: as it came, or else the canonical one."""
+    if type(request) is ReceivedRequest:
+        return request.received
+    return encode_execution_request(request)
+
+
+def encode_fill(fill: Fill) -> bytes:
+    """Return the fill as JSON: keys in one order, no blanks, decimals as plain text."""
+    if isinstance(fill, ReceivedFill):
+        return fill.encoded
+    return encode_json(fill_to_json(fill))
+
+
+def decode_fill(encoded: bytes) -> Fill:
+    """Return the fill that JSON says; it remembers its bytes for `encode_fill`.
+
+    Raises:
+        InvalidInput: it is no JSON, or as `fill_from_json`.
+    """
+    fill = None if typed_json is None else typed_json.receive_fill(encoded)
+    return fill_from_json(decode_json(encoded)) if fill is None else fill
+
+
+def split_batch(encoded: bytes) -> list[bytes] | None:
+    """Return the JSON of each of `{"requests": [...]}`; None where it is not just that."""
+    return None if typed_json is None else typed_json.split_batch(encoded)
+
+
+def decode_json(encoded: bytes) -> Any:
+    """Return decoded JSON; numbers with a point are Decimal.
+
+    Raises:
+        InvalidInput: it is no JSON, or says NaN or Infinity, or is nested too deeply.
+    """
+    try:
+        return json.loads(encoded, parse_float=Decimal, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"body: not JSON: {error}") from None
 
 
 def execution_request_from_json(body: object) -> ExecutionRequest:
@@ -221,3 +312,14 @@ def _shown(value: object) -> str:
 def _answered(name: str, value: object) -> Decimal:
     """Return a number of an answer, which may have more digits than a request's."""
     return exact(name, value, bounded=False)
+
+
+def encode_json(value: object) -> bytes:
+    """Return JSON values as JSON without blanks."""
+    if typed_json is not None:
+        return typed_json.encode(value)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")

@@ -182,6 +182,11 @@ class ControlStore:
         self._redis = Redis.from_pool(pool)
         self.url = url
 
+    @property
+    def durability(self) -> tuple[str, ...] | None:
+        """Return what `durability_problems` found last; None before it was ever found out."""
+        return self._durability_reported
+
     async def __aenter__(self) -> Self:
         return self
 

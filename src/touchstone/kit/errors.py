@@ -9,6 +9,18 @@ from dataclasses import dataclass
 from lob import errors
 
 
+class PayloadTooLarge(errors.InvalidInput):
+    """Say that a request's body has more bytes than are read."""
+
+    code = "PAYLOAD_TOO_LARGE"
+
+
+class UnsupportedMediaType(errors.InvalidInput):
+    """Say that a request's body is not said to be what is read."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a fault is called on each protocol."""
@@ -31,6 +43,8 @@ OUTCOMES: dict[type[errors.Fault], Outcome] = {
     errors.DeadlineExceeded: Outcome(504, "DEADLINE_EXCEEDED", "deadline"),
     errors.NotSupported: Outcome(501, "UNIMPLEMENTED", "not_supported"),
     errors.InvariantViolation: Outcome(500, "INTERNAL", "error"),
+    PayloadTooLarge: Outcome(413, "RESOURCE_EXHAUSTED", "invalid"),
+    UnsupportedMediaType: Outcome(415, "INVALID_ARGUMENT", "invalid"),
 }
 
 
@@ -43,11 +57,14 @@ def outcome_of(fault: errors.Fault) -> Outcome:
 
 
 def describe(fault: errors.Fault) -> dict[str, object]:
-    """Return the JSON body every HTTP service answers a fault with."""
+    """Return the JSON body every HTTP service answers a fault with.
+
+    What UTF-8 cannot hold (half of a surrogate pair, which JSON text can name) is shown escaped.
+    """
     return {
         "error": {
             "code": fault.code,
-            "message": str(fault),
+            "message": str(fault).encode(errors="backslashreplace").decode(),
             "retryable": fault.retryable,
         },
     }

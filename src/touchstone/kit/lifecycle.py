@@ -41,14 +41,15 @@ async def _await(main: Callable[[], Awaitable[None]]) -> None:
     await main()
 
 
-def die_with_parent() -> None:
-    """Have the kernel end this process with SIGTERM when its parent is gone (Linux only).
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Have the kernel end this process with a signal when its parent is gone (Linux only).
 
-    For `preexec_fn`: what a supervisor or a test starts does not outlive its `kill -9`.
+    For `preexec_fn`: what a supervisor or a test starts does not outlive its `kill -9`. A process
+    that may be stopped takes SIGKILL, because SIGTERM would wait until it goes on.
     """
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, number)
 
 
 def bind(host: str, port: int) -> socket.socket:

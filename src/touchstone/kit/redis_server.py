@@ -5,8 +5,10 @@ on loopback only and writes every change to disk before it answers.
 """
 
 import contextlib
+import functools
 import importlib.util
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -83,12 +85,15 @@ def server_command(*, port: int, data_dir: Path, binary: Path | None = None) -> 
     return [str(binary or find_server_binary()), *words]
 
 
-def start_redis(data_dir: Path, port: int = 0) -> RedisServer:
+def start_redis(
+    data_dir: Path, port: int = 0, *, death_signal: signal.Signals = signal.SIGTERM
+) -> RedisServer:
     """Start a server that keeps its data in `data_dir`, and return it once it answers.
 
     Args:
         data_dir: made when absent; an earlier server's data there is loaded.
         port: TCP port on loopback; 0 takes a free one.
+        death_signal: what ends it when its parent is gone.
 
     Raises:
         NotFound: there is no server binary.
@@ -99,7 +104,7 @@ def start_redis(data_dir: Path, port: int = 0) -> RedisServer:
     attempts = 1 if port else 3
     for attempt in range(attempts):
         try:
-            return _start(binary, data_dir, port or _free_port())
+            return _start(binary, data_dir, port or _free_port(), death_signal)
         except Unavailable:
             # Another process may have taken the free port in between.
             if attempt == attempts - 1:
@@ -117,7 +122,7 @@ def running_redis(data_dir: Path, port: int = 0) -> Iterator[RedisServer]:
         server.stop()
 
 
-def _start(binary: Path, data_dir: Path, port: int) -> RedisServer:
+def _start(binary: Path, data_dir: Path, port: int, death_signal: signal.Signals) -> RedisServer:
     if _answers(port) is not None:
         raise Unavailable(f"cannot start Redis on {_HOST}:{port}: the port is in use")
     log_path = data_dir / "redis.log"
@@ -130,7 +135,7 @@ def _start(binary: Path, data_dir: Path, port: int) -> RedisServer:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - no thread of ours holds a lock here
+            preexec_fn=functools.partial(die_with_parent, death_signal),  # noqa: PLW1509 - no thread of ours holds a lock here
         )
     server = RedisServer(process, port, data_dir)
     try:

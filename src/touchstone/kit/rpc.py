@@ -37,6 +37,14 @@ FAULT_CODE_KEY: Final = "touchstone-fault-code"
 """Trailing metadata: the code of the fault behind a status."""
 
 FLOW_COUNTS: Final = ("trades", "cancels", "adds", "quote_moves")
+_COUNTED: Final = ("events_in_flight", "events_while_resting")
+_EXPLAINED: Final = (
+    "latency_ns",
+    "events_in_flight",
+    "queue_ahead",
+    "events_while_resting",
+    "reason",
+)
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
 
@@ -282,13 +290,13 @@ def _attribution_from_proto(message: pb.Attribution) -> dict[str, Any]:
         "seed": message.seed,
         "models": dict(sorted(message.models.items())),
     }
-    for name in ("reason", "queue_ahead", "latency_ns"):
+    # In the order of the provider's own, so that the same fill is the same JSON.
+    for name in _EXPLAINED:
         if has(name):
-            attribution[name] = getattr(message, name)
-    for name in ("events_in_flight", "events_while_resting"):
-        if has(name):
-            counts = getattr(message, name)
-            attribution[name] = {count: getattr(counts, count) for count in FLOW_COUNTS}
+            value = getattr(message, name)
+            if name in _COUNTED:
+                value = {count: getattr(value, count) for count in FLOW_COUNTS}
+            attribution[name] = value
     return attribution
 
 

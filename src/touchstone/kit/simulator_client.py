@@ -44,7 +44,7 @@ class SimulatorClient:
         if not deadline_seconds > 0:
             raise InvalidInput(f"deadline_seconds: {deadline_seconds}; allowed: above 0")
         self.address = address
-        self._deadline_seconds = deadline_seconds
+        self.deadline_seconds = deadline_seconds
         self._channel: grpc.aio.Channel | None = None
         self._stub: Any = None
         self._health: Any = None
@@ -112,18 +112,22 @@ class SimulatorClient:
 
     async def _call(self, method: str, message: Any) -> Any:
         """Call `method`, never waiting longer than the deadline."""
-        await self._connected()
+        await self.connected()
         target = self._health if method == "Check" else self._stub
         try:
-            return await getattr(target, method)(message, timeout=self._deadline_seconds)
+            return await getattr(target, method)(message, timeout=self.deadline_seconds)
         except grpc.aio.AioRpcError as error:
             raise fault_of_error(error, f"{method} at {self.address}") from None
 
-    async def _connected(self) -> None:
-        """Return when the channel is connected, or fail fast.
+    async def connected(self) -> Any:
+        """Return the stub of ExecutionService once the channel is connected, or fail fast.
 
         A call on an idle channel would wait for the connection attempt up to its deadline, so the
         wait is bounded here.
+
+        Raises:
+            Unavailable: nobody answers at the address.
+            DeadlineExceeded: as above, where the deadline is shorter than that takes.
         """
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
@@ -132,8 +136,8 @@ class SimulatorClient:
         channel, ready = self._channel, grpc.ChannelConnectivity.READY
         state = channel.get_state(try_to_connect=True)
         if state == ready:
-            return
-        limit = min(CONNECT_SECONDS_MAX, self._deadline_seconds)
+            return self._stub
+        limit = min(CONNECT_SECONDS_MAX, self.deadline_seconds)
         try:
             async with asyncio.timeout(limit):
                 while state not in {ready, grpc.ChannelConnectivity.TRANSIENT_FAILURE}:
@@ -144,3 +148,4 @@ class SimulatorClient:
                 raise DeadlineExceeded(f"simulator at {self.address}: not connected") from None
         if state != ready:
             raise Unavailable(f"simulator at {self.address}: cannot connect")
+        return self._stub

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 import touchstone
 from lob.errors import Fault, InvalidInput
+from touchstone.kit.docs_page import install_docs_page
 from touchstone.kit.errors import describe, outcome_of
 from touchstone.kit.health import Readiness, is_ready
 
@@ -30,7 +31,14 @@ def create_web_app(
     `/healthz` says that the process answers; `/readyz` is 200 when every required check passes
     and 503 with the same body when one does not.
     """
-    app = FastAPI(title=f"touchstone {name}", version=touchstone.__version__, lifespan=lifespan)
+    app = FastAPI(
+        title=f"touchstone {name}",
+        version=touchstone.__version__,
+        lifespan=lifespan,
+        # The framework's own pages fetch their scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -54,6 +62,7 @@ def create_web_app(
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    install_docs_page(app)
     install_fault_handlers(app)
     return app
 

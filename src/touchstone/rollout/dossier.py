@@ -16,6 +16,7 @@ GRACEFUL_PREFIX: Final = "graceful: "
 """What the reason of a graceful rollback begins with."""
 DRAINING_PREFIX: Final = "draining for a graceful rollback: "
 TRIGGER_ACTOR: Final = "trigger"
+JUDGE_ACTOR: Final = "judge"
 ORDERS_SHOWN_MAX: Final = 200
 
 
@@ -44,7 +45,7 @@ def kind_of(actor: str, reason: str) -> str:
     >>> kind_of("trigger", "error_rate: ..."), kind_of("casey", "graceful: month end")
     ('automatic', 'graceful')
     """
-    if actor == TRIGGER_ACTOR:
+    if actor in (TRIGGER_ACTOR, JUDGE_ACTOR):
         return "automatic"
     return "graceful" if reason.startswith(GRACEFUL_PREFIX) else "emergency"
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any, Final
 
+from touchstone.rollout.dossier import JUDGE_ACTOR
 from touchstone.rollout.dossier_plots import evidence_plot, orders_plot, window_plot
 
 CONTENT_SECURITY_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
@@ -79,7 +80,9 @@ def _trigger_section(dossier: Mapping[str, Any]) -> list[str]:
     found = dossier["trigger"]
     parts = ["<h2>Triggers</h2>"]
     if found is None:
-        parts.append("<p>No trigger: a person rolled back.</p>")
+        judged = dossier["rollback"]["actor"] == JUDGE_ACTOR
+        who = "the judge proved harm, as its evidence below shows" if judged else "a person did"
+        parts.append(f"<p>No trigger rolled back: {who}.</p>")
     else:
         parts.append(
             f'<p><span class="bad">{escape(found["trigger"])}</span>: '

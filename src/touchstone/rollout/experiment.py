@@ -1,8 +1,9 @@
-"""Turn orders into observations that may be counted as independent: one per symbol and minute.
+"""Turn orders into observations that may be counted as independent: one per minute.
 
-Orders of one symbol within a minute meet the same book and the same mood of the market, so their
-differences move together. Their mean is one observation, however many they are; nothing is assumed
-about the dependence within a block.
+Orders of one symbol within a minute meet the same book, and orders of all symbols the same mood of
+the market, so their differences move together. A minute is therefore one observation, however many
+orders and symbols it holds: the mean over its symbols of each symbol's mean, so that a busy symbol
+does not speak for the others. Nothing is assumed about the dependence within a minute.
 """
 
 import math
@@ -15,64 +16,73 @@ import numpy.typing as npt
 from lob.errors import InvalidInput
 from touchstone.rollout.shadow import ShadowPair
 
-OPEN_BLOCKS_MAX: Final = 10_000
+OPEN_SYMBOLS_MAX: Final = 10_000
+REST: Final = ""
+"""Under this name the symbols beyond `OPEN_SYMBOLS_MAX` of a minute count as one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A finished block: when it began (seconds since 1970), its mean difference, its orders."""
+    """A finished minute: its start (seconds since 1970), mean difference, orders and symbols."""
 
-    symbol: str
     start: float
     mean_bps: float
     orders: int
+    symbols: int
 
 
 @dataclass(slots=True)
 class _Open:
-    number: int
     total_bps: float = 0.0
     orders: int = 0
 
 
 class Blocks:
-    """Collect paired differences, and give each symbol-minute's mean once it is over.
+    """Collect paired differences, and give each minute's mean once it is over.
 
-    A difference that comes late joins its symbol's open block: it is never dropped, and no finished
-    block changes. At most `OPEN_BLOCKS_MAX` are open; beyond, the oldest is finished early.
+    A difference that comes late joins the open minute, or the first one that is not finished: it
+    is never dropped, and no finished block changes.
     """
 
     def __init__(self, block_seconds: float) -> None:
         self._block_seconds = block_seconds
         self._open: dict[str, _Open] = {}
+        self._number: int | None = None
 
     def observe(self, symbol: str, at: float, difference_bps: float) -> list[Block]:
-        """Add one order's difference; return the blocks that are finished by that. O(1)."""
-        finished = []
+        """Add one order's difference; return the block that is finished by that, if any. O(1)."""
         number = math.floor(at / self._block_seconds)
-        block = self._open.get(symbol)
-        if block is not None and number > block.number:
-            finished.append(self._finish(symbol))
-            block = None
-        if block is None:
-            if len(self._open) >= OPEN_BLOCKS_MAX:
-                finished.append(self._finish(next(iter(self._open))))
-            block = self._open[symbol] = _Open(number)
-        block.total_bps += difference_bps
-        block.orders += 1
+        finished = []
+        if self._number is None:
+            self._number = number
+        elif number > self._number:
+            finished = self._finish()
+            self._number = number
+        if symbol not in self._open and len(self._open) >= OPEN_SYMBOLS_MAX:
+            symbol = REST
+        part = self._open.setdefault(symbol, _Open())
+        part.total_bps += difference_bps
+        part.orders += 1
         return finished
 
     def close(self, now: float) -> list[Block]:
-        """Return the blocks whose minute is over at `now`, oldest first."""
+        """Return the open block where its minute is over at `now`."""
         present = math.floor(now / self._block_seconds)
-        over = [name for name, block in self._open.items() if block.number < present]
-        over.sort(key=lambda name: self._open[name].number)
-        return [self._finish(name) for name in over]
+        if self._number is None or self._number >= present:
+            return []
+        finished = self._finish()
+        self._number = present
+        return finished
 
-    def _finish(self, symbol: str) -> Block:
-        block = self._open.pop(symbol)
-        start = block.number * self._block_seconds
-        return Block(symbol, start, block.total_bps / block.orders, block.orders)
+    def _finish(self) -> list[Block]:
+        if not self._open or self._number is None:
+            return []
+        parts = self._open.values()
+        mean = math.fsum(part.total_bps / part.orders for part in parts) / len(parts)
+        orders = sum(part.orders for part in parts)
+        block = Block(self._number * self._block_seconds, mean, orders, len(parts))
+        self._open = {}
+        return [block]
 
 
 def clip(value: float, limit: float) -> float:

@@ -1,7 +1,8 @@
 """Judge a candidate continuously: harm proven, no harm proven, or neither yet.
 
-What is judged is the mean over symbol-minutes of candidate minus control slippage, each order's
-difference clipped to `clip_bps`. The bounds are those of `touchstone.rollout.confidence`.
+What is judged is the mean over minutes of candidate minus control slippage, each order's difference
+clipped to `clip_bps` and each symbol of a minute counted alike. The bounds are those of
+`touchstone.rollout.confidence`.
 """
 
 import math
@@ -20,7 +21,7 @@ from touchstone.rollout.confidence import (
     proven_below,
     upper_bound,
 )
-from touchstone.rollout.experiment import OPEN_BLOCKS_MAX, Block, Blocks, clip, comparable
+from touchstone.rollout.experiment import Block, Blocks, clip, comparable
 from touchstone.rollout.shadow import ShadowPair
 
 CURVE_GROWTH: Final = 1.05
@@ -93,10 +94,11 @@ class EvidencePoint:
 class Verdict:
     """What the judge says at `at`, why, and from what.
 
-    `overdue` says that the deadline passed without a decision: a person has to make it.
-    `missing` counts orders that only one side filled or on which the candidate failed, `unusable`
-    differences that are no finite number, `clipped` those beyond the clip. `correlation` is that of
-    neighbouring blocks of a symbol; where it is positive, the bounds are wider for it.
+    `overdue` says that the deadline passed without a decision: a person has to make it, and no
+    evidence that comes later promotes. `missing` counts orders that only one side filled or on
+    which the candidate failed, `unusable` differences that are no finite number, `clipped` those
+    beyond the clip. `correlation` is that of neighbouring blocks; where it is positive, the bounds
+    are wider for it.
     """
 
     outcome: Outcome
@@ -118,12 +120,12 @@ class Verdict:
 class Judge:
     """Take one difference after another, and say at any time what they prove. O(1) each.
 
-    Proven harm stays proven, as a prohibition does; a promotion holds only while it is true.
+    Proven harm stays proven, as a prohibition does; a promotion holds only while it is true, and
+    only where it was first proven before the deadline.
     """
 
     def __init__(self, config: JudgeConfig, started_at: float) -> None:
         self.config = config
-        self._started_at = started_at
         self._blocks = Blocks(config.block_seconds)
         self._n = 0
         self._orders = 0
@@ -132,21 +134,27 @@ class Judge:
         self._neighbours = 0
         self._products = 0.0
         self._neighbour_totals = 0.0
-        self._previous: dict[str, float] = {}
+        self._previous: float | None = None
         self._seen = 0
         self._missing = 0
         self._unusable = 0
         self._clipped = 0
         self._harm: EvidencePoint | None = None
+        self._deadline_at = started_at + config.deadline_seconds
+        self._in_time = False
         self._curve: list[EvidencePoint] = []
 
-    def observe_pair(self, pair: ShadowPair) -> None:
-        """Add a shadow pair; one that neither side filled counts as seen and as nothing else."""
+    def observe_pair(self, pair: ShadowPair, at: float | None = None) -> None:
+        """Add a pair; one that neither side filled counts as seen and as nothing else.
+
+        `at` stands in for the pair's own time, where the caller has a better clock.
+        """
         compared = comparable(pair)
         if compared is None:
             self._seen += 1
         else:
-            self.observe(pair.symbol, pair.at, pair.difference_bps if compared else None)
+            when = pair.at if at is None else at
+            self.observe(pair.symbol, when, pair.difference_bps if compared else None)
 
     def observe(self, symbol: str, at: float, difference_bps: float | None) -> None:
         """Add an order's candidate minus control slippage; None where one side has none.
@@ -173,14 +181,18 @@ class Judge:
         for block in self._blocks.close(now):
             self._count(block)
         outcome, reason = self._decide()
+        if outcome is Outcome.PROMOTE and not self._in_time:
+            self._in_time = now < self._deadline_at
+            if not self._in_time:
+                outcome = Outcome.HOLD
+                reason = "nothing was proven before the deadline; a person has to decide"
         point = self._point(now) if self._n else None
-        deadline_at = self._started_at + self.config.deadline_seconds
         return Verdict(
             outcome=outcome,
             reason=reason,
             at=now,
-            deadline_at=deadline_at,
-            overdue=outcome is Outcome.HOLD and now >= deadline_at,
+            deadline_at=self._deadline_at,
+            overdue=outcome is Outcome.HOLD and now >= self._deadline_at,
             blocks=self._n,
             orders=self._orders,
             missing=self._missing,
@@ -201,19 +213,18 @@ class Judge:
         self._orders += block.orders
         self._total += block.mean_bps
         self._squares += block.mean_bps**2
-        previous = self._previous.pop(block.symbol, None)
-        if previous is not None:
+        if self._previous is not None:
             self._neighbours += 1
-            self._products += previous * block.mean_bps
-            self._neighbour_totals += previous + block.mean_bps
-        elif len(self._previous) >= OPEN_BLOCKS_MAX:
-            del self._previous[next(iter(self._previous))]
-        self._previous[block.symbol] = block.mean_bps
+            self._products += self._previous * block.mean_bps
+            self._neighbour_totals += self._previous + block.mean_bps
+        self._previous = block.mean_bps
         over = block.start + self.config.block_seconds
         if self._n >= (self._curve[-1].blocks * CURVE_GROWTH if self._curve else 1):
             self._curve.append(self._point(over))
         if self._harm is None and self._enough() and self._proves(above=True):
             self._harm = self._point(over)
+        if not self._in_time and over < self._deadline_at:
+            self._in_time = self._decide()[0] is Outcome.PROMOTE
 
     def _enough(self) -> bool:
         return self._n >= self.config.minimum_blocks

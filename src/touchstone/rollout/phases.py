@@ -41,6 +41,7 @@ class Guard(StrEnum):
     REARM = "re-arm"
     ARMED = "armed"
     DATE = "date"
+    DWELL = "dwell"
     GATE = "gate"
 
 
@@ -53,6 +54,7 @@ class Facts:
     rearm: bool = False
     schedule_armed: bool = False
     date_reached: bool = False
+    dwelled: bool = False
     gate_open: bool = False
 
 
@@ -68,6 +70,7 @@ GUARDS: Final[Mapping[Guard, tuple[str, Callable[[Facts], bool]]]] = {
         lambda facts: facts.schedule_armed,
     ),
     Guard.DATE: ("the date of the step has come (UTC)", lambda facts: facts.date_reached),
+    Guard.DWELL: ("the present step has lasted its dwell time", lambda facts: facts.dwelled),
     Guard.GATE: ("the judge says PROMOTE and go/no-go says GO", lambda facts: facts.gate_open),
 }
 
@@ -86,7 +89,7 @@ class PhaseRow:
 _CHANGE: Final[Move] = {Actor.PERSON: (Guard.GENERATION,)}
 _STEP: Final[Move] = {
     Actor.PERSON: (Guard.GENERATION,),
-    Actor.SCHEDULE: (Guard.GENERATION, Guard.ARMED, Guard.DATE, Guard.GATE),
+    Actor.SCHEDULE: (Guard.GENERATION, Guard.ARMED, Guard.DATE, Guard.DWELL, Guard.GATE),
 }
 # Tightening needs no generation: it must not lose a race.
 _ROLLBACK: Final[Move] = {Actor.PERSON: (Guard.REASON,), Actor.TRIGGER: (Guard.REASON,)}

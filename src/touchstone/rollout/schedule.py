@@ -70,12 +70,15 @@ class Schedule:
                 )
         return cls(tuple(steps))
 
-    def next_step(self, document: RolloutDocument, now: float, *, gate_open: bool) -> Proposal:
+    def next_step(
+        self, document: RolloutDocument, now: float, *, dwelled: bool, gate_open: bool
+    ) -> Proposal:
         """Return the smallest step that lies ahead, and what stands in its way.
 
         Args:
             document: the present state.
             now: seconds since 1970.
+            dwelled: whether the present step has lasted as long as it has to.
             gate_open: whether judge and go/no-go permit a promotion.
         """
         present = document.live_basis_points
@@ -87,6 +90,7 @@ class Schedule:
             expected_generation=True,  # the write itself proves it
             schedule_armed=document.schedule_armed,
             date_reached=today >= step.not_before,
+            dwelled=dwelled,
             gate_open=gate_open,
         )
         return Proposal(step, refusals(document.phase, step.phase, Actor.SCHEDULE, facts))

@@ -20,6 +20,8 @@ from lob.errors import InvalidInput
 
 PAIRS_MAX: Final = 5_000
 AGE_SECONDS_MAX: Final = 86_400.0
+BYTES_MAX: Final = 32 * 1024 * 1024
+"""Of candidates' answers as they were said; in memory they take some times as much."""
 WORST_PAIRS: Final = 20
 SIZE_EDGES: Final = (1.0, 5.0)
 """Order quantity in multiples of what is displayed at the touch it would take from."""
@@ -136,30 +138,46 @@ class ShadowSummary:
 
 
 class ShadowStore:
-    """Keep the newest pairs, bounded by number and by age, in memory."""
+    """Keep the newest pairs in memory, bounded by number, by age and by size."""
 
     def __init__(
-        self, pairs_max: int = PAIRS_MAX, age_seconds_max: float = AGE_SECONDS_MAX
+        self,
+        pairs_max: int = PAIRS_MAX,
+        age_seconds_max: float = AGE_SECONDS_MAX,
+        bytes_max: int = BYTES_MAX,
     ) -> None:
-        self._pairs: deque[ShadowPair] = deque(maxlen=pairs_max)
+        self._pairs: deque[tuple[ShadowPair, int]] = deque()
+        self._pairs_max = pairs_max
         self._age_seconds_max = age_seconds_max
+        self._bytes_max = bytes_max
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def append(self, pair: ShadowPair) -> None:
-        """Add a pair, and let go of what is too old by its time, or one too many."""
+    def append(self, pair: ShadowPair, size_bytes: int = 0) -> None:
+        """Add a pair, and let go of what is too old by its time, or too much.
+
+        `size_bytes` is what the candidate's answer took to say, where that is known.
+        """
         self._expire(pair.at)
-        self._pairs.append(pair)
+        self._pairs.append((pair, size_bytes))
+        self._bytes += size_bytes
+        while len(self._pairs) > self._pairs_max or self._bytes > self._bytes_max:
+            self._drop_oldest()
 
     def pairs(self, now: float) -> tuple[ShadowPair, ...]:
         """Return the pairs not older than the limit at `now`, oldest first."""
         self._expire(now)
-        return tuple(self._pairs)
+        return tuple(pair for pair, _ in self._pairs)
 
     def _expire(self, now: float) -> None:
-        while self._pairs and now - self._pairs[0].at > self._age_seconds_max:
-            self._pairs.popleft()
+        while self._pairs and now - self._pairs[0][0].at > self._age_seconds_max:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        _, size_bytes = self._pairs.popleft()
+        self._bytes -= size_bytes
 
 
 def agreement(differences: Sequence[float]) -> Agreement:

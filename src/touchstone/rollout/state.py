@@ -35,6 +35,7 @@ __all__ = [
     "basis_points_from_fraction",
     "change",
     "fraction_from_basis_points",
+    "loosens",
     "normalise",
 ]
 
@@ -160,6 +161,48 @@ def change(present: RolloutDocument, changes: Mapping[str, Any]) -> RolloutDocum
     if wanted.live_basis_points < present.live_basis_points and "schedule_armed" not in changes:
         wanted = replace(wanted, schedule_armed=False)
     return wanted
+
+
+_REACH: Final = {
+    Phase.ROLLED_BACK: 0,
+    Phase.OFF: 0,
+    Phase.SHADOW: 1,
+    Phase.CANARY: 2,
+    Phase.EXPANSION: 2,
+    Phase.FULL: 2,
+}
+"""L3 runs not at all, beside L2, or in its place."""
+
+
+def loosens(before: RolloutDocument, after: RolloutDocument) -> bool:
+    """Return whether a change may bring anything to L3 that it has not now.
+
+    Whatever is not surely a tightening is a loosening: a latch that is left, a later phase, a
+    larger share, a longer canary list, a shorter deny list, another salt, a schedule newly armed.
+
+    >>> canary = RolloutDocument(phase=Phase.CANARY, basis_points=500)
+    >>> loosens(canary, replace(canary, basis_points=100)), loosens(canary, canary)
+    (False, False)
+    >>> loosens(replace(canary, phase=Phase.SHADOW), canary)
+    True
+    """
+    if after.phase is Phase.ROLLED_BACK:
+        return False
+    wider = (
+        before.phase is Phase.ROLLED_BACK,
+        _REACH[after.phase] > _REACH[before.phase],
+        after.live_basis_points > before.live_basis_points,
+        after.salt != before.salt and after.phase in LIVE_PHASES,
+        after.schedule_armed and not before.schedule_armed,
+        after.phase in LIVE_PHASES
+        and (
+            not set(after.canary_symbols) <= set(before.canary_symbols)
+            or not set(after.canary_accounts) <= set(before.canary_accounts)
+            or not set(after.deny_symbols) >= set(before.deny_symbols)
+            or not set(after.deny_accounts) >= set(before.deny_accounts)
+        ),
+    )
+    return any(wider)
 
 
 def _phase(value: object) -> Phase:

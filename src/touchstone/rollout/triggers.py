@@ -182,6 +182,13 @@ class TriggerBoard:
         self._by_measure = {
             measure: tuple(t for t in triggers if t.measure is measure) for measure in Measure
         }
+        windows = {
+            measure: tuple(self._windows[trigger.name] for trigger in found)
+            for measure, found in self._by_measure.items()
+        }
+        self._errors, self._criticals = windows[Measure.ERROR], windows[Measure.CRITICAL]
+        self._slippages = windows[Measure.SLIPPAGE_BPS]
+        self._latencies = windows[Measure.LATENCY_SECONDS]
         self._triggers = triggers
         self.trip: Trip | None = None
 
@@ -205,16 +212,15 @@ class TriggerBoard:
             error: whether it failed for a reason of L3's.
             critical: whether that was a defect rather than a refusal.
         """
-        values = {
-            Measure.ERROR: float(error or critical),
-            Measure.CRITICAL: float(critical),
-            Measure.SLIPPAGE_BPS: slippage_bps,
-            Measure.LATENCY_SECONDS: seconds,
-        }
-        for measure, value in values.items():
-            if value is not None:
-                for trigger in self._by_measure[measure]:
-                    self._windows[trigger.name].observe(value, at)
+        for window in self._errors:
+            window.observe(float(error or critical), at)
+        for window in self._criticals:
+            window.observe(float(critical), at)
+        for window in self._latencies:
+            window.observe(seconds, at)
+        if slippage_bps is not None:
+            for window in self._slippages:
+                window.observe(slippage_bps, at)
         if error or critical:
             asked = (*self._by_measure[Measure.CRITICAL], *self._by_measure[Measure.ERROR])
             return self._ask(asked, at, {})

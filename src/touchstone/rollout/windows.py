@@ -73,7 +73,15 @@ class Window:
         A time before the window means that the clock was set back: the window begins anew there,
         because dropping would leave it blind until the clock has caught up.
         """
-        slot = self.spec.slot(at)
+        spec = self.spec
+        slot = math.floor(at / spec.slot_seconds)
+        counts = self._slots.get(slot) if slot == self._newest else None
+        if counts is None:
+            counts = self._counts(slot)
+        counts[spec.bucket(value)] += 1
+
+    def _counts(self, slot: int) -> list[int]:
+        """Return the counts of a slot that is not the newest one, or not there yet."""
         if slot <= self._newest - self.spec.slots:
             self._slots.clear()
             self._newest = slot
@@ -81,8 +89,7 @@ class Window:
             self._newest = slot
             for old in [s for s in self._slots if s <= slot - self.spec.slots]:
                 del self._slots[old]
-        counts = self._slots.setdefault(slot, [0] * self.spec.buckets)
-        counts[self.spec.bucket(value)] += 1
+        return self._slots.setdefault(slot, [0] * self.spec.buckets)
 
     def totals(self, now: float) -> tuple[int, ...]:
         """Return the counts by bucket over the window that ends at `now`."""

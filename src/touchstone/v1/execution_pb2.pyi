@@ -296,6 +296,42 @@ class ExecuteBatchResponse(_message.Message):
     results: _containers.RepeatedCompositeFieldContainer[ExecuteResult]
     def __init__(self, results: _Optional[_Iterable[_Union[ExecuteResult, _Mapping]]] = ...) -> None: ...
 
+class JsonRequest(_message.Message):
+    __slots__ = ("request_id", "request", "seed", "seconds_left")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    request: bytes
+    seed: int
+    seconds_left: float
+    def __init__(self, request_id: _Optional[int] = ..., request: _Optional[bytes] = ..., seed: _Optional[int] = ..., seconds_left: _Optional[float] = ...) -> None: ...
+
+class JsonResult(_message.Message):
+    __slots__ = ("request_id", "fill", "failure", "provider_seconds")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    FILL_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    fill: bytes
+    failure: Failure
+    provider_seconds: float
+    def __init__(self, request_id: _Optional[int] = ..., fill: _Optional[bytes] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., provider_seconds: _Optional[float] = ...) -> None: ...
+
+class ExecuteManyRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[JsonRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[JsonRequest, _Mapping]]] = ...) -> None: ...
+
+class ExecuteManyResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[JsonResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[JsonResult, _Mapping]]] = ...) -> None: ...
+
 class EstimateCostRequest(_message.Message):
     __slots__ = ("order", "market", "bar", "asset_class")
     ORDER_FIELD_NUMBER: _ClassVar[int]
@@ -343,3 +379,17 @@ class FillProbabilityResponse(_message.Message):
     probability: float
     model: str
     def __init__(self, probability: _Optional[float] = ..., model: _Optional[str] = ...) -> None: ...
+
+class DescribeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DescribeResponse(_message.Message):
+    __slots__ = ("build", "config_hash", "config_json")
+    BUILD_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    build: str
+    config_hash: str
+    config_json: str
+    def __init__(self, build: _Optional[str] = ..., config_hash: _Optional[str] = ..., config_json: _Optional[str] = ...) -> None: ...

@@ -49,6 +49,11 @@ class ExecutionServiceStub:
                 request_serializer=touchstone_dot_v1_dot_execution__pb2.ExecuteBatchRequest.SerializeToString,
                 response_deserializer=touchstone_dot_v1_dot_execution__pb2.ExecuteBatchResponse.FromString,
                 _registered_method=True)
+        self.ExecuteMany = channel.stream_stream(
+                '/touchstone.v1.ExecutionService/ExecuteMany',
+                request_serializer=touchstone_dot_v1_dot_execution__pb2.ExecuteManyRequest.SerializeToString,
+                response_deserializer=touchstone_dot_v1_dot_execution__pb2.ExecuteManyResponse.FromString,
+                _registered_method=True)
         self.EstimateCost = channel.unary_unary(
                 '/touchstone.v1.ExecutionService/EstimateCost',
                 request_serializer=touchstone_dot_v1_dot_execution__pb2.EstimateCostRequest.SerializeToString,
@@ -58,6 +63,11 @@ class ExecutionServiceStub:
                 '/touchstone.v1.ExecutionService/FillProbability',
                 request_serializer=touchstone_dot_v1_dot_execution__pb2.FillProbabilityRequest.SerializeToString,
                 response_deserializer=touchstone_dot_v1_dot_execution__pb2.FillProbabilityResponse.FromString,
+                _registered_method=True)
+        self.Describe = channel.unary_unary(
+                '/touchstone.v1.ExecutionService/Describe',
+                request_serializer=touchstone_dot_v1_dot_execution__pb2.DescribeRequest.SerializeToString,
+                response_deserializer=touchstone_dot_v1_dot_execution__pb2.DescribeResponse.FromString,
                 _registered_method=True)
 
 
@@ -85,6 +95,14 @@ class ExecutionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExecuteMany(self, request_iterator, context):
+        """Execute requests given as JSON, many on one stream: what the router speaks. Answers come as they
+        are ready; those for one symbol keep the order of their requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EstimateCost(self, request, context):
         """Estimate what an order costs now, before latency.
         """
@@ -94,6 +112,13 @@ class ExecutionServiceServicer:
 
     def FillProbability(self, request, context):
         """Not implemented in this version: answers UNIMPLEMENTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Describe(self, request, context):
+        """Say what executions depend on besides their requests, so that they can be made again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,6 +142,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     request_deserializer=touchstone_dot_v1_dot_execution__pb2.ExecuteBatchRequest.FromString,
                     response_serializer=touchstone_dot_v1_dot_execution__pb2.ExecuteBatchResponse.SerializeToString,
             ),
+            'ExecuteMany': grpc.stream_stream_rpc_method_handler(
+                    servicer.ExecuteMany,
+                    request_deserializer=touchstone_dot_v1_dot_execution__pb2.ExecuteManyRequest.FromString,
+                    response_serializer=touchstone_dot_v1_dot_execution__pb2.ExecuteManyResponse.SerializeToString,
+            ),
             'EstimateCost': grpc.unary_unary_rpc_method_handler(
                     servicer.EstimateCost,
                     request_deserializer=touchstone_dot_v1_dot_execution__pb2.EstimateCostRequest.FromString,
@@ -126,6 +156,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.FillProbability,
                     request_deserializer=touchstone_dot_v1_dot_execution__pb2.FillProbabilityRequest.FromString,
                     response_serializer=touchstone_dot_v1_dot_execution__pb2.FillProbabilityResponse.SerializeToString,
+            ),
+            'Describe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Describe,
+                    request_deserializer=touchstone_dot_v1_dot_execution__pb2.DescribeRequest.FromString,
+                    response_serializer=touchstone_dot_v1_dot_execution__pb2.DescribeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -220,6 +255,33 @@ class ExecutionService:
             _registered_method=True)
 
     @staticmethod
+    def ExecuteMany(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/touchstone.v1.ExecutionService/ExecuteMany',
+            touchstone_dot_v1_dot_execution__pb2.ExecuteManyRequest.SerializeToString,
+            touchstone_dot_v1_dot_execution__pb2.ExecuteManyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def EstimateCost(request,
             target,
             options=(),
@@ -263,6 +325,33 @@ class ExecutionService:
             '/touchstone.v1.ExecutionService/FillProbability',
             touchstone_dot_v1_dot_execution__pb2.FillProbabilityRequest.SerializeToString,
             touchstone_dot_v1_dot_execution__pb2.FillProbabilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Describe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/touchstone.v1.ExecutionService/Describe',
+            touchstone_dot_v1_dot_execution__pb2.DescribeRequest.SerializeToString,
+            touchstone_dot_v1_dot_execution__pb2.DescribeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -2,9 +2,7 @@
 
 import asyncio
 import random
-import tempfile
 import time
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -19,6 +17,7 @@ from touchstone.cli.console import (
     out,
     print_json,
 )
+from touchstone.cli.drill.folder import drill_folder
 from touchstone.cli.drill.report import show, summarise
 from touchstone.cli.drill.stage import Stage
 from touchstone.cli.drill.trials import FAULTS, Kind, Trial, run_trial
@@ -48,7 +47,8 @@ def drill(
     """Kill, break and restart real processes under load, and count what they begin.
 
     Starts its own Redis (AOF, appendfsync always), a socket to send to and the workers, all on
-    loopback and in a temporary folder, and ends them again. Nothing else is touched.
+    loopback and in a temporary folder, and ends them again, also where the drill is killed; the
+    folder is then removed by the next drill. Nothing else is touched.
 
     Exit code 0 when every promise held, 1 when one did not, 2 for wrong usage.
     """
@@ -88,9 +88,9 @@ async def _drill(
     chance = random.Random(seed)  # noqa: S311 - when things happen, no secret
     started = time.monotonic()
     done: list[Trial] = []
-    with tempfile.TemporaryDirectory(prefix="touchstone-drill-") as folder:
+    with drill_folder() as folder:
         err.print(f"starting Redis and {processes} workers")
-        async with Stage(Path(folder), processes) as stage:
+        async with Stage(folder, processes) as stage:
             for number, kind in enumerate(kinds, 1):
                 trial = await run_trial(stage, number, kind, chance)
                 done.append(trial)

@@ -56,7 +56,10 @@ def summarise(
         for problem in trial.problems
     ]
     if slow:
-        problems.append(f"last order p99 {p99:.1f} ms after the call, allowed {last_order_ms_max}")
+        problems.append(
+            f"last order p99 {p99:.1f} ms after the call, allowed {last_order_ms_max}"
+            f"{_written_text(healthy)}"
+        )
     closings = [trial.closed_ms for trial in trials if trial.closed_ms is not None]
     return {
         "ok": not problems,
@@ -69,6 +72,7 @@ def summarise(
         "orders_after_ack": sum(trial.orders_after_ack for trial in trials),
         "handed_over_after_ack": sum(trial.handed_over_after_ack for trial in trials),
         "orders_after_restart": sum(trial.orders_after_restart for trial in trials),
+        "written_ms": _figures([t.written_ms for t in healthy if t.written_ms is not None]),
         "last_order_ms": _figures(last) | {"limit_p99": last_order_ms_max},
         "ack_ms": _figures([t.ack_ms for t in healthy if t.ack_ms is not None]),
         "closed_ms": _figures(closings) | {"limit": CLOSED_MS_MAX},
@@ -98,6 +102,7 @@ def show(report: dict[str, Any], trials: Sequence[Trial], out: Console) -> None:
     out.print(table)
     out.print("worst of each kind, in ms; last order, acked: from the call; closed: from the fault")
     healthy = [trial for trial in trials if trial.kind is Kind.HEALTHY]
+    _bars(out, "written to Redis' disk after the call", [t.written_ms for t in healthy])
     _bars(out, "last order begun after the call", [t.last_order_ms for t in healthy])
     _bars(out, "acknowledged after the call", [t.ack_ms for t in healthy])
     _bars(out, "closed after the fault", [trial.closed_ms for trial in trials])
@@ -130,6 +135,15 @@ def _of_kind(trials: Sequence[Trial], kind: Kind) -> dict[str, Any]:
         "orders_after_restart": sum(trial.orders_after_restart for trial in mine),
         "ok": not any(trial.problems for trial in mine),
     }
+
+
+def _written_text(trials: Sequence[Trial]) -> str:
+    """Return how much of the slowest trial went by before Redis had the kill on its disk."""
+    timed = [t for t in trials if t.last_order_ms is not None and t.written_ms is not None]
+    if not timed:
+        return ""
+    slowest = max(timed, key=lambda trial: trial.last_order_ms or 0.0)
+    return f" (in the slowest, Redis had written the kill after {slowest.written_ms:.1f} ms)"
 
 
 def _has(trials: Sequence[Trial], kind: Kind) -> bool:

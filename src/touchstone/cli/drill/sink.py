@@ -8,7 +8,7 @@ import uvloop
 
 from touchstone.cli.drill.ring import OrderRing
 from touchstone.cli.drill.worker import ORDER
-from touchstone.kit.lifecycle import bind, die_with_parent
+from touchstone.kit.lifecycle import bind
 
 
 class Sink(asyncio.Protocol):
@@ -40,7 +40,6 @@ async def serve(ring_path: Path) -> None:
 
 def main() -> None:
     """Run the sink for the ring that the command line names."""
-    die_with_parent()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(Path(sys.argv[1])))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -14,9 +15,10 @@ from typing import Final, Self, TypeVar
 
 from lob.errors import Fault, Unavailable
 from touchstone.cli.drill.proxy import Proxy
-from touchstone.cli.drill.ring import OrderRing
+from touchstone.cli.drill.ring import OrderRing, monotonic_ns
 from touchstone.cli.drill.worker import WorkerConfig
 from touchstone.kit.control import KILL_SCOPE, ControlRecord, ControlStore
+from touchstone.kit.lifecycle import die_with_parent
 from touchstone.kit.membership import (
     SETTLED_SECONDS,
     Acknowledgement,
@@ -47,7 +49,8 @@ class Stage:
     """The whole setting below one folder; use as an async context manager.
 
     `history` is what this drill wrote, oldest first, as far as Redis should still have it. Workers
-    with an odd number reach Redis through the proxy.
+    with an odd number reach Redis through the proxy. `written_ns` is when Redis had taken the
+    newest kill.
     """
 
     folder: Path
@@ -56,10 +59,11 @@ class Stage:
     history: list[ControlRecord] = field(default_factory=list)
     highest_generation: int = 0
     may_be_missing: int = 0
+    written_ns: int = 0
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def __aenter__(self) -> Self:
-        self.redis = start_redis(self.folder / "redis")
+        self.redis = start_redis(self.folder / "redis", death_signal=signal.SIGKILL)
         self._stack.callback(self._stop_redis)
         try:
             self.store = await self._stack.enter_async_context(
@@ -116,6 +120,7 @@ class Stage:
         """
         started = time.monotonic()
         record = await self._write(TradingState.HALTED, None)
+        self.written_ns = monotonic_ns()
         return await wait_for_acks(self.store, KILL_SCOPE, record.generation, since=started)
 
     async def start_worker(self, worker: Worker) -> None:
@@ -158,7 +163,7 @@ class Stage:
 
     async def start_redis_again(self) -> None:
         """Start a server on the same port over what is in the data folder."""
-        self.redis = start_redis(self.redis.data_dir, self.redis.port)
+        self.redis = start_redis(self.redis.data_dir, self.redis.port, death_signal=signal.SIGKILL)
         await patiently(lambda: self.store.read(KILL_SCOPE))
 
     def back_up(self) -> tuple[Path, int]:
@@ -247,6 +252,8 @@ class Stage:
         with log.open("ab") as output:
             return await asyncio.create_subprocess_exec(
                 *command,
+                # Set before it runs, so that no moment is left in which it would stay behind.
+                preexec_fn=functools.partial(die_with_parent, signal.SIGKILL),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE if piped else output,
                 stderr=output,

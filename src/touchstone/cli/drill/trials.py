@@ -48,13 +48,15 @@ MEANING: Final = {
 class Trial:
     """What one trial measured; times in milliseconds, None where there was nothing to measure.
 
-    `last_order_ms` is when the last order was begun, from the call of the kill; `ack_ms` when the
-    call returned. `closed_ms` is when the last order was begun, from the fault.
+    `written_ms` is when Redis had the kill on its disk, from the call of the kill; `last_order_ms`
+    when the last order was begun; `ack_ms` when the call returned. `closed_ms` is when the last
+    order was begun, from the fault.
     """
 
     number: int
     kind: Kind
     orders: int = 0
+    written_ms: float | None = None
     last_order_ms: float | None = None
     ack_ms: float | None = None
     acks: int = 0
@@ -114,6 +116,7 @@ async def _kill(stage: Stage, trial: Trial) -> tuple[int, ...]:
     acked_ns = monotonic_ns()
     await asyncio.sleep(_WATCH_SECONDS)
     stamps = [stamp for ring in stage.rings for stamp in ring.since(called_ns)]
+    trial.written_ms = (stage.written_ns - called_ns) / 1e6
     trial.ack_ms = (acked_ns - called_ns) / 1e6
     trial.acks, trial.lapsed = len(told.acks), len(told.lapsed)
     trial.last_order_ms = (max(stamps) - called_ns) / 1e6 if stamps else 0.0

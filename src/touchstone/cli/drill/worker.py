@@ -20,7 +20,6 @@ import uvloop
 
 from touchstone.cli.drill.ring import OrderRing, monotonic_ns
 from touchstone.kit.control import KILL_SCOPE, ControlReader, ControlRecord, ControlStore
-from touchstone.kit.lifecycle import die_with_parent
 from touchstone.kit.membership import Membership, member_name
 from touchstone.perps.kill import Action, parse_state, permits
 
@@ -158,7 +157,6 @@ async def serve(config: WorkerConfig) -> None:
 
 def main() -> None:
     """Run the worker that the command line describes."""
-    die_with_parent()
     config = WorkerConfig(**json.loads(sys.argv[1]))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(config))

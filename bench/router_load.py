@@ -1,0 +1,232 @@
+"""A lean HTTP load generator: one thread, raw keep-alive connections, one job as JSON on stdin.
+
+Open loop sends at a constant rate and counts an answer's time from when it was *meant* to be sent,
+so that a stall of the server is not hidden by a generator that waits (coordinated omission). Closed
+loop keeps one request under way on each connection. Standard output gets one JSON object.
+
+    echo '{"port": 8000, "mode": "open", ...}' | python -m bench.router_load
+"""
+
+import ctypes
+import gc
+import json
+import select
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+READ_BYTES: Final = 1 << 18
+ANSWER_SECONDS_MAX: Final = 5.0
+BODIES: Final = 512
+LEVELS: Final = 10
+
+
+def request_bodies(count: int = BODIES, levels: int = LEVELS) -> list[bytes]:
+    """Return the JSON of so many different requests: market and limit orders, some symbols."""
+    bodies = []
+    for number in range(count):
+        middle = 9_000 + 7 * number % 2_000
+        bids = [[_price(middle - 1 - n), str(100 + (number + n) % 900)] for n in range(levels)]
+        asks = [[_price(middle + 1 + n), str(100 + (number * 3 + n) % 900)] for n in range(levels)]
+        order = {
+            "symbol": f"SYM{number % 40}",
+            "side": "BUY" if number % 2 else "SELL",
+            "quantity": str(1 + number % 150),
+            "type": "MARKET" if number % 3 else "LIMIT",
+            "client_order_id": f"bench-{number}",
+        }
+        if order["type"] == "LIMIT":
+            order["limit_price"] = _price(middle + (5 if number % 2 else -5))
+        market = {
+            "timestamp_ms": 1_700_000_000_000 + number,
+            "bids": bids,
+            "asks": asks,
+            "last_price": _price(middle),
+        }
+        request = {"order": order, "market": market, "asset_class": "EQUITY"}
+        bodies.append(json.dumps(request, separators=(",", ":")).encode())
+    return bodies
+
+
+def http_requests(path: str, bodies: Sequence[bytes], batch: int) -> list[bytes]:
+    """Return whole HTTP requests: one order each, or `batch` orders each where that is above 0."""
+    if batch:
+        groups = [[bodies[(g + n) % len(bodies)] for n in range(batch)] for g in range(8)]
+        bodies = [b'{"requests":[' + b",".join(group) + b"]}" for group in groups]
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    return [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
+
+
+class Connection:
+    """One keep-alive connection with at most one request under way."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.number = self.socket.fileno()
+        self.since = 0.0
+        self._parts = bytearray()
+        self._whole = 0
+
+    def send(self, request: bytes, since: float) -> None:
+        """Send a request; `since` is what its time counts from."""
+        self.since = since
+        self.socket.sendall(request)
+
+    def receive(self) -> tuple[bytes, bytes] | None:
+        """Read what is there; return head and body once the answer is whole."""
+        chunk = self.socket.recv(READ_BYTES)
+        if not chunk:
+            raise ConnectionError("the router closed a connection")
+        parts = self._parts
+        parts += chunk
+        if not self._whole:
+            end = parts.find(b"\r\n\r\n")
+            if end < 0:
+                return None
+            at = parts.find(b"content-length: ", 0, end) + 16
+            length = int(parts[at : parts.find(b"\r\n", at)])
+            self._whole = end + 4 + length
+        if len(parts) < self._whole:
+            return None
+        answer = bytes(parts)
+        self._parts, self._whole = bytearray(), 0
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return head, body
+
+
+class Tally:
+    """What came back: how long it took, what the provider said it took, and who answered."""
+
+    def __init__(self) -> None:
+        self.latency_us: list[float] = []
+        self.provider_us: list[float] = []
+        self.late_us: list[float] = []
+        self.by_arm = {"L2": 0, "L3": 0}
+        self.errors = 0
+        self.first_error = ""
+
+    def take(self, connection: Connection, answer: tuple[bytes, bytes], now: float) -> None:
+        """Count one answer; its figures are in microseconds."""
+        head, body = answer
+        if not head.startswith(b"HTTP/1.1 200"):
+            self.errors += 1
+            self.first_error = self.first_error or (head[:40] + b" " + body[:200]).decode()
+            return
+        self.latency_us.append((now - connection.since) * 1e6)
+        at = head.find(b"provider;dur=")
+        if at >= 0:
+            end = head.find(b"\r\n", at)
+            self.provider_us.append(float(head[at + 13 : end if end > 0 else None]) * 1e3)
+        for arm in self.by_arm:
+            self.by_arm[arm] += body.count(b'"arm":"%s"' % arm.encode())
+
+    def to_json(self, seconds: float) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "seconds": seconds,
+            "by_arm": self.by_arm,
+            "errors": self.errors,
+            "first_error": self.first_error,
+            "latency_us": self.latency_us,
+            "provider_us": self.provider_us,
+            "late_us": self.late_us,
+            "cpu_seconds": time.process_time(),
+        }
+
+
+def open_loop(
+    connections: list[Connection], requests: Sequence[bytes], rate: float, seconds: float
+) -> dict[str, Any]:
+    """Send at a constant rate, each on a free connection, and wait for all answers."""
+    tally, free = Tally(), deque(connections)
+    by_socket = {connection.socket: connection for connection in connections}
+    count, sent = int(rate * seconds), 0
+    started = time.perf_counter() + 0.01
+    answered = 0
+    while answered < count:
+        due = started + sent / rate
+        now = time.perf_counter()
+        while sent < count and now >= due and free:
+            free.popleft().send(requests[sent % len(requests)], due)
+            tally.late_us.append((time.perf_counter() - due) * 1e6)
+            sent += 1
+            due = started + sent / rate
+            now = time.perf_counter()
+        # select, not epoll: its timeout is in microseconds.
+        more = sent < count and bool(free)
+        wait = max(0.0, due - now) if more else ANSWER_SECONDS_MAX
+        ready, _, _ = select.select(list(by_socket), (), (), wait)
+        if not ready and not more:
+            raise TimeoutError(f"no answer within {ANSWER_SECONDS_MAX} s")
+        for sock in ready:
+            answer = by_socket[sock].receive()
+            if answer is not None:
+                tally.take(by_socket[sock], answer, time.perf_counter())
+                free.append(by_socket[sock])
+                answered += 1
+    return tally.to_json(time.perf_counter() - started)
+
+
+def closed_loop(
+    connections: list[Connection], requests: Sequence[bytes], seconds: float
+) -> dict[str, Any]:
+    """Keep one request under way on each connection until the time is over."""
+    tally, number = Tally(), 0
+    poll = select.epoll()
+    by_number = {connection.number: connection for connection in connections}
+    started = time.perf_counter()
+    for connection in connections:
+        poll.register(connection.number, select.EPOLLIN)
+        connection.send(requests[number % len(requests)], time.perf_counter())
+        number += 1
+    under_way, until = len(connections), started + seconds
+    while under_way:
+        ready = poll.poll(ANSWER_SECONDS_MAX)
+        if not ready:
+            raise TimeoutError(f"no answer within {ANSWER_SECONDS_MAX} s")
+        for ready_number, _ in ready:
+            connection = by_number[ready_number]
+            answer = connection.receive()
+            if answer is None:
+                continue
+            now = time.perf_counter()
+            tally.take(connection, answer, now)
+            if now < until:
+                connection.send(requests[number % len(requests)], now)
+                number += 1
+            else:
+                under_way -= 1
+    return tally.to_json(time.perf_counter() - started)
+
+
+def _price(cents: int) -> str:
+    return f"{cents // 100}.{cents % 100:02d}"
+
+
+def _precise_sleep() -> None:
+    """Let sleeps end within a microsecond of their time, where Linux would add up to 50."""
+    pr_set_timerslack = 29
+    ctypes.CDLL(None).prctl(pr_set_timerslack, 1_000, 0, 0, 0)
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """Run one job: `port, path, mode, connections, batch, seconds`, and `rate` in open loop."""
+    requests = http_requests(job["path"], request_bodies(), job["batch"])
+    connections = [Connection(job["port"]) for _ in range(job["connections"])]
+    if Path("/proc/self").exists():
+        _precise_sleep()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    if job["mode"] == "open":
+        return open_loop(connections, requests, job["rate"], job["seconds"])
+    return closed_loop(connections, requests, job["seconds"])
+
+
+if __name__ == "__main__":
+    json.dump(run(json.load(sys.stdin)), sys.stdout)

@@ -1,0 +1,76 @@
+"""What was decided lately, and everything about one decision."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+
+from lob.errors import InvalidInput, NotFound
+from services.router.decision_log import DecisionLog
+from services.router.decision_segments import find_lines
+from touchstone.rollout.decisions import (
+    CandidateRecord,
+    DecisionRecord,
+    decode_line,
+    to_json,
+)
+from touchstone.rollout.state import KEY_CHARACTERS_MAX, normalise
+
+LIMIT_MAX: Final = 1_000
+_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="How many at most.")]
+Symbol = Annotated[str, Query(max_length=KEY_CHARACTERS_MAX, description="Only this symbol.")]
+
+
+def decision_routes(log: DecisionLog) -> APIRouter:
+    """Return the routes that show decisions."""
+    routes = APIRouter()
+    # One search of the log at a time: each may read all of it.
+    searching = asyncio.Semaphore(1)
+
+    @routes.get("/v1/decisions")
+    async def decisions(limit: Limit = 100, symbol: Symbol = "") -> dict[str, Any]:
+        """Return the newest decisions, newest first; the log itself has the older ones."""
+        return {"decisions": list(islice(_newest(log, normalise(symbol)), limit))}
+
+    @routes.get("/v1/decisions/{identity}")
+    async def decision(identity: str) -> dict[str, Any]:
+        """Return a decision as it is in the log, and what the candidate made of the order."""
+        if not _ID.fullmatch(identity):
+            raise NotFound("decision: allowed: an id that an execution was answered with")
+        lines = log.recent_lines(identity)
+        if lines is None:
+            async with searching:
+                needle = f'"id":"{identity}"'.encode()
+                lines = await asyncio.to_thread(find_lines, log.folder, needle)
+        found = _told(lines, identity)
+        if found["decision"] is None:
+            raise NotFound(f"decision: {identity}: not in the log, or not any more")
+        return found
+
+    return routes
+
+
+def _newest(log: DecisionLog, symbol: str) -> Iterator[dict[str, Any]]:
+    for line in log.recent():
+        record = decode_line(line)
+        if isinstance(record, DecisionRecord) and symbol in {"", normalise(record.symbol)}:
+            yield to_json(record)
+
+
+def _told(lines: list[bytes], identity: str) -> dict[str, Any]:
+    """Return decision and candidate of an id, as far as lines have them."""
+    found: dict[str, Any] = {"decision": None, "candidate": None}
+    for line in lines:
+        try:
+            record = decode_line(line)
+        except InvalidInput:
+            continue
+        if isinstance(record, DecisionRecord | CandidateRecord) and record.id == identity:
+            document = to_json(record)
+            found[document["kind"]] = document
+    return found

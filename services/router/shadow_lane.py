@@ -1,0 +1,427 @@
+"""Run the candidate in a process of its own, and let nothing that it does reach the loop.
+
+The router looks at the process a hundred times a second, and nothing that the process does wakes
+it: each time it sends at most a few orders, reads at most 64 KiB, and settles pairs in slices of
+0.1 ms with the loop free in between. No call here waits.
+
+The process is started when the shadow phase is entered and killed when it is left. One that ends,
+hangs or says what is not in the protocol is killed and started again, after a pause that doubles;
+orders that it had been given are then errors of the candidate, so that none can avoid a comparison
+by taking the process down.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from lob.errors import DeadlineExceeded, Unavailable
+from services.router.shadow import Mirror, ShadowRunner
+from services.router.shadow_frames import (
+    REQUEST_BYTES_MAX,
+    Garbage,
+    Outcome,
+    one_line,
+    order_frame,
+    outcome_of,
+    take_message,
+)
+from services.router.shadow_process import Task
+from services.router.shadow_work import inputs_digest
+from touchstone.kit.codec import request_bytes
+
+TICK_SECONDS: Final = 0.01
+SLICE_SECONDS: Final = 0.0001
+IDLE_SECONDS: Final = 0.05
+WINDOW: Final = 64
+"""The most orders that the process has and has not answered."""
+READ_BYTES: Final = 65_536
+START_SECONDS_MAX: Final = 60.0
+GRACE_SECONDS: Final = 1.0
+STARVED_SECONDS_MAX: Final = 60.0
+PAUSE_SECONDS: Final = 0.1
+PAUSE_SECONDS_MAX: Final = 10.0
+HEALTHY_SECONDS: Final = 10.0
+"""A life of so long takes the pause before the next one back to the shortest."""
+ENDINGS: Final = ("exit", "hung", "garbage", "not_started")
+MODULE: Final = "services.router.shadow_process"
+
+_log = structlog.get_logger("touchstone.router")
+
+
+@dataclass(slots=True)
+class _Given:
+    """An order that the process has been given, and when."""
+
+    mirror: Mirror
+    at: float
+
+
+@dataclass(slots=True)
+class _Life:
+    """One process, from its start to its end."""
+
+    process: subprocess.Popen[bytes]
+    connection: socket.socket
+    started_at: float
+    progress_at: float
+    cpu_seconds: float | None = None
+    ready: bool = False
+    unsent: bytes = b""
+    received: bytearray = field(default_factory=bytearray)
+    given: dict[int, _Given] = field(default_factory=dict)
+
+
+class ProcessMetrics:
+    """Count the lives of the shadow process; every child exists from the start, at zero."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.up = Gauge(
+            "shadow_process_up", "Whether the shadow process is ready (1 yes)", registry=registry
+        )
+        endings = Counter(
+            "shadow_process_endings",
+            "Shadow processes that ended, by reason; not those the router ended with the phase",
+            ["reason"],
+            registry=registry,
+        )
+        self.endings = {reason: endings.labels(reason) for reason in ENDINGS}
+
+
+class ProcessLane:
+    """Start the shadow process, feed it, believe only what can be true, and end it."""
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        per_second_max: int,
+        metrics: ProcessMetrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._task = task
+        # Faster than orders are taken, so that after a stall none waits for long.
+        self._per_tick = max(1, round(2 * per_second_max * TICK_SECONDS))
+        self._metrics = metrics
+        self._clock = clock
+        self._life: _Life | None = None
+        self._number = 0
+        self._pauses = 0
+        self._start_at = 0.0
+        self._trouble = ""
+        self._wanted = False
+        self._dead: list[subprocess.Popen[bytes]] = []
+        # The kernel ends a process when the thread that started it ends: this one lasts.
+        self._starter = ThreadPoolExecutor(1, "shadow-starter")
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process id of the shadow process; None while there is none."""
+        return None if self._life is None else self._life.process.pid
+
+    async def check(self) -> str:
+        """Return what the shadow process does.
+
+        Raises:
+            Unavailable: it is to run and does not.
+        """
+        life = self._life
+        if not self._wanted:
+            return "not in the shadow phase"
+        if life is None or not life.ready:
+            raise Unavailable(f"shadow process: {self._trouble or 'starting'}")
+        return f"process {life.process.pid}"
+
+    def work(self, shadow: ShadowRunner) -> list[Coroutine[Any, Any, None]]:
+        """Return what keeps the process alive in the shadow phase, and feeds it."""
+        return [self._work(shadow)]
+
+    async def _work(self, shadow: ShadowRunner) -> None:
+        """Keep the process alive while in the shadow phase, and feed it; runs until cancelled."""
+        try:
+            while True:
+                self._wanted = shadow.in_shadow()
+                if not self._wanted:
+                    self._leave(shadow)
+                    await asyncio.sleep(IDLE_SECONDS)
+                    continue
+                try:
+                    await self._tick(shadow)
+                except Garbage as error:
+                    await self._end(shadow, "garbage", f"said what is not in the protocol: {error}")
+                except Exception:  # noqa: BLE001 - the comparison goes on with another process
+                    _log.exception("shadow_lane_failed")
+                    await self._end(shadow, "garbage", "a defect; see the log")
+                await asyncio.sleep(TICK_SECONDS)
+        finally:
+            self._kill()
+            self._starter.shutdown(wait=False)
+            self._reap(wait_seconds=1.0)
+
+    async def _tick(self, shadow: ShadowRunner) -> None:
+        self._reap()
+        if self._life is None:
+            if self._clock() >= self._start_at:
+                await self._start()
+            return
+        life = self._life
+        if life.ready:
+            await self._send(life, shadow)
+        if not await self._receive(life, shadow):
+            await self._end(shadow, "exit" if life.ready else "not_started", "ended")
+        elif (reason := self._hangs(life)) is not None:
+            await self._end(shadow, "hung" if life.ready else "not_started", reason)
+
+    async def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            task = replace(self._task, descriptor=theirs.fileno(), parent=os.getpid())
+            loop = asyncio.get_running_loop()
+            starting = loop.run_in_executor(self._starter, _spawn, task)
+            try:
+                process = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                # The thread may be past the point of no return: what it starts ends at once.
+                starting.add_done_callback(_kill_started)
+                ours.close()
+                raise
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                ours.close()
+                self._metrics.endings["not_started"].inc()
+                self._pause(f"cannot start: {one_line(str(error))}")
+                return
+        now = self._clock()
+        self._life = _Life(process, ours, now, now)
+
+    async def _send(self, life: _Life, shadow: ShadowRunner) -> None:
+        """Send what was left over, or else a few orders more; never waits for the process."""
+        frames = [life.unsent] if life.unsent else []
+        room = 0 if life.unsent else min(self._per_tick, WINDOW - len(life.given))
+        started = time.perf_counter()
+        for _ in range(room):
+            mirror = shadow.take_now()
+            if mirror is None:
+                break
+            encoded = request_bytes(mirror.request)
+            if len(encoded) > REQUEST_BYTES_MAX:
+                shadow.drop("too_large")
+                continue
+            now = self._clock()
+            if not life.given:
+                life.progress_at, life.cpu_seconds = now, None
+            self._number += 1
+            life.given[self._number] = _Given(mirror, now)
+            frames.append(order_frame(self._number, mirror.seed, encoded))
+            started = await _yield_after(started)
+        if frames:
+            joined = b"".join(frames)
+            with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionError):
+                joined = joined[life.connection.send(joined) :]
+            life.unsent = joined
+
+    async def _receive(self, life: _Life, shadow: ShadowRunner) -> bool:
+        """Settle what the process has said; return False when it has ended."""
+        try:
+            read = life.connection.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return True
+        except OSError:
+            return False
+        if not read:
+            return False
+        life.received += read
+        started = time.perf_counter()
+        while True:
+            before = len(life.received)
+            message = take_message(life.received)
+            if message is None:
+                return True
+            self._hear(life, message, shadow, before - len(life.received))
+            started = await _yield_after(started)
+
+    def _hear(self, life: _Life, message: list[Any], shadow: ShadowRunner, size: int) -> None:
+        """Act on one message; `Garbage` where it is none of the protocol."""
+        kind = message[0]
+        if kind == "outcome" and life.ready and len(message) > 1:
+            number = message[1]
+            given = life.given.get(number) if type(number) is int else None
+            if given is None:
+                raise Garbage("an outcome of no order")
+            outcome = outcome_of(message, given.mirror.request.order.quantity)
+            del life.given[number]
+            life.progress_at, life.cpu_seconds = self._clock(), None
+            shadow.settle(given.mirror, outcome, size)
+        elif kind == "ready" and not life.ready:
+            life.ready = True
+            self._trouble = ""
+            self._metrics.up.set(1)
+            lacking = [one_line(name) for name in message[1][:8]] if len(message) > 1 else []
+            _log.info("shadow_process_ready", pid=life.process.pid, not_confined_by=lacking)
+        elif kind == "failed" and not life.ready and len(message) > 1:
+            self._trouble = f"candidate: {one_line(message[1])}"
+        else:
+            raise Garbage(f"a message {one_line(kind)!r}")
+
+    def _hangs(self, life: _Life) -> str | None:
+        """Say why the process is taken to hang; None where it is not.
+
+        One that has been given no processor has not had its time yet.
+        """
+        now = self._clock()
+        limit = self._task.deadline_seconds + GRACE_SECONDS
+        if not life.ready:
+            late = now - life.started_at > START_SECONDS_MAX
+            return f"not ready within {START_SECONDS_MAX:g} s" if late else None
+        if not life.given:
+            return None
+        oldest = next(iter(life.given.values())).at
+        turns = -(-WINDOW // self._task.workers)
+        if now - oldest > turns * limit + STARVED_SECONDS_MAX:
+            return "an order without an answer"
+        silent = now - life.progress_at
+        if silent > GRACE_SECONDS / 2 and life.cpu_seconds is None:
+            life.cpu_seconds = _cpu(life.process.pid)[0]
+        if silent <= limit:
+            return None
+        cpu_seconds, waits_for_processor = _cpu(life.process.pid)
+        starved = waits_for_processor and cpu_seconds - (life.cpu_seconds or 0.0) < limit / 2
+        if starved and silent <= STARVED_SECONDS_MAX:
+            return None
+        return f"no answer for {silent:.1f} s"
+
+    async def _end(self, shadow: ShadowRunner, reason: str, text: str) -> None:
+        """Kill the process for a reason of its own; what it had been given has failed."""
+        life = self._life
+        self._kill()
+        self._metrics.endings[reason].inc()
+        if life is None:
+            return
+        lasted = self._clock() - life.started_at
+        if lasted >= HEALTHY_SECONDS:
+            self._pauses = 0
+        self._pause(self._trouble if reason == "not_started" and self._trouble else text)
+        code = DeadlineExceeded.code if reason == "hung" else Unavailable.code
+        now = self._clock()
+        for given in life.given.values():
+            request = given.mirror.request
+            seconds = max(0.0, now - given.at)
+            shadow.settle(given.mirror, Outcome(None, code, seconds, inputs_digest(request)))
+            await asyncio.sleep(0)
+        _log.warning(
+            "shadow_process_ended", reason=reason, detail=self._trouble, after_seconds=lasted
+        )
+
+    def _pause(self, trouble: str) -> None:
+        self._trouble = trouble
+        pause = min(PAUSE_SECONDS * 2.0**self._pauses, PAUSE_SECONDS_MAX)
+        self._pauses = min(self._pauses + 1, 10)
+        self._start_at = self._clock() + pause
+
+    def _leave(self, shadow: ShadowRunner) -> None:
+        """End the process because the phase is over; no order of the past is of use."""
+        life = self._life
+        if life is not None:
+            self._kill()
+            for _ in life.given:
+                shadow.drop("not_in_shadow")
+            self._trouble, self._start_at, self._pauses = "", 0.0, 0
+        shadow.let_go()
+        self._reap()
+
+    def _kill(self) -> None:
+        life, self._life = self._life, None
+        self._metrics.up.set(0)
+        if life is not None:
+            life.connection.close()
+            _kill(life.process)
+            self._dead.append(life.process)
+
+    def _reap(self, wait_seconds: float = 0.0) -> None:
+        """Take the exit codes of processes that have been killed."""
+        until = time.monotonic() + wait_seconds
+        while self._dead:
+            self._dead = [process for process in self._dead if process.poll() is None]
+            if time.monotonic() >= until:
+                return
+            time.sleep(0.001)
+
+
+async def _yield_after(started: float) -> float:
+    """Let a request that came meanwhile go first, once a slice is over; return its start."""
+    if time.perf_counter() - started < SLICE_SECONDS:
+        return started
+    await asyncio.sleep(0)
+    return time.perf_counter()
+
+
+def _spawn(task: Task) -> subprocess.Popen[bytes]:
+    """Start a shadow process, with the least priority from the start.
+
+    It gets no environment but where to import from, no descriptor but its socket, and no terminal.
+    """
+    environment = {
+        "PYTHONPATH": os.pathsep.join(str(Path(entry or ".").absolute()) for entry in sys.path),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUTF8": "1",
+        "MALLOC_ARENA_MAX": "2",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "GRPC_VERBOSITY": "NONE",
+    }
+    environment |= {
+        name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TZ") if name in os.environ
+    }
+    process = subprocess.Popen(  # noqa: S603 - this interpreter, our module
+        [sys.executable, "-m", MODULE, task.to_text()],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(task.descriptor,),
+        start_new_session=True,
+    )
+    # It does this itself too, some 20 ms later.
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
+    return process
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and whatever belongs to its session."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+
+def _kill_started(starting: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
+    if not starting.cancelled() and starting.exception() is None:
+        _kill(starting.result())
+
+
+def _cpu(pid: int) -> tuple[float, bool]:
+    """Return the processor time a process has had, in seconds, and whether it waits for more.
+
+    Where the system does not tell, it has had none and waits for nothing.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        fields = text.rpartition(")")[2].split()
+        ticks = int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK"), fields[0] == "R"
+    except (OSError, ValueError, IndexError):
+        return 0.0, False

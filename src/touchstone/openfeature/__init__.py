@@ -1,0 +1,1 @@
+"""The rollout's flags for other services, by OpenFeature (package extra `openfeature`)."""
