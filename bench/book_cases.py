@@ -160,9 +160,9 @@ def threaded(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:
         book.apply(first)
         return book
 
-    def run() -> Sample:
-        alone, pair = filled(), [filled(), filled()]
-        gate = threading.Barrier(3)
+    def both(pair: list[OrderBook]) -> float:
+        """Return the seconds that two threads take together."""
+        gate = threading.Barrier(len(pair) + 1)
         ends: list[float] = []
 
         def work(book: OrderBook) -> None:
@@ -171,21 +171,26 @@ def threaded(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:
             ends.append(clock())
 
         threads = [threading.Thread(target=work, args=(book,)) for book in pair]
-        with quiet():
-            started = clock()
-            alone.apply(body)
-            one = clock() - started
-            for thread in threads:
-                thread.start()
-            gate.wait()
-            started = clock()
-            for thread in threads:
-                thread.join()
-        both = max(ends) - started
+        for thread in threads:
+            thread.start()
+        gate.wait()
+        started = clock()
+        for thread in threads:
+            thread.join()
+        return max(ends) - started
+
+    def run() -> Sample:
+        for _ in range(WARM_AND_TIMED):
+            alone, pair = filled(), [filled(), filled()]
+            with quiet():
+                started = clock()
+                alone.apply(body)
+                one = clock() - started
+                two = both(pair)
         return Sample(
             {
-                "messages_per_second": 2 * len(body) / both,
-                "two_threads_over_one": 2 * one / both,
+                "messages_per_second": 2 * len(body) / two,
+                "two_threads_over_one": 2 * one / two,
             },
             touch_of(pair[1]),
         )

@@ -280,6 +280,17 @@ def leaves_threads_behind() -> Candidate:
     return Candidate(execute)
 
 
+def answers_at_length() -> Candidate:
+    """Give possible answers in a thousand parts, each of which the router has to check."""
+    provider = _provider("L2")
+
+    def execute(request: ExecutionRequest, seed: int) -> Fill:
+        fill: Fill = provider.execute(request, seed)
+        return replace(fill, fills=fill.fills[:1] * 1_500)
+
+    return Candidate(execute)
+
+
 def looks_around() -> Candidate:
     """Answer well, and say in the attribution what it can see and reach."""
     good = _provider("L2")
@@ -322,5 +333,5 @@ HOSTILE: Final = (
     "raises", "hangs_busy", "hangs_asleep", "hangs_politely", "ignores_deadlines", "garbage",
     "eats_memory", "forks", "runs_programs", "exits", "exits_politely", "kills_itself",
     "kills_the_router", "crashes", "floods_its_output", "floods_the_router",
-    "leaves_threads_behind",
+    "leaves_threads_behind", "answers_at_length",
 )  # fmt: skip

@@ -37,7 +37,9 @@ def _guard(app: FastAPI, components: Components) -> None:
     """Put who may ask in front of the routes, and before that the declared API."""
     settings = components.settings
     app.router.redirect_slashes = False
-    app.openapi = lambda: document(settings.batch_size_max)  # type: ignore[method-assign]
+    app.openapi = lambda: document(  # type: ignore[method-assign]
+        settings.batch_size_max, token_set=settings.token is not None
+    )
     # The last one added is asked first: that a path has no such method is no secret.
     posts = execution_posts(components.router, settings.batch_size_max)
     app.add_middleware(Direct, posts=posts)

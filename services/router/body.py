@@ -18,14 +18,14 @@ async def read_json(request: Request, bytes_max: int = BODY_BYTES_MAX) -> Any:
 
     Raises:
         PayloadTooLarge: the body has more than `bytes_max` bytes.
-        InvalidInput: it is no JSON.
+        InvalidInput: it is no JSON, or has a key twice.
     """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > bytes_max:
             raise PayloadTooLarge(f"body: more than {bytes_max} bytes; allowed: at most that")
-    return decode_json(bytes(body))
+    return decode_json(bytes(body), keys_once=True)
 
 
 def require_object(body: object, allowed: Iterable[str]) -> dict[str, Any]:

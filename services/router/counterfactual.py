@@ -9,8 +9,7 @@ became of them. Nothing here can reach a venue.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
@@ -19,6 +18,7 @@ from execution_providers import ExecutionRequest, Fill
 from lob.errors import Fault
 from services.router.providers import Provider
 from services.router.shadow import inputs_digest, spread_bps, touch_multiple
+from services.router.shadow_frames import kept, size_of
 from touchstone.rollout.shadow import ShadowPair, ShadowStore
 
 PER_SECOND_MAX: Final = 200
@@ -28,8 +28,7 @@ OUTCOMES: Final = ("pair", "queue_full", "control_failed")
 _log = structlog.get_logger("touchstone.router")
 
 
-@dataclass(frozen=True, slots=True)
-class LiveAnswer:
+class LiveAnswer(NamedTuple):
     """An order that L3 was to answer: its fill, or the fault's code and L2's fill in its place."""
 
     decision_id: str
@@ -73,10 +72,15 @@ class Counterfactual:
 
     def offer(self, answer: LiveAnswer) -> None:
         """Queue an answer, or let it go and count it; never waits, never raises."""
-        try:
-            self._queue.put_nowait(answer)
-        except asyncio.QueueFull:
-            self._counts["queue_full"].inc()
+        self.offer_some(1, lambda _number: answer)
+
+    def offer_some(self, count: int, make: Callable[[int], LiveAnswer]) -> None:
+        """Queue as many of `count` answers as there is room for; `make` gives them by number."""
+        room = min(count, self._queue.maxsize - self._queue.qsize())
+        for number in range(room):
+            self._queue.put_nowait(make(number))
+        if room < count:
+            self._counts["queue_full"].inc(count - room)
 
     async def work(self) -> None:
         """Compare one order after another, at most so many a second; until cancelled."""
@@ -109,14 +113,15 @@ class Counterfactual:
             quantity=request.order.quantity,
             inputs_digest=inputs_digest(request),
             seed=answer.seed,
-            control=control,
-            candidate=answer.candidate,
+            # Thousands are kept: one object each to the garbage collector.
+            control=kept(control),
+            candidate=None if answer.candidate is None else kept(answer.candidate),
             error=answer.error,
             control_seconds=seconds,
             candidate_seconds=answer.candidate_seconds,
             touch_multiple=touch_multiple(request),
             spread_bps=spread_bps(request.market),
         )
-        self.store.append(pair)
+        self.store.append(pair, size_of(pair.control) + size_of(pair.candidate))
         self._counts["pair"].inc()
         self._on_pair(pair)

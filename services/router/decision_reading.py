@@ -1,6 +1,7 @@
 """Read a decision log from its folder, and replay it: in the order it was written."""
 
 import contextlib
+import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -8,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from lob.errors import InvalidInput, NotFound
-from services.router.decision_segments import Line, read_lines, segments
+from services.router.decision_segments import DECISION_START, Line, read_lines, segments
 from touchstone.rollout.decisions import (
+    LINE_BYTES_MAX,
     CandidateRecord,
     ConfigRecord,
     DecisionRecord,
@@ -64,14 +66,46 @@ class Reading:
         for line in self._lines():
             self.on_bytes(len(line.raw))
             if not line.whole:
-                # The end of a segment whose process was killed, or that is being written now.
-                self.torn += 1
+                if len(line.raw) > LINE_BYTES_MAX:
+                    self._damage(line, InvalidInput(f"line: more than {LINE_BYTES_MAX} bytes"))
+                else:
+                    # The end of a segment whose process was killed, or that is written just now.
+                    self.torn += 1
                 continue
             if line.raw.startswith(_CONFIG_START):
                 continue
             record = self._decode(line)
             if record is not None and not isinstance(record, ConfigRecord):
                 yield line, record
+
+    def newest(self, limit: int, wanted: Callable[[DecisionRecord], bool]) -> list[DecisionRecord]:
+        """Return the newest decisions that are wanted, newest first; `limit` of them at most.
+
+        Only the segments are read that may have one: O(their bytes).
+        """
+        kept: list[tuple[float, int, int, DecisionRecord]] = []
+        for age, (modified, path) in enumerate(self._by_last_line()):
+            if len(kept) == limit and modified < kept[0][0]:
+                break
+            for line in self._lines_of(path):
+                if not line.whole or not line.raw.startswith(DECISION_START):
+                    continue
+                record = self._decode(line)
+                if isinstance(record, DecisionRecord) and wanted(record):
+                    entry = (record.at, -age, line.number, record)
+                    if len(kept) < limit:
+                        heapq.heappush(kept, entry)
+                    else:
+                        heapq.heappushpop(kept, entry)
+        return [record for *_, record in sorted(kept, key=lambda e: e[:3], reverse=True)]
+
+    def _by_last_line(self) -> list[tuple[float, Path]]:
+        """Return the segments with the time of their last line, the latest first."""
+        found = []
+        for path in segments(self.folder):
+            with contextlib.suppress(OSError):
+                found.append((path.stat().st_mtime, path))
+        return sorted(found, reverse=True)
 
     def find(self, identity: str) -> list[tuple[Line, DecisionRecord | CandidateRecord]]:
         """Return a decision's records, found by its id's text; O(bytes of the log)."""
@@ -86,12 +120,15 @@ class Reading:
 
     def _lines(self) -> Iterator[Line]:
         for path in segments(self.folder):
-            try:
-                yield from read_lines(path)
-            except NotFound:
-                # A router that runs lets its oldest segments go, also under a reader.
-                if path.exists():
-                    raise
+            yield from self._lines_of(path)
+
+    def _lines_of(self, path: Path) -> Iterator[Line]:
+        try:
+            yield from read_lines(path)
+        except NotFound:
+            # A router that runs lets its oldest segments go, also under a reader.
+            if path.exists():
+                raise
 
     def _decode(self, line: Line) -> Record | None:
         try:
@@ -180,7 +217,8 @@ def replay_record(
         report.count(replayer.decision(line.raw, record))
         return
     report.candidates += 1
-    if record.fill is not None and record.l3_config is None:
+    # What a fill names is the candidate's word; one that no simulator said is not L3's.
+    if record.fill is not None and not replayer.providers.knows_l3(record.l3_config):
         report.other_models += 1
         return
     result = replayer.candidate(line.raw, record)

@@ -13,8 +13,9 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from lob.errors import NotFound
 from touchstone.rollout.decisions import LINE_BYTES_MAX
@@ -22,7 +23,10 @@ from touchstone.rollout.decisions import LINE_BYTES_MAX
 NAME: Final = re.compile(r"decisions-(\d{13})-[0-9a-f]{8}\.jsonl")
 TAIL_BYTES: Final = 1024 * 1024
 SYNC_SECONDS: Final = 1.0
-_DECISION_START: Final = b'{"kind":"decision"'
+STAMP_MAX: Final = 10**13 - 1
+# Not every system has the former.
+_sync: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
+DECISION_START: Final = b'{"kind":"decision"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def find_lines(folder: Path, needle: bytes) -> list[bytes]:
     for path in reversed(segments(folder)):
         lines = _find_in(path, needle)
         found = [*lines, *found]
-        if any(line.startswith(_DECISION_START) for line in lines):
+        if any(line.startswith(DECISION_START) for line in lines):
             break
     return found
 
@@ -133,9 +137,10 @@ class Segments:
         self._age_seconds_max = age_seconds_max
         self._wall_clock = wall_clock
         self._on_dropped = on_dropped
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._bytes = 0
-        self._synced = 0.0
+        self._unsynced = False
+        self._looked_at = 0.0
 
     def cut_torn(self) -> int:
         """Cut what a killed process left unfinished at the ends of its segments; return how many.
@@ -147,15 +152,15 @@ class Segments:
     @property
     def is_fresh(self) -> bool:
         """Say whether the next line is a segment's first: its configurations have to go ahead."""
-        return self._file is None or self._bytes >= self._segment_bytes
+        return self._file is None or self._bytes == 0 or self._bytes >= self._segment_bytes
 
     def append(self, encoded: bytes) -> None:
         """Write whole lines; the system has them when this returns, the disk within a second.
 
         Raises:
-            OSError: the disk refuses; what was written of them is cut when next somebody starts.
+            OSError: the disk refuses; nothing of them is in the segment, which is used again.
         """
-        if self.is_fresh:
+        if self._file is None or self._bytes >= self._segment_bytes:
             self._next()
         file = self._file
         if file is None:
@@ -165,24 +170,42 @@ class Segments:
             while rest:
                 rest = rest[file.write(rest) :]
         except OSError:
-            self.close()
+            self._take_back(file)
             raise
         self._bytes += len(encoded)
-        if (now := time.monotonic()) - self._synced >= SYNC_SECONDS:
-            self._synced = now
-            os.fdatasync(file.fileno())
+        self._unsynced = True
+
+    def keep_up(self) -> None:
+        """Bring what is written to the disk, once a second; leave a segment that was removed.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        file = self._file
+        now = time.monotonic()
+        if file is None or not self._unsynced or now - self._looked_at < SYNC_SECONDS:
+            return
+        self._looked_at = now
+        self._unsynced = False
+        if os.fstat(file.fileno()).st_nlink == 0:
+            self.close()  # its folder was cleared: what would follow could never be read
+        else:
+            _sync(file.fileno())
 
     def close(self) -> None:
         """Close the segment; the next line begins another."""
         file, self._file = self._file, None
         if file is not None:
             with contextlib.suppress(OSError):
-                os.fdatasync(file.fileno())
+                _sync(file.fileno())
             with contextlib.suppress(OSError):
                 file.close()
 
     def drop_old(self) -> None:
-        """Remove the oldest segments while there are too many bytes, and those too old."""
+        """Remove the oldest segments while there are too many bytes, and those too old.
+
+        A segment that a router writes to stays, whoever's it is.
+        """
         found: list[tuple[Path, os.stat_result]] = []
         for path in segments(self.folder):
             with contextlib.suppress(OSError):
@@ -193,23 +216,54 @@ class Segments:
         for path, stat in found:
             if total <= self._bytes_max and stat.st_mtime >= oldest_kept:
                 continue
-            if stat.st_ino == own:
+            if stat.st_ino == own or _is_written_to(path):
                 continue
             with contextlib.suppress(OSError):
                 path.unlink()
                 self._on_dropped(stat.st_size)
                 total -= stat.st_size
 
+    def _take_back(self, file: FileIO) -> None:
+        """Cut what was written of lines that did not fit, so that the segment stays whole.
+
+        A new segment for each attempt would leave thousands of them on a disk that is full.
+        """
+        try:
+            file.truncate(self._bytes)
+            file.seek(self._bytes)
+        except OSError:
+            self.close()
+
     def _next(self) -> None:
         self.close()
         self.folder.mkdir(parents=True, exist_ok=True)
-        milliseconds = int(self._wall_clock() * 1000)
-        path = self.folder / f"decisions-{milliseconds:013d}-{secrets.token_hex(4)}.jsonl"
+        path = self.folder / f"decisions-{self._stamp():013d}-{secrets.token_hex(4)}.jsonl"
         # Unbuffered: what is written outlives the process, however it ends.
-        file = path.open("xb", buffering=0)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Nobody else may read it: orders and accounts are in it.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        file = os.fdopen(os.open(path, flags, 0o600), "wb", buffering=0)
+        # Where the file system has no locks, segments have one writer each all the same.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
         self._file, self._bytes = file, 0
         self.drop_old()
+
+    def _stamp(self) -> int:
+        """Return the milliseconds in a new segment's name: after all others, whatever the clock."""
+        now = int(self._wall_clock() * 1000)
+        for path in segments(self.folder)[-1:]:
+            now = max(now, int(path.name.split("-")[1]) + 1)
+        return min(now, STAMP_MAX)
+
+
+def _is_written_to(path: Path) -> bool:
+    """Say whether a process holds the lock on a segment."""
+    with contextlib.suppress(OSError), path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _cut(path: Path) -> int:

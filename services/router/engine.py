@@ -2,8 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from execution_providers import ExecutionRequest, Fill
@@ -15,16 +14,16 @@ from services.router.providers import Provider, execute_many
 from services.router.rollout_control import RolloutControl
 from services.router.shadow import Mirror, ShadowRunner
 from touchstone.kit.codec import complete
-from touchstone.kit.received import ReceivedFill
+from touchstone.kit.received import ReceivedFill, bps_of
 from touchstone.rollout.assignment import Arm, Assignment, RoutingConfig, Rule, assign
 from touchstone.rollout.dossier import LiveOrder
 
 _ID_BYTES: Final = 16
 _IDS_DRAWN: Final = 256
+_ASSIGNMENTS_KEPT: Final = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Who answered and why; `rule` is `fallback:<code>` where L3 was to answer and failed."""
 
     id: str
@@ -36,18 +35,10 @@ class Decision:
 
     def to_json(self) -> dict[str, Any]:
         """Return the decision as JSON values."""
-        return {
-            "id": self.id,
-            "arm": self.arm.value,
-            "rule": self.rule,
-            "bucket": self.bucket,
-            "generation": self.generation,
-            "seed": self.seed,
-        }
+        return self._asdict() | {"arm": self.arm.value}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A decision and the fill it led to; how long its provider took is the provider's word."""
 
     decision: Decision
@@ -66,6 +57,10 @@ class Route(NamedTuple):
     assignment: Assignment
 
 
+Compare = Callable[[int, Callable[[int], LiveAnswer]], None]
+"""Takes as many of some live answers as it has room for; they are made by number."""
+
+
 class Router:
     """Execute requests: exactly one answer each, from L2 whenever L3 may not or cannot."""
 
@@ -78,7 +73,7 @@ class Router:
         metrics: ExecutionMetrics,
         seed: int,
         on_live: Callable[[LiveOrder], None] = lambda _order: None,
-        compare: Callable[[LiveAnswer], None] = lambda _answer: None,
+        compare: Compare = lambda _count, _make: None,
         record: Callable[[Made], None] = lambda _made: None,
     ) -> None:
         self._control = control
@@ -91,6 +86,8 @@ class Router:
         self._compare = compare
         self._record = record
         self._identities: list[str] = []
+        # Assignments of one account under one state, by symbol.
+        self._assigned: tuple[tuple[object, ...], dict[str, Assignment]] = ((), {})
 
     def assign(self, symbol: str, account: str = "") -> Assignment:
         """Return who would answer now."""
@@ -114,6 +111,8 @@ class Router:
                     outcome = await self._l3.execute(request, self._seed)
                 except Fault as fault:
                     outcome = fault
+                if self._control.withdrawn():
+                    return await self._answer_too_late(route)
                 return await self._settle(route, outcome, time.perf_counter() - started)
         finally:
             gate.leave(ticket)
@@ -126,42 +125,89 @@ class Router:
 
         The seconds of an execution by L3 are then its share of what the whole took.
         """
-        results: dict[str, Answer | Fault] = {}
+        results: list[Answer | Fault | None] = [None] * len(requests)
         gate = self._control.send_gate
         ticket = gate.enter()
         try:
             routes = self._routes(requests, account)
-            by_l3 = [route for route in routes if route.assignment.arm is Arm.L3]
-            if by_l3:
-                started = time.perf_counter()
-                asked = [route.request for route in by_l3]
-                outcomes = await execute_many(self._l3, asked, self._seed)
-                seconds = (time.perf_counter() - started) / len(by_l3)
-                for route, outcome in zip(by_l3, outcomes, strict=True):
-                    try:
-                        results[route.identity] = await self._settle(route, outcome, seconds)
-                    except Fault as fault:
-                        results[route.identity] = fault
+            places = [n for n, route in enumerate(routes) if route.assignment.arm is Arm.L3]
+            if places:
+                by_l3 = [routes[place] for place in places]
+                answers = await self._execute_l3(by_l3)
+                for place, answer in zip(places, answers, strict=True):
+                    results[place] = answer
         finally:
             gate.leave(ticket)
-        for route in routes:
-            if route.identity not in results:
-                try:
-                    results[route.identity] = await self._answer_by_l2(route)
-                except Fault as fault:
-                    results[route.identity] = fault
-        return [results[route.identity] for route in routes]
+        return [
+            await self._answered(self._answer_by_l2(route)) if result is None else result
+            for route, result in zip(routes, results, strict=True)
+        ]
+
+    async def _execute_l3(self, routes: list[Route]) -> list[Answer | Fault]:
+        """Return the answers to orders that go to L3 as one; those that fail are L2's."""
+        started = time.perf_counter()
+        outcomes = await execute_many(self._l3, [r.request for r in routes], self._seed)
+        seconds = (time.perf_counter() - started) / len(routes)
+        if self._control.withdrawn():
+            return [await self._answered(self._answer_too_late(route)) for route in routes]
+        fills = [outcome for outcome in outcomes if not isinstance(outcome, Fault)]
+        if len(fills) == len(routes):
+            return [*self._settle_fills(routes, fills, seconds)]
+        return [
+            await self._answered(self._settle(route, outcome, seconds))
+            for route, outcome in zip(routes, outcomes, strict=True)
+        ]
+
+    async def _answered(self, answer: Awaitable[Answer]) -> Answer | Fault:
+        """Return an answer, or the fault that it ends in."""
+        try:
+            return await answer
+        except Fault as fault:
+            return fault
+
+    async def _answer_too_late(self, route: Route) -> Answer:
+        """Answer by L2 what L3 was asked and may not answer any more: by the state as it is now."""
+        config, now = self._control.routing(), self._control.now()
+        assignment = assign(route.request.order.symbol, route.account, config, now)
+        self._metrics.on_rule(assignment.rule)
+        return await self._answer_by_l2(
+            route._replace(config=config, now=now, assignment=assignment)
+        )
 
     def _routes(self, requests: Sequence[ExecutionRequest], account: str) -> list[Route]:
         """Assign requests by the state as it is now, with no pause in between."""
         config, now = self._control.routing(), self._control.now()
+        identity = self._identity
         routes = []
+        assigned = self._assigned_now(config, account, now) if len(requests) > 1 else {}
         for request in requests:
-            assignment = assign(request.order.symbol, account, config, now)
+            symbol = request.order.symbol
+            assignment = assigned.get(symbol)
+            if assignment is None:
+                assignment = assign(symbol, account, config, now)
+                if len(assigned) < _ASSIGNMENTS_KEPT:
+                    assigned[symbol] = assignment
             self._metrics.on_rule(assignment.rule)
-            identity = self._identity()
-            routes.append(Route(identity, account, request, config, now, assignment))
+            routes.append(Route(identity(), account, request, config, now, assignment))
         return routes
+
+    def _assigned_now(
+        self, config: RoutingConfig, account: str, now: float
+    ) -> dict[str, Assignment]:
+        """Return assignments made before under the same state, by symbol; it may be added to."""
+        if now >= config.expires_at:
+            return {}
+        document = config.document
+        # The document itself is kept with them, so that its place in memory is nobody else's.
+        state = (
+            *(account, config.generation, config.latched),
+            *(config.environment_allows, config.master_flag),
+        )
+        before, assigned = self._assigned
+        if not before or before[0] is not document or before[1:] != state:
+            assigned = {}
+            self._assigned = (document, *state), assigned
+        return assigned
 
     def _identity(self) -> str:
         """Return an id that nobody has; drawn many at a time, as each drawing is a system call."""
@@ -192,17 +238,53 @@ class Router:
             if wrong:
                 complete(request)
             self._metrics.on_fault("L3", "live", outcome, seconds)
-            self._note(request, assignment, identity, seconds, None, outcome)
+            self._note(request, assignment, identity, seconds, outcome)
             fill, taken = await self._execute_l2(route, "fallback", outcome)
             self._metrics.on_fallback(outcome)
             if not wrong:
-                self._compare(LiveAnswer(*live, None, outcome.code, seconds, fill, taken))
+                failed = LiveAnswer(*live, None, outcome.code, seconds, fill, taken)
+                self._compare(1, lambda _number: failed)
             return self._answer(route, Arm.L2, fill, taken, outcome)
-        self._metrics.on_fill("L3", "live", outcome, seconds)
-        self._note(request, assignment, identity, seconds, outcome, None)
-        self._compare(LiveAnswer(*live, outcome, None, seconds))
-        own = outcome.provider_seconds if isinstance(outcome, ReceivedFill) else None
-        return self._answer(route, Arm.L3, outcome, seconds if own is None else own)
+        (answer,) = self._settle_fills([route], [outcome], seconds)
+        return answer
+
+    def _settle_fills(
+        self, routes: Sequence[Route], fills: Sequence[Fill], seconds: float
+    ) -> list[Answer]:
+        """Answer with what L3 gave; `seconds` is what each took."""
+        self._metrics.on_fills("L3", "live", fills, seconds)
+        at, seed, answers = time.time(), self._seed, []
+        for (identity, account, request, config, now, assignment), fill in zip(
+            routes, fills, strict=True
+        ):
+            order, generation = request.order, assignment.generation
+            self._on_live(
+                LiveOrder(
+                    *(identity, generation, at, order.symbol, order.side, str(order.quantity)),
+                    *(seconds, bps_of(fill), None),
+                )
+            )
+            self._record(
+                Made(
+                    *(identity, at, account, request, seed, config, now),
+                    *(assignment, Arm.L3, fill),
+                )
+            )
+            own = fill.provider_seconds if type(fill) is ReceivedFill else None
+            decision = Decision(
+                identity, Arm.L3, assignment.rule, assignment.bucket, generation, seed
+            )
+            answers.append(Answer(decision, fill, seconds if own is None else own))
+
+        def live(number: int) -> LiveAnswer:
+            route = routes[number]
+            return LiveAnswer(
+                *(route.identity, route.assignment.generation, route.request, seed),
+                *(fills[number], None, seconds),
+            )
+
+        self._compare(len(fills), live)
+        return answers
 
     def _note(
         self,
@@ -210,11 +292,9 @@ class Router:
         assignment: Assignment,
         identity: str,
         seconds: float,
-        fill: Fill | None,
-        fault: Fault | None,
+        fault: Fault,
     ) -> None:
-        """Keep what a rollback's dossier needs to know of an execution by L3."""
-        slippage = None if fill is None else fill.slippage_bps
+        """Keep what a rollback's dossier needs to know of an execution by L3 that failed."""
         self._on_live(
             LiveOrder(
                 decision_id=identity,
@@ -224,8 +304,8 @@ class Router:
                 side=request.order.side.value,
                 quantity=str(request.order.quantity),
                 seconds=seconds,
-                slippage_bps=None if slippage is None else float(slippage),
-                error=None if fault is None else fault.code,
+                slippage_bps=None,
+                error=fault.code,
             )
         )
 

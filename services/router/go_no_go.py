@@ -7,11 +7,12 @@ name), `...:reported` (a row that somebody else measures), `...:waivers` (one a 
 
 import asyncio
 import json
+import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
@@ -45,7 +46,7 @@ _TALLIES, _REPORTED, _WAIVERS, _VERDICTS = (
 )
 _LIFETIME_MS: Final = str(round((WINDOW_SECONDS + 3_600) * 1000))
 _ROW_NAMES: Final = tuple(row.name for row in ROWS)
-_MEASURED: Final = ("order_success_rate", "slippage", "system_latency", "error_rate")
+MEASURED: Final = ("order_success_rate", "slippage", "system_latency", "error_rate")
 
 # KEYS: tallies, reported, waivers, verdicts. ARGV: member, its tally or '', lifetime ms.
 _SHARE: Final = """
@@ -64,6 +65,14 @@ _DROP: Final = "return redis.call('HDEL', KEYS[1], ARGV[1])"
 _NEWEST: Final = "return redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', ARGV[1])"
 
 _log = structlog.get_logger("touchstone.router")
+
+
+class _Stored(NamedTuple):
+    """The verdict stored last, with what another one is compared by."""
+
+    verdict: Verdict
+    colours: list[str]
+    waived: list[str]
 
 
 class GoNoGo:
@@ -172,8 +181,8 @@ class GoNoGo:
             InvalidInput: no such row, one that the routers measure, or a measurement that is none.
         """
         _require_row(row)
-        if row in _MEASURED:
-            others = ", ".join(name for name in _ROW_NAMES if name not in _MEASURED)
+        if row in MEASURED:
+            others = ", ".join(name for name in _ROW_NAMES if name not in MEASURED)
             raise InvalidInput(f"row: {row!r} is measured by the routers; allowed: {others}")
         require_text("by", by)
         if len(measured.values) > REPORTED_VALUES_MAX:
@@ -186,7 +195,11 @@ class GoNoGo:
     async def verdicts(self, limit: int) -> list[dict[str, Any]]:
         """Return the newest stored verdicts with their inputs, newest first."""
         entries = await self._run(_NEWEST, _VERDICTS, str(limit), what="verdicts")
-        return [{"id": entry, **json.loads(fields[1])} for entry, fields in entries]
+        return [
+            {"id": entry, **json.loads(fields[1])}
+            for entry, fields in entries
+            if _stored(fields) is not None
+        ]
 
     async def _evaluate(self) -> Verdict:
         asked_at = self._monotonic()
@@ -199,29 +212,29 @@ class GoNoGo:
         now = int(clock[0]) + int(clock[1]) / 1e6
         self._server_offset = now - asked_at
         plan = self._plan()
-        last = json.loads(newest[0][1][1]) if newest else None
+        last = _stored(newest[0][1]) if newest else None
         measured = _reported(_pairs(reported)) | await self._joined(_pairs(tallies), now)
         verdict = decide(
             measured,
             [w for text in _pairs(waivers).values() if (w := _waiver(text)) is not None],
             now,
-            previous=None if last is None else _previous(last),
+            previous=None if last is None else last.verdict,
             dwell_seconds=plan.go_dwell_seconds,
             rows=plan.rows,
         )
-        if last is None or _differs(last, verdict) or now - float(last["at"]) >= STORE_SECONDS:
+        if last is None or _differs(last, verdict) or now - last.verdict.at >= STORE_SECONDS:
             body = json.dumps(verdict_to_json(verdict))
             await self._run(_STORE, _VERDICTS, str(VERDICTS_MAX), body, what="a verdict")
         return verdict
 
     async def _joined(self, tallies: Mapping[str, str], now: float) -> dict[str, Measurement]:
-        """Return what all routers measured; a damaged tally is left out, one too old let go."""
+        """Return what all routers measured; a damaged tally is left out, one too far let go."""
         good = []
         for member, text in tallies.items():
             try:
                 tally = json.loads(text)
                 measurements([tally], now)
-                if now - float(tally["newest"] or 0) > WINDOW_SECONDS + 3_600:
+                if abs(now - float(tally["newest"] or 0)) > WINDOW_SECONDS + 3_600:
                     await self._run(_DROP, _TALLIES, member, what="an old tally")
                     continue
             except (ValueError, TypeError, InvalidInput) as error:
@@ -283,26 +296,36 @@ def _require_row(row: str) -> None:
         raise InvalidInput(f"row: {row[:80]!r}; allowed: {', '.join(_ROW_NAMES)}")
 
 
-def _previous(last: Mapping[str, Any]) -> Verdict:
-    since = last["clear_since"]
-    return Verdict(
-        Decision(last["decision"]),
-        float(last["at"]),
-        (),
-        (),
-        (),
-        None if since is None else float(since),
-        float(last["dwell_seconds"]),
-    )
+def _stored(fields: Sequence[str]) -> _Stored | None:
+    """Return the last verdict; None where it is damaged, so that the dwell begins anew."""
+    try:
+        last = json.loads(fields[1], parse_constant=_time)
+        since = last["clear_since"]
+        return _Stored(
+            Verdict(
+                *(Decision(last["decision"]), _time(last["at"]), (), (), ()),
+                None if since is None else _time(since),
+                float(last["dwell_seconds"]),
+            ),
+            [row["colour"] for row in last["rows"]],
+            [waiver["row"] for waiver in last["waivers"]],
+        )
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        _log.warning("verdict_unreadable", error=repr(error)[:200])
+        return None
 
 
-def _differs(last: Mapping[str, Any], verdict: Verdict) -> bool:
-    colours = [row.colour.value for row in verdict.rows]
-    waived = [waiver.row for waiver in verdict.waivers]
+def _time(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r:.80} is no time")
+    return float(value)
+
+
+def _differs(last: _Stored, verdict: Verdict) -> bool:
     return (
-        last["decision"] != verdict.decision.value
-        or [row["colour"] for row in last["rows"]] != colours
-        or [waiver["row"] for waiver in last["waivers"]] != waived
+        last.verdict.decision is not verdict.decision
+        or last.colours != [row.colour.value for row in verdict.rows]
+        or last.waived != [waiver.row for waiver in verdict.waivers]
     )
 
 
@@ -311,11 +334,20 @@ def _reported(texts: Mapping[str, str]) -> dict[str, Measurement]:
     for row, text in texts.items():
         try:
             body = {k: v for k, v in json.loads(text).items() if k != "by"}
-            body["values"] = tuple(body.get("values", ()))
-            found[row] = Measurement(**body)
-        except (ValueError, TypeError, AttributeError) as error:
+            values = tuple(_number(value) for value in body.pop("values", ()))
+            whole = {name: int(_number(body.pop(name, 0))) for name in ("n", "part")}
+            rest = {name: _number(value) for name, value in body.items()}
+            found[row] = Measurement(**rest, **whole, values=values)  # type: ignore[arg-type]
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
             _log.warning("reported_measurement_unreadable", row=row, error=str(error)[:200])
     return found
+
+
+def _number(value: object) -> float:
+    """Return a number, which may be none that counts; what it amounts to is the matrix's word."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r:.80} is no number")
+    return float(value)
 
 
 def _waiver(text: str) -> Waiver | None:

@@ -97,9 +97,12 @@ class GracefulRollback:
         started = control.now()
         while True:
             told = await wait_for_acks(
-                self._store, ROLLOUT_SCOPE, generation, since=started, monotonic=control.now
+                *(self._store, ROLLOUT_SCOPE, generation),
+                since=started,
+                forget=False,
+                monotonic=control.now,
             )
-            # A router that is silent may be gone, or wait for L3; the next look tells.
+            # A router that is silent may be gone, or wait for L3; so it stays listed.
             over = control.now() - started >= seconds
             if told.acked is None or not told.lapsed or over:
                 break

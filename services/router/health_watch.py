@@ -35,8 +35,11 @@ class HealthWatch:
     async def work(self) -> None:
         """Check once a second, until cancelled."""
         while True:
-            if self._live():
-                self._count(not await self.passes())
+            try:
+                if self._live():
+                    self._count(not await self.passes())
+            except Exception:  # noqa: BLE001 - logged with its trace; the watch must not end
+                _log.exception("health_watch_failed")
             await asyncio.sleep(HEALTH_SECONDS)
 
     async def passes(self) -> bool:

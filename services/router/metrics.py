@@ -1,6 +1,7 @@
 """What the router counts. `symbol` is no label: every family here stays small."""
 
 import functools
+from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -10,6 +11,7 @@ from lob import errors
 from services.router.rollout_control import RolloutControl
 from services.router.shadow_frames import GARBAGE
 from touchstone.kit.errors import OUTCOMES
+from touchstone.kit.received import bps_of, notional_of
 from touchstone.kit.tallies import Count, Counts, Distribution, Distributions
 from touchstone.rollout.assignment import Rule, assign
 from touchstone.rollout.state import LIVE_PHASES, Phase
@@ -101,16 +103,25 @@ class ExecutionMetrics:
 
     def on_fill(self, provider: str, mode: str, fill: Fill, seconds: float) -> None:
         """Count an execution that gave a fill."""
+        self.on_fills(provider, mode, (fill,), seconds)
+
+    def on_fills(self, provider: str, mode: str, fills: Sequence[Fill], seconds: float) -> None:
+        """Count executions that gave fills together; `seconds` is what each took."""
         series = self._series[provider, mode]
-        series.by_status[fill.status].inc()
-        series.latency.observe(seconds)
-        if fill.average_price is not None:
-            series.notional.inc(float(fill.average_price) * float(fill.filled_quantity))
-        if fill.slippage_bps is not None:
-            bps = float(fill.slippage_bps)
-            series.slippage.observe(bps)
-            series.slippage_sum.inc(bps)
-            series.slippage_squares.inc(bps * bps)
+        by_status, slippage = series.by_status, series.slippage
+        notional = total = squares = 0.0
+        for fill in fills:
+            by_status[fill.status].value += 1
+            notional += notional_of(fill) or 0.0
+            bps = bps_of(fill)
+            if bps is not None:
+                slippage.observe(bps)
+                total += bps
+                squares += bps * bps
+        series.latency.observe_equal(seconds, len(fills))
+        series.notional.value += notional
+        series.slippage_sum.value += total
+        series.slippage_squares.value += squares
 
     def on_fault(self, provider: str, mode: str, fault: errors.Fault, seconds: float) -> None:
         """Count an execution that failed: `invalid` when the request was wrong, else `error`."""

@@ -69,8 +69,8 @@ def operations(batch_size_max: int) -> tuple[Operation, ...]:
 
 
 @functools.cache
-def document(batch_size_max: int) -> dict[str, Any]:
-    """Return the OpenAPI document."""
+def document(batch_size_max: int, *, token_set: bool = True) -> dict[str, Any]:
+    """Return the OpenAPI document of a router that has a token, or has none."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -79,7 +79,7 @@ def document(batch_size_max: int) -> dict[str, Any]:
             "description": _DESCRIPTION,
         },
         "tags": [{"name": name, "description": text} for name, text in _TAGS],
-        "paths": _paths(operations(batch_size_max)),
+        "paths": _paths(operations(batch_size_max), token_set),
         "components": {
             "schemas": {
                 "Error": openapi_model.ERROR,
@@ -100,8 +100,9 @@ def document(batch_size_max: int) -> dict[str, Any]:
     }
 
 
-def _paths(known: Iterable[Operation]) -> dict[str, Any]:
+def _paths(known: Iterable[Operation], token_set: bool) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for operation in known:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = operation.to_openapi()
+        described = operation.to_openapi(token_set=token_set)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
     return paths

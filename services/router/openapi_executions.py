@@ -14,6 +14,9 @@ from execution_providers.types import (
 from lob.types import AssetClass, Side
 from services.router.openapi_model import (
     EVERY,
+    KEY,
+    NOT_BLANK,
+    PRINTABLE,
     Answer,
     Body,
     Operation,
@@ -37,19 +40,31 @@ DECIMAL: Final[Schema] = {
     "pattern": r"^-?[0-9]+(\.[0-9]+)?$",
     "description": "A decimal number as text, exact.",
 }
+# Within 21 whole digits and 20 decimals, with an exponent or without.
+_EXPONENT: Final = r"[eE](\+?(0?[0-9]|1[0-9]|20)|-(0?[0-9]|10))"
+_GIVEN_TEXT: Final[Schema] = {
+    "type": "string",
+    "pattern": rf"^([0-9]{{1,21}}(\.[0-9]{{1,20}})?|[0-9](\.[0-9]{{1,10}})?{_EXPONENT})$",
+}
+_ABOVE_0_TEXT: Final[Schema] = {
+    "type": "string",
+    "pattern": r"^([1-9][0-9]{0,20}(\.[0-9]{1,20})?"
+    r"|0\.([0-9]{0,9}[1-9][0-9]{0,10}|[0-9]{10,19}[1-9])"
+    rf"|[1-9](\.[0-9]{{1,10}})?{_EXPONENT})$",
+}
+_GIVEN: Final = "A decimal as text (exact) or as a number; at most 21 whole digits and 20 decimals."
 _GIVEN_DECIMAL: Final[Schema] = {
-    "description": "A decimal as text (exact) or as a number; at most 21 whole digits and 20 "
-    "decimals. Quantities and prices are above 0.",
+    "description": f"{_GIVEN} Above 0.",
     "anyOf": [
-        {
-            "type": "string",
-            "pattern": r"^[0-9]{1,80}(\.[0-9]{1,80})?([eE][+-]?[0-9]{1,2})?$",
-            "maxLength": 170,
-        },
-        {"type": "number", "minimum": 0},
+        _ABOVE_0_TEXT,
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 10**21},
     ],
 }
-_TEXT: Final[Schema] = {"type": "string", "maxLength": MAX_TEXT}
+_GIVEN_AMOUNT: Final[Schema] = {
+    "description": f"{_GIVEN} 0 or more.",
+    "anyOf": [_GIVEN_TEXT, {"type": "number", "minimum": 0, "exclusiveMaximum": 10**21}],
+}
+_TEXT: Final[Schema] = {"type": "string", "maxLength": MAX_TEXT, "pattern": PRINTABLE}
 _LEVELS: Final[Schema] = {
     "type": "array",
     "maxItems": MAX_LEVELS,
@@ -65,7 +80,7 @@ SYMBOL: Final[Schema] = {
     "type": "string",
     "minLength": 1,
     "maxLength": KEY_CHARACTERS_MAX,
-    "pattern": r"\S",
+    "pattern": NOT_BLANK,
 }
 ACCOUNT: Final = query(
     "account",
@@ -75,59 +90,106 @@ ACCOUNT: Final = query(
 )
 GENERATION: Final[Schema] = {"type": "integer", "minimum": 0}
 
-ORDER: Final = closed(
-    {
-        "symbol": SYMBOL,
-        "side": {"enum": [side.value for side in Side]},
-        "quantity": ref("GivenDecimal"),
-        "type": nullable({"enum": list(OrderType), "default": "MARKET"}),
-        "limit_price": nullable(ref("GivenDecimal")),
-        "stop_price": nullable(ref("GivenDecimal")),
-        "time_in_force": nullable({"enum": list(TimeInForce), "default": "GTC"}),
-        "post_only": nullable({"type": "boolean", "default": False}),
-        "display_quantity": nullable(ref("GivenDecimal")),
-        "client_order_id": nullable(_TEXT),
-    },
-    ("symbol", "side", "quantity"),
-    description="LIMIT and STOP_LIMIT need `limit_price`, STOP and STOP_LIMIT `stop_price`; the "
-    "others have none. Null means left out.",
-)
-MARKET: Final = closed(
-    {
-        "timestamp_ms": {
-            "type": "integer",
-            "minimum": 0,
-            "maximum": _MILLISECONDS_MAX,
-            "description": "Milliseconds since 1970 in UTC.",
+_NOTHING: Final[Schema] = {"type": "null"}
+
+
+def _order(kind: Schema, *, limit: bool = False, stop: bool = False) -> Schema:
+    """Return the orders of some types, with the prices that these need and no other."""
+    price = ref("GivenDecimal")
+    required = ["symbol", "side", "quantity"]
+    # Left out it is a market order.
+    required += ["type"] * (limit or stop)
+    required += ["limit_price"] * limit + ["stop_price"] * stop
+    return closed(
+        {
+            "symbol": _TEXT | {"minLength": 1, "pattern": KEY},
+            "side": {"enum": [side.value for side in Side]},
+            "quantity": price,
+            "type": kind,
+            "limit_price": price if limit else _NOTHING,
+            "stop_price": price if stop else _NOTHING,
+            "time_in_force": nullable({"enum": list(TimeInForce), "default": "GTC"}),
+            "post_only": nullable({"type": "boolean", "default": False}),
+            "display_quantity": nullable(price),
+            "client_order_id": nullable(_TEXT),
         },
-        "bids": nullable(_LEVELS),
-        "asks": nullable(_LEVELS),
-        "last_price": nullable(ref("GivenDecimal")),
-        "adv_notional": nullable(ref("GivenDecimal")),
-        "volatility": nullable(ref("GivenDecimal")),
-    },
-    ("timestamp_ms",),
-    description="The market at the moment of decision. `adv_notional` is the average daily traded "
-    "value in quote currency, `volatility` the daily standard deviation of returns (0.02 is 2 %).",
-)
+        tuple(required),
+    )
+
+
+def _only(kind: OrderType) -> Schema:
+    return {"const": kind.value}
+
+
+ORDER: Final[Schema] = {
+    "oneOf": [ref(f"{name}Order") for name in ("Market", "Limit", "Stop", "StopLimit")],
+    "description": "LIMIT and STOP_LIMIT need `limit_price`, STOP and STOP_LIMIT `stop_price`; the "
+    "others have none. Null means left out. `display_quantity` is all of "
+    "`quantity`: icebergs are not implemented.",
+}
+_SIDE: Final = nullable(_LEVELS)
+_FULL_SIDE: Final[Schema] = _LEVELS | {"minItems": 1}
+
+
+def _market(side: Schema, last_price: Schema, *required: str) -> Schema:
+    """Return the markets that have so much of the book, and such a last price."""
+    return closed(
+        {
+            "timestamp_ms": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": _MILLISECONDS_MAX,
+                "description": "Milliseconds since 1970 in UTC.",
+            },
+            "bids": side,
+            "asks": side,
+            "last_price": last_price,
+            "adv_notional": nullable(ref("GivenDecimal")),
+            "volatility": nullable(ref("GivenAmount")),
+        },
+        ("timestamp_ms", *required),
+    )
+
+
+MARKET: Final[Schema] = {
+    "anyOf": [ref("QuotedMarket"), ref("TradedMarket")],
+    "description": "The market at the moment of decision: both sides of the book, or else the last "
+    "price. `adv_notional` is the average daily traded value in quote currency, `volatility` the "
+    "daily standard deviation of returns (0.02 is 2 %).",
+}
 BAR: Final = closed(
     {
-        **{name: ref("GivenDecimal") for name in ("open", "high", "low", "close", "volume")},
+        **{name: ref("GivenDecimal") for name in ("open", "high", "low", "close")},
+        "volume": ref("GivenAmount"),
         "duration_ms": {"type": "integer", "minimum": 1, "maximum": _MILLISECONDS_MAX},
     },
     ("open", "high", "low", "close", "volume", "duration_ms"),
-    description="The bar during which the order lives.",
+    description="The bar during which the order lives. `high` is the highest of the four prices, "
+    "`low` the lowest.",
 )
-REQUEST: Final = closed(
-    {
-        "order": ref("Order"),
-        "market": ref("Market"),
-        "bar": nullable(ref("Bar")),
-        "asset_class": {"enum": [kind.value for kind in AssetClass]},
-    },
-    ("order", "market", "asset_class"),
-    description="Everything that one execution depends on, besides seed and configuration.",
-)
+
+
+def _request(order: Schema, market: Schema) -> Schema:
+    return closed(
+        {
+            "order": order,
+            "market": market,
+            "bar": nullable(ref("Bar")),
+            "asset_class": {"enum": [kind.value for kind in AssetClass]},
+        },
+        ("order", "market", "asset_class"),
+    )
+
+
+REQUEST: Final[Schema] = {
+    "anyOf": [
+        _request(ref("Order"), ref("TradedMarket")),
+        # What a stop waits for is a trade.
+        _request({"oneOf": [ref("MarketOrder"), ref("LimitOrder")]}, ref("QuotedMarket")),
+    ],
+    "description": "Everything that one execution depends on, besides seed and configuration. A "
+    "stop order needs a market with `last_price`.",
+}
 FILL: Final = told(
     {
         "status": {"enum": list(FillStatus)},
@@ -186,8 +248,15 @@ ASSIGNMENT: Final = told(
 SCHEMAS: Final[dict[str, Schema]] = {
     "Decimal": DECIMAL,
     "GivenDecimal": _GIVEN_DECIMAL,
+    "GivenAmount": _GIVEN_AMOUNT,
     "Order": ORDER,
+    "MarketOrder": _order(nullable({"const": "MARKET", "default": "MARKET"})),
+    "LimitOrder": _order(_only(OrderType.LIMIT), limit=True),
+    "StopOrder": _order(_only(OrderType.STOP), stop=True),
+    "StopLimitOrder": _order(_only(OrderType.STOP_LIMIT), limit=True, stop=True),
     "Market": MARKET,
+    "QuotedMarket": _market(_FULL_SIDE, nullable(ref("GivenDecimal")), "bids", "asks"),
+    "TradedMarket": _market(_SIDE, ref("GivenDecimal"), "last_price"),
     "Bar": BAR,
     "ExecutionRequest": REQUEST,
     "PartialFill": PARTIAL_FILL,

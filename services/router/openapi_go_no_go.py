@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
-from services.router.go_no_go import REPORTED_VALUES_MAX, WAIVER_HOURS_MAX
+from services.router.go_no_go import MEASURED, REPORTED_VALUES_MAX, WAIVER_HOURS_MAX
 from services.router.openapi_model import (
     EVERY,
     FROM_REDIS,
+    WORDS,
     Answer,
     Body,
     Operation,
@@ -16,18 +17,13 @@ from services.router.openapi_model import (
     ref,
     told,
 )
-from touchstone.kit.control_store import TEXT_CHARACTERS_MAX
 from touchstone.rollout.go_no_go import ROWS, Colour, Decision
 
 _TAG: Final = "go-no-go"
 _ROW_NAMES: Final = [row.name for row in ROWS]
+_REPORTED_NAMES: Final = [name for name in _ROW_NAMES if name not in MEASURED]
+_COUNT: Final[Schema] = {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**53}
 _NUMBER: Final[Schema] = {"type": "number", "exclusiveMinimum": -(2**53), "exclusiveMaximum": 2**53}
-_WORDS: Final[Schema] = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": TEXT_CHARACTERS_MAX,
-    "pattern": r"\S",
-}
 
 WAIVER: Final = told(
     {
@@ -92,8 +88,8 @@ def operations() -> tuple[Operation, ...]:
     return (*_verdict_operations(), *_waiver_operations(), _report_operation())
 
 
-def _row(description: str, example: str) -> Schema:
-    return in_path("row", {"enum": _ROW_NAMES}, description, example)
+def _row(description: str, example: str, names: list[str] = _ROW_NAMES) -> Schema:
+    return in_path("row", {"enum": names}, description, example)
 
 
 def _verdict_operations() -> tuple[Operation, ...]:
@@ -144,8 +140,8 @@ def _waiver_operations() -> tuple[Operation, ...]:
             body=Body(
                 closed(
                     {
-                        "by": _WORDS,
-                        "reason": _WORDS,
+                        "by": WORDS,
+                        "reason": WORDS,
                         "hours": {
                             "type": "number",
                             "exclusiveMinimum": 0,
@@ -189,10 +185,10 @@ def _waiver_operations() -> tuple[Operation, ...]:
 def _report_operation() -> Operation:
     measurement = closed(
         {
-            "by": _WORDS,
+            "by": WORDS,
             "measured_at": _NUMBER | {"description": "Seconds since 1970."},
-            "n": _NUMBER | {"minimum": 0},
-            "part": _NUMBER,
+            "n": _COUNT,
+            "part": _COUNT,
             "total": _NUMBER,
             "squares": _NUMBER,
             "values": {"type": "array", "maxItems": REPORTED_VALUES_MAX, "items": _NUMBER},
@@ -208,12 +204,12 @@ def _report_operation() -> Operation:
         summary="Report a row that the routers cannot measure",
         description="It grows stale as the routers' own do. What the routers measure is refused.",
         control=True,
-        parameters=(_row("The row that was measured.", "post_only_rejects"),),
+        parameters=(_row("The row that was measured.", "post_only_rejects", _REPORTED_NAMES),),
         body=Body(measurement, {"rejects": example}),
         answers={
             200: Answer(
                 "Taken.",
-                told({"reported": {"enum": _ROW_NAMES}}),
+                told({"reported": {"enum": _REPORTED_NAMES}}),
                 {"rejects": {"reported": "post_only_rejects"}},
             )
         },

@@ -5,9 +5,23 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
+from touchstone.kit.control_store import TEXT_CHARACTERS_MAX
+
 Schema = dict[str, Any]
 
 GENERATION_MAX: Final = 10**16 - 1
+NOT_BLANK: Final = r"[^\s\x1c-\x1f\x85]"
+"""One character that is no blank in any reader's eyes; they differ about some."""
+KEY: Final = r"^ *[^\x00-\x20\x7f-\xa0][^\x00-\x1f\x7f-\x9f]*$"
+"""Not blank, and no control characters. One pattern: whoever draws from two throws most away."""
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""No control characters; what else cannot be printed is refused too."""
+WORDS: Final[Schema] = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": TEXT_CHARACTERS_MAX,
+    "pattern": NOT_BLANK,
+}
 JSON: Final = "application/json"
 _REASONS: Final[Mapping[int, tuple[str, str]]] = {
     400: ("INVALID_ARGUMENT", "limit: '0': Input should be greater than or equal to 1"),
@@ -30,7 +44,8 @@ _REASONS: Final[Mapping[int, tuple[str, str]]] = {
     504: ("DEADLINE_EXCEEDED", "control state rollout: no answer from Redis in time"),
 }
 _WHY: Final[Mapping[int, str]] = {
-    400: "Something in the request is wrong; the message names it and what is allowed.",
+    400: "Something in the request is wrong, or asks for what this version does not do "
+    "(`UNIMPLEMENTED`); the message names it and what is allowed.",
     401: "A token is set and the request does not carry it.",
     403: "The request comes from a page of another site, or names a host that is not ours.",
     404: "There is nothing of that name.",
@@ -100,10 +115,10 @@ class Operation:
         """Return the names of the query parameters."""
         return frozenset(p["name"] for p in self.parameters if p["in"] == "query")
 
-    def to_openapi(self) -> Schema:
-        """Return the operation object."""
+    def to_openapi(self, *, token_set: bool = True) -> Schema:
+        """Return the operation object of a router that has a token, or has none."""
         refusals = {*self.refusals, *(WITH_BODY if self.body else ())}
-        refusals |= set(CONTROL) if self.control else set()
+        refusals |= set(CONTROL) if self.control and token_set else set()
         responses = {str(status): _answer(answer) for status, answer in self.answers.items()}
         responses |= {str(status): refusal(status) for status in sorted(refusals)}
         found: Schema = {
@@ -122,7 +137,8 @@ class Operation:
                     JSON: {"schema": self.body.schema, "examples": _examples(self.body.examples)}
                 },
             }
-        if self.control:
+        # Without one nobody looks at what is sent.
+        if self.control and token_set:
             found["security"] = [{"token": []}]
         return found
 

@@ -9,6 +9,9 @@ from services.router.openapi_model import (
     EVERY,
     FROM_REDIS,
     GENERATION_MAX,
+    KEY,
+    NOT_BLANK,
+    WORDS,
     Answer,
     Body,
     Operation,
@@ -21,7 +24,6 @@ from services.router.openapi_model import (
     told,
 )
 from touchstone.kit.control import ViewStatus
-from touchstone.kit.control_store import TEXT_CHARACTERS_MAX
 from touchstone.rollout.phases import REARM_PHASES
 from touchstone.rollout.state import (
     BASIS_POINTS_MAX,
@@ -33,14 +35,8 @@ from touchstone.rollout.state import (
 
 _TAG: Final = "rollout"
 _CHANGES: Final = (409, 428, *FROM_REDIS)
-_WORDS: Final[Schema] = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": TEXT_CHARACTERS_MAX,
-    "pattern": r"\S",
-}
-_REASON: Final[Schema] = _WORDS | {"description": "Why; kept in the audit."}
-_ACTOR: Final[Schema] = _WORDS | {"description": "Who; kept in the audit.", "default": "api"}
+_REASON: Final[Schema] = WORDS | {"description": "Why; kept in the audit."}
+_ACTOR: Final[Schema] = WORDS | {"description": "Who; kept in the audit.", "default": "api"}
 _KEYS: Final[Schema] = {
     "type": "array",
     "maxItems": LIST_ENTRIES_MAX,
@@ -48,14 +44,19 @@ _KEYS: Final[Schema] = {
         "type": "string",
         "minLength": 1,
         "maxLength": KEY_CHARACTERS_MAX,
-        "pattern": r"\S",
+        "pattern": KEY,
     },
 }
 _POINTS: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": BASIS_POINTS_MAX}
 _SETTINGS: Final[dict[str, Schema]] = {
     "phase": {"enum": list(Phase)},
     "basis_points": _POINTS,
-    "salt": {"type": "string", "minLength": 1, "maxLength": SALT_CHARACTERS_MAX, "pattern": r"\S"},
+    "salt": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": SALT_CHARACTERS_MAX,
+        "pattern": NOT_BLANK,
+    },
     "canary_symbols": _KEYS,
     "canary_accounts": _KEYS,
     "deny_symbols": _KEYS,
@@ -79,7 +80,10 @@ CHANGE: Final = closed(
     | {
         "percentage": {
             "description": "In place of `basis_points`: a fraction 0..1 in steps of 0.0001.",
-            "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string"}],
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 1, "multipleOf": 0.0001},
+                {"type": "string", "pattern": r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$"},
+            ],
         },
         "reason": _REASON,
         "actor": _ACTOR,
@@ -87,7 +91,11 @@ CHANGE: Final = closed(
     (),
     description="What is not named keeps its value; `percentage` and `basis_points` exclude each "
     "other. What a phase allows is in `docs/rollout.md`.",
-) | {"required": [], "minProperties": 1, "not": {"required": ["percentage", "basis_points"]}}
+) | {
+    "required": [],
+    "minProperties": 1,
+    "not": {"required": ["percentage", "basis_points"]},
+}
 _RECORD: Final[dict[str, Schema]] = {
     "generation": GENERATION,
     "phase": nullable({"enum": list(Phase)}),
@@ -338,6 +346,30 @@ def _state_operations() -> tuple[Operation, ...]:
     )
 
 
+_EMERGENCY: Final = closed(
+    {
+        "mode": {"const": "emergency", "default": "emergency"},
+        "reason": _REASON,
+        "actor": _ACTOR,
+    },
+    ("reason",),
+)
+_GRACEFUL: Final = closed(
+    {
+        "mode": {"const": "graceful"},
+        "reason": _REASON,
+        "actor": _ACTOR,
+        "drain_seconds": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": DRAIN_SECONDS_MAX,
+            "default": DRAIN_SECONDS_DEFAULT,
+        },
+    },
+    ("mode", "reason"),
+)
+
+
 def _rollback_operation() -> Operation:
     return Operation(
         method="POST",
@@ -350,21 +382,7 @@ def _rollback_operation() -> Operation:
         "lets what is under way end first, and is 409 where it is rolled back already.",
         control=True,
         body=Body(
-            closed(
-                {
-                    "mode": {"enum": ["emergency", "graceful"], "default": "emergency"},
-                    "reason": _REASON,
-                    "actor": _ACTOR,
-                    "drain_seconds": {
-                        "type": "number",
-                        "minimum": 0,
-                        "maximum": DRAIN_SECONDS_MAX,
-                        "default": DRAIN_SECONDS_DEFAULT,
-                        "description": "With mode graceful only.",
-                    },
-                },
-                ("reason",),
-            ),
+            {"oneOf": [_EMERGENCY, _GRACEFUL]},
             {
                 "emergency": {"mode": "emergency", "reason": "slippage", "actor": "casey"},
                 "graceful": {"mode": "graceful", "reason": "weekend", "drain_seconds": 2},

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar
 
 from execution_providers import AssetClass, ExecutionRequest, Fill, create_execution_provider
 from lob.errors import DeadlineExceeded, Fault, InvariantViolation, Overloaded
 
 _T = TypeVar("_T")
+Call = Callable[[ExecutionRequest, int], Awaitable[Fill]]
+CallMany = Callable[[Sequence[ExecutionRequest], int], Awaitable[list[Fill | Fault]]]
 
 
 class Provider(Protocol):
@@ -18,23 +20,16 @@ class Provider(Protocol):
         ...
 
 
-@runtime_checkable
-class ManyProvider(Protocol):
-    """A provider that takes requests together."""
-
-    async def execute_many(
-        self, requests: Sequence[ExecutionRequest], seed: int
-    ) -> list[Fill | Fault]:
-        """Return a fill or a fault for each request, in order; raise nothing."""
-        ...
-
-
 async def execute_many(
     provider: Provider, requests: Sequence[ExecutionRequest], seed: int
 ) -> list[Fill | Fault]:
-    """Execute requests together where the provider can, else side by side."""
-    if isinstance(provider, ManyProvider):
-        return await provider.execute_many(requests, seed)
+    """Execute requests together where the provider has `execute_many`, else side by side.
+
+    Its own returns a fill or a fault for each request, in order, and raises nothing.
+    """
+    many: CallMany | None = getattr(provider, "execute_many", None)
+    if many is not None:
+        return await many(requests, seed)
     return list(await asyncio.gather(*(_outcome(provider, r, seed) for r in requests)))
 
 
@@ -63,10 +58,6 @@ class InProcessL2:
         if fill is None:
             raise InvariantViolation("L2 gave no fill")
         return fill
-
-
-Call = Callable[[ExecutionRequest, int], Awaitable[Fill]]
-CallMany = Callable[[Sequence[ExecutionRequest], int], Awaitable[list[Fill | Fault]]]
 
 
 class BoundedL3:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 
-from lob.errors import Conflict, Fault, InvalidInput
+from lob.errors import Conflict, Fault, InvalidInput, Unavailable
 from services.router.flags import Flags
 from services.router.watermark import Latch, Watermark, load_watermark, save_watermark
 from touchstone.kit.control import (
@@ -22,7 +22,8 @@ from touchstone.kit.control import (
     ViewStatus,
     require_text,
 )
-from touchstone.kit.leases import Lease
+from touchstone.kit.control_store import document_text
+from touchstone.kit.leases import LEASE_SECONDS, Lease
 from touchstone.kit.membership import (
     Acknowledgement,
     Membership,
@@ -81,6 +82,7 @@ class RolloutControl:
         self._monotonic = monotonic
         self._document: tuple[ControlRecord, RolloutDocument | None] | None = None
         self._saving = asyncio.Lock()
+        self._not_saved = ""
         self._persisting = asyncio.Lock()
         self.flags = flags
         self.on_acknowledged: Callable[[float], None] = lambda _seconds: None
@@ -120,6 +122,20 @@ class RolloutControl:
             environment_allows=self.flags.environment_allows,
             master_flag=self.flags.master_flag,
         )
+
+    def withdrawn(self) -> bool:
+        """Return whether an answer of L3 comes too late for an order that was checked before.
+
+        While the lease holds, every acknowledgement waits for this router's own, and that for the
+        order. Afterwards one may come without it, unless a look of less than a lease ago still
+        found a state in which L3 answers: a drain lets what is under way end.
+        """
+        view = self.reader.view()
+        if view.lease_seconds_left > 0:
+            return False
+        if self._latch is not None or not view.known or view.record is None:
+            return True
+        return view.age_seconds >= LEASE_SECONDS or view.record.state not in LIVE_PHASES
 
     async def check(self) -> str:
         """Return a readiness detail; raise where L2 answers because of the control state."""
@@ -170,6 +186,8 @@ class RolloutControl:
             )
         before = self._require_document(record)
         after = change(before, changes)
+        # What could not be written as a rollback would keep L3 in every router but one.
+        document_text(replace(after, phase=Phase.ROLLED_BACK).to_json())
         if loosens(before, after):
             await self._refuse_where_it_could_be_lost()
         return await self._write(after, expected, actor, reason)
@@ -184,6 +202,8 @@ class RolloutControl:
         """
         if phase not in REARM_PHASES:
             raise InvalidInput(f"phase: {phase!r}; allowed: {', '.join(REARM_PHASES)}")
+        # What is held when it is asked for; a rollback that comes in later is another one.
+        latch = self._latch
         record = await self._expect(expected)
         present = None if record is None else self._parse(record)
         lost = expected < self.reader.seen_generation or (record is not None and present is None)
@@ -194,9 +214,7 @@ class RolloutControl:
         await self._refuse_where_it_could_be_lost()
         # Also out of a state that was lost: a schedule goes on only where a person says so anew.
         after = replace(self._last_document(record), phase=Phase(phase), schedule_armed=False)
-        latch = self._latch
         written = await self._write(after, expected, actor, reason)
-        # A rollback that came in meanwhile is another one, and stays.
         if self._latch is latch:
             self._latch = None
         await self._save()
@@ -227,7 +245,8 @@ class RolloutControl:
         require_text("actor", actor)
         require_text("reason", reason)
         latch = Latch(reason, actor, join=join)
-        if self._latch is None or replace(self._latch, generation=None) != latch:
+        # One that is written already may have been left by a re-arm that is not seen yet.
+        if self._latch != latch:
             self._latch = latch
             _log.warning("emergency_rollback", actor=actor, reason=reason)
 
@@ -446,7 +465,10 @@ class RolloutControl:
         return self.flags.first_document
 
     async def _remember(self, _record: ControlRecord) -> None:
+        """Have the generation on the disk before it is acknowledged: a restart must know it."""
         await self._save()
+        if self._not_saved:
+            raise Unavailable(f"{self._watermark_path}: {self._not_saved}")
 
     async def _save(self) -> None:
         """Keep what a restart must not forget; done to the end also where the caller gives up."""
@@ -460,6 +482,12 @@ class RolloutControl:
         record = self.reader.view().record
         rolled_back = self._saved.rolled_back if record is None else record.state == "ROLLED_BACK"
         current = Watermark(self.reader.seen_generation, rolled_back, self._latch)
-        if current != self._saved:
-            await asyncio.to_thread(save_watermark, self._watermark_path, current)
+        if current == self._saved:
+            return
+        why = await asyncio.to_thread(save_watermark, self._watermark_path, current)
+        if why and why != self._not_saved:
+            # Nothing is acknowledged meanwhile, so L2 answers; the upkeep tries again.
+            _log.error("watermark_not_saved", path=str(self._watermark_path), error=why)
+        self._not_saved = why
+        if not why:
             self._saved = current

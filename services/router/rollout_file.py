@@ -6,6 +6,7 @@ rollback outlives the loss of Redis and of every router's disk.
 
 import io
 import os
+import secrets
 from pathlib import Path
 from typing import Any, Final
 
@@ -120,7 +121,8 @@ def _read(path: Path) -> str:
 
 def _replace(path: Path, text: str) -> None:
     """Replace the file in one step, with its mode."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # No process id: routers in containers of their own may share the folder and have the same.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)

@@ -2,11 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
-from itertools import islice
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from lob.errors import InvalidInput, NotFound
 from services.router.decision_log import DecisionLog
@@ -15,6 +13,7 @@ from touchstone.rollout.decisions import (
     CandidateRecord,
     DecisionRecord,
     decode_line,
+    shown_json,
     to_json,
 )
 from touchstone.rollout.state import KEY_CHARACTERS_MAX, normalise
@@ -33,9 +32,15 @@ def decision_routes(log: DecisionLog) -> APIRouter:
     searching = asyncio.Semaphore(1)
 
     @routes.get("/v1/decisions")
-    async def decisions(limit: Limit = 100, symbol: Symbol = "") -> dict[str, Any]:
-        """Return the newest decisions, newest first; the log itself has the older ones."""
-        return {"decisions": list(islice(_newest(log, normalise(symbol)), limit))}
+    async def decisions(limit: Limit = 100, symbol: Symbol = "") -> Response:
+        """Return the newest decisions, newest first; the log itself has the older ones.
+
+        The lines go out as they were written: a thousand of them read and written again would
+        keep every other request waiting.
+        """
+        lines = log.recent(normalise(symbol))[:limit]
+        body = b'{"decisions":[' + b",".join(map(shown_json, lines)) + b"]}"
+        return Response(body, media_type="application/json")
 
     @routes.get("/v1/decisions/{identity}")
     async def decision(identity: str) -> dict[str, Any]:
@@ -53,13 +58,6 @@ def decision_routes(log: DecisionLog) -> APIRouter:
         return found
 
     return routes
-
-
-def _newest(log: DecisionLog, symbol: str) -> Iterator[dict[str, Any]]:
-    for line in log.recent():
-        record = decode_line(line)
-        if isinstance(record, DecisionRecord) and symbol in {"", normalise(record.symbol)}:
-            yield to_json(record)
 
 
 def _told(lines: list[bytes], identity: str) -> dict[str, Any]:

@@ -53,8 +53,8 @@ def go_no_go_routes(go: GoNoGo) -> APIRouter:
             raise InvalidInput(f"values: {values!r:.80}; allowed: a list of numbers")
         measured = Measurement(
             measured_at=_number(body, "measured_at"),
-            n=round(_number(body, "n")),
-            part=round(_number(body, "part", 0)),
+            n=_count(body, "n"),
+            part=_count(body, "part", 0),
             total=_number(body, "total", 0),
             squares=_number(body, "squares", 0),
             values=tuple(_number({"values": value}, "values") for value in values),
@@ -63,6 +63,13 @@ def go_no_go_routes(go: GoNoGo) -> APIRouter:
         return {"reported": row}
 
     return routes
+
+
+def _count(body: dict[str, Any], name: str, default: int | None = None) -> int:
+    value = _number(body, name, default)
+    if value < 0 or not value.is_integer():
+        raise InvalidInput(f"{name}: {body[name]!r:.80}; allowed: a whole number, 0 or more")
+    return int(value)
 
 
 def _number(body: dict[str, Any], name: str, default: float | None = None) -> float:

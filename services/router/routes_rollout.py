@@ -19,6 +19,7 @@ from services.router.body import (
 from services.router.dossier_folder import DossierFolder
 from services.router.graceful import DRAIN_SECONDS_DEFAULT, DRAIN_SECONDS_MAX
 from services.router.metrics import l3_may
+from services.router.openapi_model import GENERATION_MAX
 from services.router.rollout_control import RolloutControl, StaleGeneration
 from services.router.wiring import Components
 from touchstone.kit.control import ROLLOUT_SCOPE, ControlRecord
@@ -178,17 +179,31 @@ def _add_rearm_route(routes: APIRouter, control: RolloutControl) -> None:
         body = require_object(
             await read_json(request), ("phase", "reason", "actor", "expected_generation")
         )
-        named = body.pop("expected_generation", None)
-        if if_match is None and named is None:
+        named = _take_generation(body)
+        expected = named if if_match is None else parse_generation(if_match)
+        if expected is None:
             return precondition_required()
-        expected = parse_generation(if_match if if_match is not None else str(named))
-        if named is not None and (type(named) is not int or named != expected):
-            raise InvalidInput(f"expected_generation: {named!r}; allowed: what If-Match says")
         phase = take_text(body, "phase", Phase.SHADOW)
         reason = take_text(body, "reason")
         actor = take_text(body, "actor", _DEFAULT_ACTOR)
+        if named not in {None, expected}:
+            # At most one of the two is the present generation.
+            present = await control.present()
+            generation = 0 if present is None else present.generation
+            raise StaleGeneration(named if named != generation else expected, generation)
         record = await control.rearm(phase, expected=expected, actor=actor, reason=reason)
         return _state_response(control, record)
+
+
+def _take_generation(body: dict[str, Any]) -> int | None:
+    """Remove and return the generation that a body names; 2.0 is a whole number in JSON."""
+    named = body.pop("expected_generation", None)
+    if named is None:
+        return None
+    number = isinstance(named, int | Decimal) and not isinstance(named, bool)
+    if not number or not 0 <= named <= GENERATION_MAX or named % 1:
+        raise InvalidInput(f"expected_generation: {named!r:.80}; allowed: a generation")
+    return int(named)
 
 
 def parse_generation(if_match: str) -> int:

@@ -13,12 +13,15 @@ from execution_providers import ExecutionRequest, Fill, MarketState, Side
 from lob.errors import Fault, InvalidInput
 from services.router.metrics import ExecutionMetrics, ShadowMetrics
 from services.router.providers import Provider
-from services.router.shadow_frames import Outcome, kept
+from services.router.shadow_frames import Outcome, kept, size_of
 from services.router.shadow_work import ControlAgain, inputs_digest, run_candidate
+from touchstone.kit.received import ReceivedRequest
 from touchstone.rollout.shadow import ShadowPair, ShadowStore
 
 LEVELS_WAITING_MAX: Final = 200_000
 """Levels of all books waiting together: their memory, whatever one order brings."""
+LEVEL_BYTES: Final = 30
+"""What a level takes as JSON, about: so many bytes that came count as one, whatever is in them."""
 
 _log = structlog.get_logger("touchstone.router")
 
@@ -203,7 +206,7 @@ class ShadowRunner:
             spread_bps=spread_bps(mirror.request.market),
             control_repeat=outcome.repeat,
         )
-        self.store.append(pair, size_bytes)
+        self.store.append(pair, size_bytes + size_of(pair.control))
         self._on_pair(pair)
         self.mirrored += 1
         self._metrics.pairs.inc()
@@ -249,6 +252,7 @@ class LoopLane:
             self.candidate,
             mirror.request,
             mirror.seed,
+            digest=inputs_digest(mirror.request),
             deadline_seconds=self.deadline_seconds,
             repeat=self.again.execute(mirror.request, mirror.seed) if again else None,
         )
@@ -270,5 +274,9 @@ def spread_bps(market: MarketState) -> float | None:
 
 
 def _levels(mirror: Mirror) -> int:
-    market = mirror.request.market
-    return len(market.bids) + len(market.asks)
+    request = mirror.request
+    market = request.market
+    levels = len(market.bids) + len(market.asks)
+    if isinstance(request, ReceivedRequest):
+        return max(levels, len(request.received) // LEVEL_BYTES)
+    return levels

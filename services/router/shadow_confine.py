@@ -219,15 +219,23 @@ def _take_least_priority() -> None:
 
 
 def _limit(memory_bytes_max: int) -> None:
-    for what, most in (
-        (resource.RLIMIT_AS, memory_bytes_max),
-        (resource.RLIMIT_NOFILE, OPEN_FILES_MAX),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
+    """Set every limit that the system takes; raise for the others afterwards."""
+    refused: list[str] = []
+    for name, most in (
+        ("RLIMIT_AS", memory_bytes_max),
+        ("RLIMIT_NOFILE", OPEN_FILES_MAX),
+        ("RLIMIT_FSIZE", 0),
+        ("RLIMIT_CORE", 0),
     ):
-        hard = resource.getrlimit(what)[1]
-        bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (bound, bound))
+        try:
+            what = getattr(resource, name)
+            hard = resource.getrlimit(what)[1]
+            bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(what, (bound, bound))
+        except (OSError, ValueError, AttributeError):
+            refused.append(name)
+    if refused:
+        raise OSError(errno.ENOTSUP, ", ".join(refused))
 
 
 def _volunteer_first() -> None:

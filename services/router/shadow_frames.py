@@ -96,6 +96,11 @@ def kept(fill: Fill) -> Fill:
     return LateFill(encode_fill(fill), fill)
 
 
+def size_of(fill: Fill | None) -> int:
+    """Return the bytes of a fill that is kept, as they were said."""
+    return len(fill.encoded) if isinstance(fill, LateFill) else 0
+
+
 def order_frame(number: int, seed: int, request: bytes) -> bytes:
     """Return the frame of an order: `number` is given back with its outcome."""
     return _ORDER.pack(len(request), number, seed) + request

@@ -44,6 +44,9 @@ from touchstone.kit.codec import request_bytes
 
 TICK_SECONDS: Final = 0.01
 SLICE_SECONDS: Final = 0.0001
+HEAVY_SECONDS: Final = 0.0003
+DEAF_FACTOR: Final = 100
+"""After a message that cost more than that, none is heard for so many times its cost."""
 IDLE_SECONDS: Final = 0.05
 WINDOW: Final = 64
 """The most orders that the process has and has not answered."""
@@ -122,6 +125,7 @@ class ProcessLane:
         self._start_at = 0.0
         self._trouble = ""
         self._wanted = False
+        self._deaf_until = 0.0
         self._dead: list[subprocess.Popen[bytes]] = []
         # The kernel ends a process when the thread that started it ends: this one lasts.
         self._starter = ThreadPoolExecutor(1, "shadow-starter")
@@ -233,7 +237,16 @@ class ProcessLane:
             life.unsent = joined
 
     async def _receive(self, life: _Life, shadow: ShadowRunner) -> bool:
-        """Settle what the process has said; return False when it has ended."""
+        """Settle what the process has said; return False when it has ended.
+
+        The loop cannot go on while one message is looked at, and that may have a thousand parts,
+        each of which is checked. So there may be few such: what they cost is a percent at most.
+        """
+        if self._clock() < self._deaf_until:
+            return True
+        # What was left when it became too much, before anything more.
+        if await self._hear_all(life, shadow):
+            return True
         try:
             read = life.connection.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -243,13 +256,22 @@ class ProcessLane:
         if not read:
             return False
         life.received += read
+        await self._hear_all(life, shadow)
+        return True
+
+    async def _hear_all(self, life: _Life, shadow: ShadowRunner) -> bool:
+        """Act on the messages that are there; return True where they cost too much to go on."""
         started = time.perf_counter()
         while True:
-            before = len(life.received)
+            busy, before = time.thread_time(), len(life.received)
             message = take_message(life.received)
             if message is None:
-                return True
+                return False
             self._hear(life, message, shadow, before - len(life.received))
+            if (cost := time.thread_time() - busy) > HEAVY_SECONDS:
+                # Nobody hangs who is not listened to.
+                life.progress_at = self._deaf_until = self._clock() + DEAF_FACTOR * cost
+                return True
             started = await _yield_after(started)
 
     def _hear(self, life: _Life, message: list[Any], shadow: ShadowRunner, size: int) -> None:

@@ -101,7 +101,12 @@ async def _work(
             request = decode_execution_request(encoded)
             repeat = again.execute(request, seed) if number % again.every == 0 else None
             outcome = await shadow_work.run_candidate(
-                candidate, request, seed, deadline_seconds=task.deadline_seconds, repeat=repeat
+                candidate,
+                request,
+                seed,
+                digest=shadow_work.digest_of(encoded),
+                deadline_seconds=task.deadline_seconds,
+                repeat=repeat,
             )
             writer.write(shadow_work.frame_of(number, outcome, request.order.quantity))
             await writer.drain()

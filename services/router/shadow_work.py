@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import hashlib
 import inspect
-import json
 import time
 from decimal import Decimal
 from typing import Any, Final
@@ -12,7 +10,8 @@ from typing import Any, Final
 from execution_providers import AssetClass, ExecutionRequest, Fill, create_execution_provider
 from lob.errors import DeadlineExceeded, Fault
 from services.router.shadow_frames import GARBAGE, Garbage, Outcome, outcome_message
-from touchstone.kit.codec import execution_request_to_json
+from touchstone.kit.codec import request_bytes
+from touchstone.rollout import decisions
 
 REPEAT_EVERY: Final = 8
 """One order in so many is also executed by the control under another seed: the noise floor."""
@@ -43,14 +42,15 @@ async def run_candidate(
     request: ExecutionRequest,
     seed: int,
     *,
+    digest: str,
     deadline_seconds: float,
     repeat: Fill | None = None,
 ) -> Outcome:
     """Return what the candidate makes of an order, or the code of what it did wrong instead.
 
     The candidate has `execute(request, seed)`, which returns a fill or an awaitable of one.
+    `digest` is of the request's JSON.
     """
-    digest = inputs_digest(request)
     fill: Fill | None = None
     error: str | None = None
     started = time.perf_counter()
@@ -85,8 +85,10 @@ def frame_of(number: int, outcome: Outcome, quantity: Decimal) -> bytes:
 
 
 def inputs_digest(request: ExecutionRequest) -> str:
-    """Return a digest of everything the execution depends on besides the seed."""
-    encoded = json.dumps(
-        execution_request_to_json(request), sort_keys=True, separators=(",", ":")
-    ).encode()
-    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+    """Return the digest of a request that the decision log has too: of its JSON as it came."""
+    return digest_of(request_bytes(request))
+
+
+def digest_of(encoded: bytes) -> str:
+    """Return the digest of a request's JSON."""
+    return decisions.inputs_digest(decisions.one_line(encoded))

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter
 from execution_providers import ExecutionRequest, Fill
 from lob.errors import Fault, InvalidInput
 from services.router.providers import Provider, execute_many
+from touchstone.kit.received import bps_of
 from touchstone.rollout.state import Phase
 from touchstone.rollout.triggers import (
     TRIGGERS,
@@ -45,7 +46,8 @@ class Rollback(Protocol):
 class TriggerWatch:
     """Hold the board of this process, ask it on time, and act on what it says.
 
-    With `enabled` false a trip is logged, counted and shown, and nothing is rolled back. `others`
+    With `enabled` false a trip is logged, counted and shown, and nothing is rolled back.
+    `rolled_back` says whether a rollback is in force, None where that is not known. `others`
     gives the counts of the other routers, `on_rearm` is called where a person opened the latch.
     """
 
@@ -53,7 +55,7 @@ class TriggerWatch:
         self,
         control: Rollback,
         *,
-        rolled_back: Callable[[], bool],
+        rolled_back: Callable[[], bool | None],
         enabled: bool,
         registry: CollectorRegistry,
         wall_clock: Callable[[], float] = time.time,
@@ -78,11 +80,10 @@ class TriggerWatch:
         """Count a live execution of L3; a request that was wrong in itself says nothing of L3."""
         if isinstance(fault, InvalidInput):
             return
-        slippage = None if fill is None else fill.slippage_bps
         trip = self.board.observe(
             self._wall_clock(),
             seconds=seconds,
-            slippage_bps=None if slippage is None else float(slippage),
+            slippage_bps=None if fill is None else bps_of(fill),
             error=fault is not None,
             # INTERNAL is the code of a defect; every other fault is a refusal with a name.
             critical=fault is not None and fault.code == Fault.code,
@@ -91,6 +92,13 @@ class TriggerWatch:
             if self._enabled:
                 self._control.latch_here(actor=ACTOR, reason=_reason(trip), join=True)
             self._woken.set()
+
+    def observe_answers(self, seconds: float, fills: Sequence[Fill]) -> None:
+        """Count live executions of L3 that gave fills together; `seconds` is what each took."""
+        slippages = [bps for bps in map(bps_of, fills) if bps is not None]
+        self.board.observe_answers(
+            self._wall_clock(), seconds=seconds, slippages_bps=slippages, count=len(fills)
+        )
 
     def observe_health(self, *, failed: bool) -> None:
         """Count a health check of the simulator."""
@@ -146,6 +154,9 @@ class TriggerWatch:
     def _rearm_where_a_person_did(self) -> None:
         """Open the board's latch once the rollback that it led to has been left."""
         rolled_back = self._rolled_back()
+        if rolled_back is None:
+            # A state that was lost is no re-arm.
+            return
         if self._seen_rolled_back and not rolled_back:
             self.board.rearm()
             self.on_rearm()
@@ -177,6 +188,10 @@ class WatchedL3:
         started = time.perf_counter()
         results = await execute_many(self._provider, requests, seed)
         seconds = (time.perf_counter() - started) / len(requests)
+        fills = [result for result in results if not isinstance(result, Fault)]
+        if len(fills) == len(results):
+            self._watch.observe_answers(seconds, fills)
+            return results
         for result in results:
             if isinstance(result, Fault):
                 self._watch.observe(seconds, None, result)
@@ -189,6 +204,8 @@ def _reason(trip: Trip) -> str:
     return trip.reason[:_REASON_CHARACTERS_MAX]
 
 
-def is_rolled_back(phase: Phase | None, *, latched: bool) -> bool:
-    """Return whether a rollback is in force, here or in the control state."""
-    return latched or phase is Phase.ROLLED_BACK
+def is_rolled_back(phase: Phase | None, *, latched: bool) -> bool | None:
+    """Return whether a rollback is in force, here or in the control state; None if unknown."""
+    if latched:
+        return True
+    return None if phase is None else phase is Phase.ROLLED_BACK

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import structlog
 
+from lob.errors import InvalidInput
+from touchstone.kit.control_store import GENERATION_MAX, require_text
+
 _log = structlog.get_logger("touchstone.router")
 
 
@@ -40,17 +43,34 @@ def load_watermark(path: Path) -> Watermark:
     """Return what was last saved; nothing where nothing was. A damaged file is a latch."""
     try:
         saved = json.loads(path.read_bytes())
-        latch = None if saved["latch"] is None else Latch(**saved["latch"])
-        return Watermark(int(saved["generation"]), bool(saved["rolled_back"]), latch)
+        latch = None if saved["latch"] is None else _latch(**saved["latch"])
+        return Watermark(_generation(saved["generation"]), bool(saved["rolled_back"]), latch)
     except FileNotFoundError:
         return Watermark()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, InvalidInput) as error:
         _log.warning("watermark_unreadable", path=str(path), error=str(error))
         return Watermark(latch=Latch(f"watermark file {path.name} is unreadable", "router"))
 
 
-def save_watermark(path: Path, watermark: Watermark) -> None:
-    """Replace the file in one step; a disk that refuses is logged, and the router goes on."""
+def _generation(value: object) -> int:
+    """Return a generation that a record above it may have; `ValueError` for any other."""
+    if type(value) is not int or not 0 <= value < GENERATION_MAX:
+        raise ValueError(f"generation: {value!r}; allowed: 0..{GENERATION_MAX - 1}")
+    return value
+
+
+def _latch(*, reason: str, actor: str, generation: int | None = None, join: bool = False) -> Latch:
+    """Return a latch that can be persisted; `InvalidInput` or `TypeError` where it cannot."""
+    for name, text in (("reason", reason), ("actor", actor)):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}: {text!r}")
+        require_text(name, text)
+    held = None if generation is None else _generation(generation)
+    return Latch(reason, actor, held, join=bool(join))
+
+
+def save_watermark(path: Path, watermark: Watermark) -> str:
+    """Replace the file in one step; return why the disk refused, empty where it did not."""
     temporary = path.with_suffix(".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,4 +80,5 @@ def save_watermark(path: Path, watermark: Watermark) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        _log.warning("watermark_not_saved", path=str(path), error=str(error))
+        return str(error)
+    return ""

@@ -1,6 +1,5 @@
 """Put the router together, and take it apart again."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from touchstone.kit.membership import ack_histogram
 from touchstone.kit.metrics import create_registry
 from touchstone.kit.simulator_client import SimulatorClient
 from touchstone.kit.simulator_stream import SimulatorStream
-from touchstone.kit.tasks import stop_tasks
+from touchstone.kit.tasks import start_task, stop_tasks
 from touchstone.rollout.shadow import ShadowPair
 from touchstone.rollout.state import Phase
 
@@ -106,7 +105,7 @@ async def wire(
         router = Router(
             *(control, l2, WatchedL3(candidate, triggers), shadow, executions, settings.seed),
             on_live=recent.add,
-            compare=autopilot.counterfactual.offer,
+            compare=autopilot.counterfactual.offer_some,
             record=decisions.record,
         )
         dossiers = DossierFolder(settings.data_dir / "router" / "dossiers")
@@ -125,7 +124,7 @@ async def wire(
             *(*autopilot.work(), watch_durability(store)),
             *(_health_watch(check, control, triggers), *shadow.work()),
         ]
-        stack.push_async_callback(stop_tasks, [asyncio.create_task(w) for w in work])
+        stack.push_async_callback(stop_tasks, [start_task(w) for w in work])
         yield Components(
             *(settings, router, control, store, shadow, autopilot.analysis, autopilot),
             *(triggers, shared, dossiers, GracefulRollback(control, store)),

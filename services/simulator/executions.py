@@ -1,6 +1,7 @@
 """Running executions: bounded, inside their deadline, and without holding up the event loop."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,9 @@ from lob.errors import DeadlineExceeded, Fault, InvariantViolation, Overloaded
 from services.simulator.metrics import SimulatorMetrics
 
 _SMOOTHING: Final = 0.2
+_OUTLIER: Final = 4
+"""So many times the bound of a quick kind counts at most; two such in a row make it a slow one."""
+_now = time.perf_counter
 
 
 class Executions:
@@ -36,6 +40,7 @@ class Executions:
         self._executor = executor
         self._max_in_flight = max_in_flight
         self._inline_seconds_max = inline_seconds_max
+        self._outlier_seconds = _OUTLIER * inline_seconds_max or math.inf
         self._in_flight = 0
         self._usual_seconds = {False: 0.0, True: 0.0}
 
@@ -97,9 +102,9 @@ class Executions:
         Raises:
             Fault: what the provider refuses; the caller counts it with `count_fault`.
         """
-        started = time.perf_counter()
+        started = _now()
         fill = self._run(request, seed)
-        seconds = time.perf_counter() - started
+        seconds = _now() - started
         self._note(request, fill, seconds)
         return fill, seconds
 
@@ -108,9 +113,10 @@ class Executions:
         self._metrics.record_fault(None if request is None else request.order, fault)
 
     def _note(self, request: ExecutionRequest, fill: Fill, seconds: float) -> None:
-        waits = _waits(request)
-        usual = self._usual_seconds[waits]
-        self._usual_seconds[waits] = usual + _SMOOTHING * (seconds - usual)
+        # One that the machine held up says little: bounded, it alone makes no kind a slow one.
+        spent, waits = min(seconds, self._outlier_seconds), _waits(request)
+        kinds = self._usual_seconds
+        kinds[waits] += _SMOOTHING * (spent - kinds[waits])
         self._metrics.record_fill(request.order, fill, seconds)
 
     def estimate(self, request: ExecutionRequest) -> CostEstimate:

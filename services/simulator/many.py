@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
 
@@ -14,9 +14,26 @@ from touchstone.kit.codec import decode_execution_request, encode_fill
 from touchstone.kit.rpc import failure_to_proto
 from touchstone.v1 import execution_pb2 as pb
 
-TURN_SECONDS: Final = 0.001
+TURN_SECONDS: Final = 0.002
 """How long one stream holds the event loop before others get a turn, and answers go out."""
+_now = time.perf_counter
 _LOG: Final = structlog.get_logger("services.simulator")
+
+
+class Asked(NamedTuple):
+    """One request as it came; its time counts from `read_at`, 0 seconds are no limit."""
+
+    number: int
+    encoded: bytes
+    seed: int | None
+    seconds_allowed: float
+    read_at: float
+
+    def seconds_left(self) -> float | None:
+        """Return how long its caller still waits; None without a limit."""
+        if not self.seconds_allowed:
+            return None
+        return self.seconds_allowed - (_now() - self.read_at)
 
 
 class ManyStream:
@@ -49,46 +66,45 @@ class ManyStream:
                 task.cancel()
 
     async def _answer(self, message: pb.ExecuteManyRequest) -> None:
-        read_at = turn_at = time.perf_counter()
-        results: list[pb.JsonResult] = []
+        read_at = turn_at = now = _now()
+        results = _Results()
         for asked in message.requests:
-            result = self._execute(asked, read_at)
-            if result is not None:
-                results.append(result)
-            now = time.perf_counter()
-            if now - turn_at > TURN_SECONDS:
-                await self._write(results)
-                results = []
-                await asyncio.sleep(0)
-                turn_at = time.perf_counter()
-        await self._write(results)
+            seed = asked.seed if asked.HasField("seed") else None
+            allowed = asked.seconds_left
+            for number, encoded in enumerate((asked.request, *asked.more), asked.request_id):
+                one = Asked(number, encoded, seed, allowed, read_at)
+                self._execute(one, now, results)
+                now = _now()
+                if now - turn_at > TURN_SECONDS:
+                    await self._write(results.take())
+                    await asyncio.sleep(0)
+                    now = turn_at = _now()
+            results.close()
+        await self._write(results.take())
 
-    def _execute(self, asked: pb.JsonRequest, read_at: float) -> pb.JsonResult | None:
-        """Return the answer; None where a task will give it."""
+    def _execute(self, asked: Asked, now: float, results: "_Results") -> None:
+        """Put the answer among the results, unless a task will give it."""
         executions, request = self._executions, None
         try:
-            request = decode_execution_request(asked.request)
+            request = decode_execution_request(asked.encoded)
             if self._last or not executions.is_quick(request):
-                self._later(asked, request, read_at)
-                return None
-            _require_time(asked, read_at)
-            fill, seconds = executions.execute_now(request, _seed(asked))
+                self._later(asked, request)
+                return
+            if 0 < asked.seconds_allowed <= now - asked.read_at:
+                _refuse_late()
+            fill, seconds = executions.execute_now(request, asked.seed)
+            results.add_fill(asked.number, encode_fill(fill), seconds)
         except Fault as fault:
             executions.count_fault(request, fault)
-            return pb.JsonResult(request_id=asked.request_id, failure=failure_to_proto(fault))
+            results.add(_failed(asked, fault))
         except Exception as error:  # noqa: BLE001 - logged; the others' answers go on
-            return _defect(asked, error)
-        return pb.JsonResult(
-            request_id=asked.request_id, fill=encode_fill(fill), provider_seconds=seconds
-        )
+            results.add(_defect(asked, error))
 
-    def _later(self, asked: pb.JsonRequest, request: ExecutionRequest, read_at: float) -> None:
+    def _later(self, asked: Asked, request: ExecutionRequest) -> None:
         """Execute in a task, behind the symbol's last one; `Overloaded` where no place is left."""
         symbol = request.order.symbol
         self._executions.admit(1)
-        task = asyncio.create_task(
-            self._execute_later(asked, request, read_at, self._last.get(symbol))
-        )
+        task = asyncio.create_task(self._execute_later(asked, request, self._last.get(symbol)))
         self._last[symbol] = task
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(symbol, done))
@@ -100,25 +116,20 @@ class ManyStream:
             del self._last[symbol]
 
     async def _execute_later(
-        self,
-        asked: pb.JsonRequest,
-        request: ExecutionRequest,
-        read_at: float,
-        before: "asyncio.Task[None] | None",
+        self, asked: Asked, request: ExecutionRequest, before: "asyncio.Task[None] | None"
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
-        started = time.perf_counter()
+        started = _now()
         try:
-            fill = await self._executions.execute(
-                request, _seed(asked), lambda: _seconds_left(asked, read_at)
-            )
-            seconds = time.perf_counter() - started
+            fill = await self._executions.execute(request, asked.seed, asked.seconds_left)
             result = pb.JsonResult(
-                request_id=asked.request_id, fill=encode_fill(fill), provider_seconds=seconds
+                request_id=asked.number,
+                fill=encode_fill(fill),
+                provider_seconds=_now() - started,
             )
         except Fault as fault:
-            result = pb.JsonResult(request_id=asked.request_id, failure=failure_to_proto(fault))
+            result = _failed(asked, fault)
         except Exception as error:  # noqa: BLE001 - logged; the others' answers go on
             result = _defect(asked, error)
         await self._write([result])
@@ -129,23 +140,58 @@ class ManyStream:
                 await self._context.write(pb.ExecuteManyResponse(results=results))
 
 
-def _seed(asked: pb.JsonRequest) -> int | None:
-    return asked.seed if asked.HasField("seed") else None
+class _Results:
+    """Results of one message; fills of requests that came together share one."""
+
+    def __init__(self) -> None:
+        self._results: list[pb.JsonResult] = []
+        self._fills: list[bytes] = []
+        self._first = 0
+        self._seconds = 0.0
+
+    def add_fill(self, number: int, fill: bytes, seconds: float) -> None:
+        """Add a fill, and what its provider took."""
+        if number != self._first + len(self._fills):
+            self.close()
+            self._first = number
+        self._fills.append(fill)
+        self._seconds += seconds
+
+    def add(self, result: pb.JsonResult) -> None:
+        """Add what is no fill."""
+        self.close()
+        self._results.append(result)
+
+    def take(self) -> list[pb.JsonResult]:
+        """Return everything since the last time."""
+        self.close()
+        results, self._results = self._results, []
+        return results
+
+    def close(self) -> None:
+        """Let the next fill begin a result of its own: what came alone is answered alone."""
+        fills = self._fills
+        if fills:
+            self._results.append(
+                pb.JsonResult(
+                    request_id=self._first,
+                    fill=fills[0],
+                    more=fills[1:],
+                    provider_seconds=self._seconds / len(fills),
+                )
+            )
+            self._fills, self._seconds = [], 0.0
+        self._first = -1
 
 
-def _seconds_left(asked: pb.JsonRequest, read_at: float) -> float | None:
-    if not asked.seconds_left:
-        return None
-    return asked.seconds_left - (time.perf_counter() - read_at)
+def _refuse_late() -> NoReturn:
+    raise DeadlineExceeded("the deadline passed before the execution began")
 
 
-def _require_time(asked: pb.JsonRequest, read_at: float) -> None:
-    left = _seconds_left(asked, read_at)
-    if left is not None and left <= 0:
-        raise DeadlineExceeded("the deadline passed before the execution began")
+def _failed(asked: Asked, fault: Fault) -> pb.JsonResult:
+    return pb.JsonResult(request_id=asked.number, failure=failure_to_proto(fault))
 
 
-def _defect(asked: pb.JsonRequest, error: Exception) -> pb.JsonResult:
+def _defect(asked: Asked, error: Exception) -> pb.JsonResult:
     _LOG.error("defect", exc_info=error)
-    fault = Fault("internal error; see the simulator's log")
-    return pb.JsonResult(request_id=asked.request_id, failure=failure_to_proto(fault))
+    return _failed(asked, Fault("internal error; see the simulator's log"))

@@ -91,16 +91,17 @@ class SimulatorMetrics:
         count = self._fills.get(key)
         if count is None:
             count = self._count_of(*key)
-        count.inc()
+        count.value += 1
         self._latency.observe(seconds)
         latency_ns = fill.attribution.get("latency_ns")
         if latency_ns is not None:
             self._simulated_latency.observe(latency_ns / 1e9)
-        if fill.slippage_bps is not None:
-            bps = float(fill.slippage_bps)
+        slippage = fill.slippage_bps
+        if slippage is not None:
+            bps = float(slippage)
             self._slippage.observe(bps)
-            self._slippage_sum.inc(bps)
-            self._slippage_squares.inc(bps * bps)
+            self._slippage_sum.value += bps
+            self._slippage_squares.value += bps * bps
 
     def record_fault(self, order: Order | None, fault: Fault) -> None:
         """Count one execution that ended in a fault; `order` None when it could not be read."""

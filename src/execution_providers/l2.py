@@ -59,6 +59,8 @@ _TEN_THOUSAND: Final = Decimal(10_000)
 _MODEL_DIGITS: Final = Decimal("1E-6")
 _UNIT_DIGITS: Final = Decimal("1E-8")
 _NS_PER_MS: Final = 1_000_000
+# A price a hundred million times the reference: beyond it is no market, and no digits for it.
+_IMPACT_BPS_MAX: Final = 1e12
 
 DEFAULT_HALF_SPREAD_BPS: Final[Mapping[AssetClass, Decimal]] = {
     AssetClass.EQUITY: Decimal("1.0"),
@@ -142,7 +144,7 @@ class L2Provider(ExecutionProvider):
             return self._finish(order, armed.status, (), NOTHING, None, Slippage(), ended)
         reference = reference_of(market)
         modelled: _Modelled | None = None
-        if market.bids or market.asks:
+        if market.best(Side.BUY) is not None or market.best(Side.SELL) is not None:
             met = meet(armed, market)
         else:
             modelled = self._model(armed, reference, market, bar)
@@ -191,8 +193,13 @@ class L2Provider(ExecutionProvider):
         quantity = min(working.quantity, _units(volume * self.config.max_participation))
         participation = float(quantity / volume)
         coefficient = float(self.config.impact_coefficient)
-        impact = Decimal(repr(coefficient * sigma * math.sqrt(participation) * 10_000))
-        impact = impact.quantize(_MODEL_DIGITS, ROUND_HALF_EVEN)
+        impact_bps = coefficient * sigma * math.sqrt(participation) * 10_000
+        if impact_bps > _IMPACT_BPS_MAX:
+            raise InvalidInput(
+                f"market.volatility: the modelled impact is {impact_bps:g} bps; allowed: at most"
+                f" {_IMPACT_BPS_MAX:g}"
+            )
+        impact = Decimal(repr(impact_bps)).quantize(_MODEL_DIGITS, ROUND_HALF_EVEN)
         price = _shift(reference.price, working.side, half_spread + impact)
         if price <= 0:
             raise InvalidInput(
@@ -217,9 +224,9 @@ def estimate_from(provider: ExecutionProvider, order: Order, fill: Fill) -> Cost
     return CostEstimate(
         fillable_quantity=quantity,
         average_price=average,
-        slippage_bps=slippage.quantize(digits),
+        slippage_bps=slippage.quantize(digits, None, EXACT),
         fees=fees,
-        fees_bps=(fees / (average * quantity) * _TEN_THOUSAND).quantize(digits),
+        fees_bps=(fees / (average * quantity) * _TEN_THOUSAND).quantize(digits, None, EXACT),
         model=provider.level,
     )
 

@@ -86,6 +86,7 @@ _PRESETS: Final[Mapping[AssetClass, str]] = {
 _IN_FLIGHT: Final = (Component.ORDER, Component.EXCHANGE)
 """What lies between the decision and the match. The market state is that of the decision, so the
 feed's latency is behind it; the fill's is how much later the owner hears."""
+_NO_EVENTS: Final = dict.fromkeys(COUNT_NAMES, 0)
 _BOOK_TIF: Final[Mapping[TimeInForce, BookTimeInForce]] = {
     TimeInForce.GTC: BookTimeInForce.GTC,
     TimeInForce.DAY: BookTimeInForce.GTC,
@@ -210,7 +211,7 @@ class L3Provider(ExecutionProvider):
             "seed": seed,
             "models": models,
             "latency_ns": latency_ns,
-            "events_in_flight": dict.fromkeys(COUNT_NAMES, 0) if in_flight is None else in_flight,
+            "events_in_flight": _NO_EVENTS.copy() if in_flight is None else in_flight,
         }
         if refused is not None:
             explained["reason"] = refused
@@ -302,9 +303,13 @@ def _met_alone(order: Working, market: MarketState, offset_ns: int) -> _Outcome 
     None leaves the answer to a book: it has the words for numbers that it does not take.
     """
     fills, leaves, touch, refused = meet(order, market, offset_ns)
-    levels = opposite_levels(order.side, market)
     # A refused order may have met any of them; one that nobody accepted met the touch.
-    reached = levels if refused else levels[: len(fills) or 1]
+    if refused or len(fills) > 1:
+        levels = opposite_levels(order.side, market)
+        reached = levels if refused else levels[: len(fills)]
+    else:
+        best = market.best(Side.SELL if order.side is Side.BUY else Side.BUY)
+        reached = () if best is None else (best,)
     joined = joined_size(order, market)
     if not fits_a_book(order, reached, joined):
         return None

@@ -5,7 +5,6 @@ from the execution's own seed, into at most `MAX_ORDERS_PER_LEVEL` orders.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
@@ -80,9 +79,11 @@ def within_reach(order: Working, market: MarketState) -> Reach:
     met = opposite[:reached]
     at = next((index for index, level in enumerate(own) if level[0] == order.limit), 0)
     joined = tuple(level for level in own[at : at + 1] if level[0] == order.limit)
+    # A market of this module's own: the one given may be of a kind that cannot be made in parts.
+    rest = (market.last_price, market.adv_notional, market.volatility)
     if buys:
-        return Reach(replace(market, bids=joined, asks=met), first_bid=at)
-    return Reach(replace(market, bids=met, asks=joined), first_ask=at)
+        return Reach(MarketState(market.timestamp_ms, joined, met, *rest), first_bid=at)
+    return Reach(MarketState(market.timestamp_ms, met, joined, *rest), first_ask=at)
 
 
 def build_book(

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from execution_providers.fees import DEFAULT_FEES, FeeSchedule
 from execution_providers.slippage import (
+    EXACT,
     Reference,
     Slippage,
     Totals,
@@ -40,6 +41,18 @@ UNIMPLEMENTED_MODELS: Final = (
     "hidden_liquidity",
     "dark_pools",
 )
+
+
+# A fill is filled through these: `Fill(...)` of a frozen class takes twice as long.
+_new: Final = object.__new__
+_slots: Final = vars(Fill)
+_put_status: Final = _slots["status"].__set__
+_put_filled: Final = _slots["filled_quantity"].__set__
+_put_average: Final = _slots["average_price"].__set__
+_put_fees: Final = _slots["fees"].__set__
+_put_slippage: Final = _slots["slippage_bps"].__set__
+_put_attribution: Final = _slots["attribution"].__set__
+_put_fills: Final = _slots["fills"].__set__
 
 
 class ExecutionProvider(ABC):
@@ -151,15 +164,15 @@ class ExecutionProvider(ABC):
             "fees_bps": None if average is None else plain(_bps_of(fees, average, totals.quantity)),
             **attribution,
         }
-        return Fill(
-            status,
-            totals.quantity,
-            average,
-            fees,
-            slippage.total if fills else None,
-            explained,
-            fills,
-        )
+        fill = _new(Fill)
+        _put_status(fill, status)
+        _put_filled(fill, totals.quantity)
+        _put_average(fill, average)
+        _put_fees(fill, fees)
+        _put_slippage(fill, slippage.total if fills else None)
+        _put_attribution(fill, explained)
+        _put_fills(fill, fills)
+        return fill
 
 
 def require_seed(seed: object) -> int:
@@ -193,4 +206,4 @@ def _bps_of(fees: Decimal, average: Decimal, quantity: Decimal) -> Decimal:
     if not fees:
         return fees
     share = ARITHMETIC.divide(fees, ARITHMETIC.multiply(average, quantity))
-    return ARITHMETIC.multiply(share, 10_000).quantize(_BPS_DIGITS, None, ARITHMETIC)
+    return ARITHMETIC.multiply(share, 10_000).quantize(_BPS_DIGITS, None, EXACT)

@@ -19,6 +19,7 @@ POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
 FOK_NOT_FILLABLE = "FOK_NOT_FILLABLE"
 STOP_NOT_TRIGGERED = "STOP_NOT_TRIGGERED"
 NO_LIQUIDITY = "NO_LIQUIDITY"
+_OPPOSITE = {Side.BUY: Side.SELL, Side.SELL: Side.BUY}
 
 
 class Ended(NamedTuple):
@@ -80,8 +81,8 @@ def opposite_levels(side: Side, market: MarketState) -> Sequence[PriceLevel]:
 
 def opposite_touch(side: Side, market: MarketState) -> Decimal | None:
     """Return the best price an aggressor of `side` meets, or None where the side is empty."""
-    levels = opposite_levels(side, market)
-    return levels[0][0] if levels else None
+    best = market.best(_OPPOSITE[side])
+    return None if best is None else best[0]
 
 
 def status_of(wanted: Decimal, filled: Decimal) -> FillStatus:

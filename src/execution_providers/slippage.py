@@ -90,9 +90,9 @@ def reference_of(market: MarketState) -> Reference:
     Raises:
         InvalidInput: there is neither.
     """
-    bids, asks = market.bids, market.asks
-    if bids and asks:
-        return Reference(_multiply(_add(bids[0][0], asks[0][0]), _HALF), "mid")
+    bid, ask = market.best(Side.BUY), market.best(Side.SELL)
+    if bid is not None and ask is not None:
+        return Reference(_multiply(_add(bid[0], ask[0]), _HALF), "mid")
     if market.last_price is not None:
         return Reference(market.last_price, "last_price")
     raise InvalidInput(
@@ -114,9 +114,15 @@ def totals_of(fills: Iterable[PartialFill]) -> Totals:
 
 
 def average_price(totals: Totals) -> Decimal | None:
-    """Return the quantity-weighted price to 20 digits, 18 decimals at most; None without fills."""
+    """Return the quantity-weighted price to 20 digits, 18 decimals at most; None without fills.
+
+    What would be 0 for want of decimals keeps them: what traded had a price.
+    """
     quantity = totals.quantity
-    return rounded(_AVERAGE.divide(totals.cost, quantity)) if quantity else None
+    if not quantity:
+        return None
+    average = _AVERAGE.divide(totals.cost, quantity)
+    return rounded(average) or average
 
 
 def rounded(amount: Decimal) -> Decimal:
@@ -170,7 +176,9 @@ def plain(number: Decimal) -> str:
     text = str(number)
     if "E" in text:
         text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    if text[-1] == "0" and "." in text:
+        return text.rstrip("0").rstrip(".")
+    return text
 
 
 def _bps(side: Side, distance: Decimal, unit: Decimal) -> Decimal:

@@ -185,6 +185,11 @@ class MarketState:
         if self.volatility is not None:
             put(self, "volatility", not_negative("market.volatility", self.volatility))
 
+    def best(self, side: Side) -> PriceLevel | None:
+        """Return the best bid (BUY) or the best ask (SELL); None where that side is empty."""
+        levels = self.bids if side is Side.BUY else self.asks
+        return levels[0] if levels else None
+
 
 @dataclass(frozen=True, slots=True)
 class BarData:

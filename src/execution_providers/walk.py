@@ -45,12 +45,18 @@ class Met(NamedTuple):
 
 def meet(working: Working, market: MarketState, offset_ns: int = 0) -> Met:
     """Return what the order takes of the opposite levels, `offset_ns` after the decision."""
-    levels = opposite_levels(working.side, market)
-    touch = levels[0][0] if levels else None
+    best = market.best(Side.SELL if working.side is Side.BUY else Side.BUY)
+    touch = None if best is None else best[0]
     leaves = working.quantity
-    if working.post_only and touch is not None and working.accepts(touch):
-        return Met((), leaves, touch, POST_ONLY_WOULD_CROSS)
     limited = working.limit is not None
+    if best is None or (limited and not working.accepts(best[0])):
+        levels: Sequence[PriceLevel] = ()
+    elif working.post_only:
+        return Met((), leaves, touch, POST_ONLY_WOULD_CROSS)
+    elif best[1] >= leaves:
+        return Met((PartialFill(best[0], leaves, Liquidity.TAKER, offset_ns),), _ZERO, touch, None)
+    else:
+        levels = opposite_levels(working.side, market)
     fills: list[PartialFill] = []
     for price, size in levels:
         if limited and not working.accepts(price):
@@ -71,6 +77,9 @@ def joined_size(working: Working, market: MarketState) -> Decimal:
     limit, buys = working.limit, working.side is Side.BUY
     if limit is None:
         return _ZERO
+    best = market.best(working.side)
+    if best is None or (best[0] < limit) is buys:
+        return best[1] if best is not None and best[0] == limit else _ZERO
     for price, size in market.bids if buys else market.asks:
         if price == limit:
             return size

@@ -35,6 +35,12 @@ def require_int64(name: str, value: object) -> None:
         raise InvalidInput(f"{name}: {value!r}; allowed: a whole number, 1..{INT64_MAX}")
 
 
+def require_whole(name: str, value: object) -> None:
+    """Raise `InvalidInput` for what is no int; one that is out of every range is one."""
+    if type(value) is not int:
+        raise InvalidInput(f"{name}: {value!r}; allowed: a whole number, 1..{INT64_MAX}")
+
+
 def require_word(name: str, word: object) -> Any:
     """Return the enum's member of an order type, time in force or self-trade mode.
 
@@ -43,7 +49,7 @@ def require_word(name: str, word: object) -> Any:
     members = _WORDS[name]
     found = members.get(word) if isinstance(word, str) else None
     if found is None:
-        raise InvalidInput(f"{name}: {word!r}; allowed: {', '.join(sorted(members))}")
+        raise InvalidInput(f"{name}: {word!r}; allowed: {', '.join(members)}")
     return found
 
 

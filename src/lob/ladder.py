@@ -92,9 +92,9 @@ class SpecialOrder(LiveOrder):
         super().__init__(order_id, queued, participant_id)
         self.reserve = 0
         self.stp = stp
-        self.post_only = post_only
+        self.post_only = bool(post_only)  # whatever stood for true
         self.display_lots = display_lots
-        self.hidden = hidden
+        self.hidden = bool(hidden)
         self.expire_ns = expire_ns
 
     def show(self, leaves: int) -> None:

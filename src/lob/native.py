@@ -5,7 +5,7 @@ less often. Importing this module where the extension was not built is an `Impor
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self, overload
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
 
 import numpy as np
 
@@ -56,6 +56,12 @@ def c_functions() -> "CFunctions":
 def _packed(array: Any) -> Any:
     """Return an array as it lies, or a copy without the gaps of a strided one."""
     return np.ascontiguousarray(array) if isinstance(array, np.ndarray) and array.ndim else array
+
+
+def _require_whole(name: str, value: object) -> None:
+    # As `lob.faults` has it, which a native book does not import.
+    if type(value) is not int:
+        raise InvalidInput(f"{name}: {value!r}; allowed: a whole number, 1..{INT64_MAX}")
 
 
 Sequence.register(_core.Events)
@@ -124,9 +130,12 @@ class NativeOrderBook(_core.Book):
         self.instrument = instrument
         pro_rata, minimum_lots, close_ns = False, 1, 0
         if instrument is not None:
-            pro_rata = instrument.allocation == Allocation.PRO_RATA
-            minimum_lots = instrument.minimum_allocation_lots
-            close_ns = instrument.day_close_ns
+            try:
+                pro_rata = instrument.allocation == Allocation.PRO_RATA
+                minimum_lots = instrument.minimum_allocation_lots
+                close_ns = instrument.day_close_ns
+            except AttributeError:
+                raise InvalidInput(f"instrument: {instrument!r}; allowed: an Instrument") from None
         super().__init__(pro_rata, minimum_lots, close_ns, max_tracked_orders, max_nodes)
 
     # ---------------------------------------------------------------- commands
@@ -171,7 +180,7 @@ class NativeOrderBook(_core.Book):
             case _core.CompiledTape():
                 return self._apply_tape(command)
             case _:
-                return self._apply_messages(_packed(command), _packed(participants), strict)
+                return self._apply_messages(_packed(command), _packed(participants), bool(strict))
 
     def apply_and_look(
         self, messages: Array, ends: "NDArray[np.int64]", levels: int
@@ -207,13 +216,14 @@ class NativeOrderBook(_core.Book):
 
     def depth(self, levels: int) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
         """Return up to `levels` bid levels and ask levels, best first."""
-        if levels < 0:
-            raise InvalidInput(f"levels: {levels}; allowed: 0 or more")
+        if not isinstance(levels, int) or levels < 0:
+            raise InvalidInput(f"levels: {levels!r}; allowed: a whole number, 0 or more")
         most = min(levels, INT64_MAX)
         return self._levels(Side.BUY, most), self._levels(Side.SELL, most)
 
     def level(self, side: Side, price_ticks: int) -> Level | None:
         """Return the level at a price, or None where nobody shows anything. O(1)."""
+        _require_whole("price_ticks", price_ticks)
         return self._level(side, price_ticks)
 
     def orders(self, side: Side | None = None) -> Iterator[RestingOrder]:
@@ -226,6 +236,7 @@ class NativeOrderBook(_core.Book):
 
     def first_order(self, side: Side, price_ticks: int) -> RestingOrder | None:
         """Return the order that trades first at a price, or None where nobody rests. O(1)."""
+        _require_whole("price_ticks", price_ticks)
         return self._first_order(side, price_ticks)
 
     def stops(self, side: Side | None = None) -> Iterator[Submit]:
@@ -269,6 +280,8 @@ class NativeOrderBook(_core.Book):
         Raises `InvalidInput` or `Conflict` where no book can be in that state, or where orders or
         stops do not come by priority.
         """
+        if not isinstance(snapshot, BookSnapshot):
+            raise InvalidInput(f"snapshot: {snapshot!r}; allowed: a BookSnapshot")
         last_trade = snapshot.last_trade_ticks
         for name, value, low, highest in (
             ("trade_sequence", snapshot.trade_sequence, 0, MAX_TRADE_SEQUENCE),
@@ -290,6 +303,13 @@ class NativeOrderBook(_core.Book):
         except InvariantViolation as error:
             raise InvalidInput(f"snapshot: {error}") from error
         return book
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """Say how a book is copied: it cannot be pickled, nor copied by `copy`."""
+        raise TypeError(
+            "a native book is not pickled or copied; pickle book.snapshot(), and restore it: "
+            "NativeOrderBook.restore(snapshot)"
+        )
 
     def state_hash(self) -> str:
         """Return a hash that two books share exactly when they will behave the same (rule 43).

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, Self
 
 from lob.errors import InvalidInput, InvariantViolation
-from lob.faults import is_int64, is_participant, require_int64, require_word
+from lob.faults import is_int64, is_participant, require_int64, require_whole, require_word
 from lob.invariants import check_book
 from lob.ladder import LiveOrder, Shelf, SpecialOrder, live_order
 from lob.resting import RestingBook, overflows
@@ -93,14 +93,16 @@ class AskedBook(RestingBook):
 
     def depth(self, levels: int) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
         """Return up to `levels` bid levels and ask levels, best first."""
-        if levels < 0:
-            raise InvalidInput(f"levels: {levels}; allowed: 0 or more")
-        bids = tuple(_level(level) for level in islice(self._bids.displayed(), levels))
-        asks = tuple(_level(level) for level in islice(self._asks.displayed(), levels))
+        if not isinstance(levels, int) or levels < 0:
+            raise InvalidInput(f"levels: {levels!r}; allowed: a whole number, 0 or more")
+        most = min(levels, INT64_MAX)
+        bids = tuple(_level(level) for level in islice(self._bids.displayed(), most))
+        asks = tuple(_level(level) for level in islice(self._asks.displayed(), most))
         return bids, asks
 
     def level(self, side: Side, price_ticks: int) -> Level | None:
         """Return the level at a price, or None where nobody shows anything. O(1)."""
+        require_whole("price_ticks", price_ticks)
         shelf = self._ladders(side)[0].shelf(price_ticks)
         return None if shelf is None or not shelf.orders else _level(shelf)
 
@@ -109,11 +111,8 @@ class AskedBook(RestingBook):
 
         At one price the displayed orders come before the hidden ones, each class by time.
         """
-        for ladder in (self._bids, self._asks):
-            if side is None or side == ladder.side:
-                for level in ladder:
-                    for order in level:
-                        yield order.view()
+        ladders = (self._bids, self._asks) if side is None else self._ladders(side)[:1]
+        return (order.view() for ladder in ladders for level in ladder for order in level)
 
     def order(self, order_id: int) -> RestingOrder | None:
         """Return a resting order, or None. O(1)."""
@@ -122,14 +121,14 @@ class AskedBook(RestingBook):
 
     def first_order(self, side: Side, price_ticks: int) -> RestingOrder | None:
         """Return the order that trades first at a price, or None where nobody rests. O(1)."""
+        require_whole("price_ticks", price_ticks)
         shelf = self._ladders(side)[0].shelf(price_ticks)
         return None if shelf is None else shelf.first().view()
 
     def stops(self, side: Side | None = None) -> Iterator[Submit]:
         """Yield the stops that wait: BUY lowest stop price first, SELL highest first, then time."""
-        for stop in self._stops:
-            if side is None or side == stop.side:
-                yield stop.view()
+        wanted = None if side is None else self._ladders(side)[0].side
+        return (stop.view() for stop in self._stops if wanted in (None, stop.side))
 
     def levels_before(self, order_id: int) -> int:
         """Return how many displayed levels are better than an order's own; `NotFound`.
@@ -189,6 +188,8 @@ class AskedBook(RestingBook):
         Raises `InvalidInput` or `Conflict` where no book can be in that state, or where orders or
         stops do not come by priority.
         """
+        if not isinstance(snapshot, BookSnapshot):
+            raise InvalidInput(f"snapshot: {snapshot!r}; allowed: a BookSnapshot")
         book = cls(snapshot.instrument)
         book._set_counts(snapshot)
         for view in snapshot.orders:
@@ -230,6 +231,8 @@ class AskedBook(RestingBook):
         self._now_ns = snapshot.now_ns
 
     def _restore_order(self, view: RestingOrder) -> None:
+        if not isinstance(view, RestingOrder):
+            raise InvalidInput(f"snapshot: {view!r}; allowed: a RestingOrder")
         own, _ = self._ladders(view.side)
         self._require_fields(view, view.leaves)
         require_int64("snapshot: price_ticks", view.price_ticks)
@@ -244,6 +247,8 @@ class AskedBook(RestingBook):
         self._rest(order, own, view.price_ticks)
 
     def _restore_stop(self, waiting: Submit) -> None:
+        if not isinstance(waiting, Submit):
+            raise InvalidInput(f"snapshot: {waiting!r}; allowed: a Submit")
         own, _ = self._ladders(waiting.side)
         self._require_fields(waiting, waiting.quantity_lots)
         if waiting.stop_ticks is None or not is_int64(waiting.stop_ticks):

@@ -48,8 +48,13 @@ class RestingBook:
         self._last_trade_ticks: int | None = None
         self._now_ns = 0
         self._last_apply: Applied | None = None
-        self._pro_rata = instrument is not None and instrument.allocation == Allocation.PRO_RATA
-        self._minimum_lots = 1 if instrument is None else instrument.minimum_allocation_lots
+        self._pro_rata, self._minimum_lots = False, 1
+        if instrument is not None:
+            try:
+                self._pro_rata = instrument.allocation == Allocation.PRO_RATA
+                self._minimum_lots = instrument.minimum_allocation_lots
+            except AttributeError:
+                raise InvalidInput(f"instrument: {instrument!r}; allowed: an Instrument") from None
 
     # ---------------------------------------------------------------- what a feed says happened
 

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from lob.feeds.dbn import MBO_DTYPE
 from touchstone.cli import convert, replay
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -145,3 +147,24 @@ def test_a_finer_tick_is_honoured(lobster: Path) -> None:
         document["tick_size"],
         document["best_bid"]["price_ticks"],
     )
+
+
+def test_one_of_several_publishers_is_read(lobster: Path, tmp_path: Path) -> None:
+    """`--publisher` chooses among a Databento file's, and is refused where there are none."""
+    path = tmp_path / "two.dbn"
+    runner.invoke(app, ["convert", str(lobster), str(path), "--quiet"])
+    whole = asked("replay", path)
+    other = np.frombuffer(path.read_bytes()[-MBO_DTYPE.itemsize :], MBO_DTYPE).copy()
+    first = int(other["publisher_id"][0])
+    other["publisher_id"] += 1
+    with path.open("ab") as file:
+        file.write(other.tobytes())
+    refused = runner.invoke(app, ["replay", str(path), "--quiet"])
+    assert 2 == refused.exit_code
+    assert f"several publishers; allowed (publisher_id=, --publisher): {first}" in refused.stderr
+    found = asked("replay", path, "--publisher", first)
+    assert whole["state_hash"] == found["state_hash"]
+    assert 1 == found["unusable"]["other publisher"]
+    refused = runner.invoke(app, ["replay", str(lobster), "--publisher", "1", "--quiet"])
+    assert 2 == refused.exit_code
+    assert "--publisher:" in refused.stderr

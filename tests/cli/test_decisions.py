@@ -1,6 +1,7 @@
 """`touchstone decisions`: exit codes, what it prints, and what it refuses in one line."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,104 @@ def test_a_day_is_a_day_in_utc(folder: Path) -> None:
     """Its decisions and no others."""
     report = run_json("replay", "--all", "--day", "2023-11-14", folder=folder)
     assert 6 == report["decisions"]
+
+
+def test_one_decision_is_one_json_document(folder: Path) -> None:
+    """Both records of it, as the router's own answer has them."""
+    found = run_json("show", f"{0:032x}", folder=folder)
+    assert ("decision", "candidate") == tuple(found)
+    assert {f"{0:032x}"} == {found["decision"]["id"], found["candidate"]["id"]}
+    assert run_json("show", f"{9:032x}", folder=folder)["candidate"] is None
+
+
+def test_a_log_without_decisions_is_not_a_replay_that_went_well(folder: Path) -> None:
+    """Nothing was compared, so nothing is the same."""
+    (path,) = folder.iterdir()
+    for content in (b"", encode_config(L3_RECORD)):
+        path.write_bytes(content)
+        code, stdout, stderr = run("replay", "--all", folder=folder)
+        assert (1, "", f"touchstone: {folder}: no decision\n") == (code, stdout, stderr)
+
+
+def test_candidates_of_another_day_are_not_counted(folder: Path) -> None:
+    """A candidate goes with its decision."""
+    (path,) = folder.iterdir()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:-1], edited(lines[-1], at=1_700_100_000.0)]))
+    report = run_json("replay", "--all", "--day", "2023-11-16", folder=folder)
+    assert (1, 0, 0) == tuple(
+        report[name] for name in ("decisions", "candidates", "candidates_without_decision")
+    )
+
+
+def test_the_newest_of_several_routers_are_listed_by_their_time(folder: Path) -> None:
+    """Whichever segment they are in, and without reading those that are too old."""
+    for number in range(1, 4):
+        line, shared = decide(request("S9"), routing(Phase.SHADOW), number=100 + number)
+        line = edited(line, at=1_700_000_000.5 - 100 * number + 200)
+        path = folder / f"decisions-{1_700_000_000_000 + number}-0123abcd.jsonl"
+        path.write_bytes(encode_config(shared) + line)
+        os.utime(path, (1_700_000_000.5 - 100 * number + 200,) * 2)
+    damaged = folder / "decisions-1700000000003-0123abcd.jsonl"
+    damaged.write_bytes(b'{"kind":"decision"\n')
+    os.utime(damaged, (1_699_999_900.0,) * 2)
+    os.utime(folder / "decisions-1700000000000-0123abcd.jsonl", (1_700_000_000.5,) * 2)
+    code, stdout, stderr = run("list", "--limit", "2", "--json", folder=folder)
+    assert (0, "") == (code, stderr)
+    assert [101, 102] == [int(e["id"], 16) for e in json.loads(stdout)["decisions"]]
+    code, stdout, stderr = run("list", "--limit", "50", folder=folder)
+    assert (0, 8) == (code, len(stdout.splitlines()))
+    assert "left out:" in stderr
+
+
+@pytest.mark.parametrize(
+    "value", [b"1e999", b"1e300", b"9" * 400, b"-1", b'"inf"', b"253402300800", b"true"]
+)
+def test_a_time_that_is_none_is_damage(folder: Path, value: bytes) -> None:
+    """Never a traceback, whichever command reads it."""
+    (path,) = folder.iterdir()
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[-1] = lines[-1].replace(b'"at":1700000000.5', b'"at":' + value)
+    path.write_bytes(b"".join(lines))
+    for words in (("list",), ("replay", "--all"), ("what-if", "--phase", "off")):
+        done = CliRunner().invoke(app, ["decisions", *words, "--dir", str(folder)])
+        assert isinstance(done.exception, SystemExit | None), done.exception
+    code, stdout, _ = run("replay", "--all", folder=folder)
+    assert (1, True) == (code, "damaged lines: 1" in stdout)
+
+
+def test_what_if_goes_on_without_a_configuration_that_is_damaged(folder: Path) -> None:
+    """Its decisions are said to be not possible; the others are run."""
+    (path,) = folder.iterdir()
+    lines = path.read_bytes().splitlines(keepends=True)
+    routing_lines = [n for n, line in enumerate(lines) if b'"what":"routing"' in line]
+    lines[routing_lines[-1]] = b"\x00\n"
+    path.write_bytes(b"".join(lines))
+    found = run_json("what-if", "--phase", "full", folder=folder)
+    assert (6, 5) == (found["decisions"]["orders"], found["moves"]["orders"])
+
+
+def test_a_log_without_l3_is_enough_for_a_phase_without_it(folder: Path) -> None:
+    """Whatever the lists say: nobody is sent there in the phase OFF."""
+    (path,) = folder.iterdir()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(line for line in lines if b'"what":"l3"' not in line))
+    found = run_json("what-if", "--phase", "off", folder=folder)
+    assert 1 == found["moves"]["orders"]
+    code, _, stderr = run("what-if", "--phase", "full", folder=folder)
+    assert (2, True) == (code, "l3_config: the log has none" in stderr)
+
+
+def test_a_candidate_of_a_configuration_that_nobody_told_is_counted(folder: Path) -> None:
+    """It names what it likes; the decisions are the same for all that."""
+    (path,) = folder.iterdir()
+    lines = path.read_bytes().splitlines(keepends=True)
+    changed = [
+        edited(line, l3_config="00ff") if b'"kind":"candidate"' in line else line for line in lines
+    ]
+    path.write_bytes(b"".join(changed))
+    report = run_json("replay", "--all", folder=folder)
+    assert (True, 6, 1, 6, 1) == tuple(
+        report[name]
+        for name in ("same", "decisions", "candidates", "identical", "candidates_of_other_models")
+    )

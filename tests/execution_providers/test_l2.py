@@ -182,3 +182,24 @@ def test_an_estimate_is_what_the_execution_costs() -> None:
         estimate.slippage_bps,
         estimate.fees,
     )
+
+
+@pytest.mark.parametrize("side", ["BUY", "SELL"])
+def test_an_impact_without_bounds_is_refused(side: str) -> None:
+    """A volatility that may be given, and leaves no digits for a price."""
+    market = MarketState(0, (), (), "5", "7203", "502430902628490863359")  # type: ignore[arg-type]
+    for quantity in ("141159904086733960000", "1"):
+        with pytest.raises(InvalidInput, match=r"market\.volatility: the modelled"):
+            run(order(side, quantity), market)
+
+
+def test_the_smallest_price_is_a_price() -> None:
+    """An average of 1e-20 is not rounded to nothing, and fees have a share of it."""
+    market = MarketState(0, (("1E-20", "100.5"),), (("100.5", "0.01"),))  # type: ignore[arg-type]
+    fill = run(order("SELL", "1.5"), market)
+    assert ("FILLED", Decimal("1E-20")) == (fill.status, fill.average_price)
+    assert Decimal(fill.attribution["fees_bps"]) > 0
+    provider = create_execution_provider("EQUITY")
+    assert (
+        Decimal("1E-20") == provider.estimate_execution_cost(order("SELL", 1), market).average_price
+    )

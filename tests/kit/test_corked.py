@@ -1,13 +1,14 @@
 """Answers in one piece over a real connection: small, streamed, empty, and closed."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from touchstone.kit.corked import Corked, CorkedProtocol
+from touchstone.kit.corked import HEAD_BYTES_MAX, Corked, CorkedProtocol
 from touchstone.kit.lifecycle import serve_web
 
 
@@ -100,3 +101,42 @@ async def test_two_writes_of_a_moment_are_one() -> None:
     corked.close()
     await asyncio.sleep(0)
     assert [b"headbody", b"alone", b"last", b"closed"] == sent
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"NONSENSE\r\n\r\n",
+        b"GET /small HTTP/1.1\r\nHost: x\r\nX: \x00\r\n\r\n",
+        b"POST /small HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    ],
+)
+async def test_what_is_no_http_is_refused_as_everything_else_is(sent: bytes) -> None:
+    """400 with the one shape that refusals have, and the connection is closed."""
+    async with connected() as (reader, writer):
+        writer.write(sent)
+        head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"content-type: application/json" in head
+        assert "INVALID_ARGUMENT" == json.loads(body)["error"]["code"]
+
+
+async def test_a_head_that_does_not_end_is_not_kept() -> None:
+    """It is refused within its bound, however slowly it comes; a body may be larger."""
+    async with connected() as (reader, writer):
+        body = b"x" * (2 * HEAD_BYTES_MAX)
+        writer.write(b"POST /small HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        found = b""
+        while not found.endswith(b"small"):
+            found += await reader.read(65_536)
+        writer.write(b"GET /small HTTP/1.1\r\nX: ")
+        closed = False
+        try:
+            for _ in range(64):
+                writer.write(b"x" * 16_384)
+                await writer.drain()
+                await asyncio.sleep(0.001)
+            closed = b" 400 Bad Request" in await reader.read(-1)
+        except ConnectionError:  # closed while more was being written
+            closed = True
+        assert closed

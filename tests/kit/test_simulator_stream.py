@@ -21,7 +21,11 @@ from lob.errors import (
     Unavailable,
 )
 from lob.types import Side
-from touchstone.kit.codec import decode_execution_request, encode_fill
+from touchstone.kit.codec import (
+    decode_execution_request,
+    encode_execution_request,
+    encode_fill,
+)
 from touchstone.kit.simulator_client import SimulatorClient
 from touchstone.kit.simulator_stream import SimulatorStream
 from touchstone.v1 import execution_pb2 as pb
@@ -47,6 +51,19 @@ def filled(asked: pb.JsonRequest) -> pb.JsonResult:
     )
 
 
+def alone(asked: pb.JsonRequest) -> list[pb.JsonRequest]:
+    """Return each request that came together with others as one of its own."""
+    return [
+        pb.JsonRequest(
+            request_id=asked.request_id + index,
+            request=request,
+            seed=asked.seed,
+            seconds_left=asked.seconds_left,
+        )
+        for index, request in enumerate((asked.request, *asked.more))
+    ]
+
+
 async def at_once(asked: list[pb.JsonRequest]) -> list[pb.JsonResult]:
     """Answer everything in order."""
     return [filled(one) for one in asked]
@@ -68,7 +85,7 @@ class Scripted(execution_pb2_grpc.ExecutionServiceServicer):
         """Answer by the script, one message after another."""
         self.streams += 1
         async for message in request_iterator:
-            asked = list(message.requests)
+            asked = [one for together in message.requests for one in alone(together)]
             self.seen += asked
             yield pb.ExecuteManyResponse(results=await self.answer(asked))
 
@@ -350,3 +367,28 @@ async def test_a_bound_of_nothing_is_refused() -> None:
     async with SimulatorClient("127.0.0.1:1", 1.0) as client:
         with pytest.raises(InvalidInput, match="in_flight_max: 0; allowed: 1 or more"):
             SimulatorStream(client, 0)
+
+
+async def test_a_large_group_is_cut_into_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither more orders nor more bytes to a message than its bounds; every result comes back."""
+    sizes: list[int] = []
+
+    async def counting(asked: list[pb.JsonRequest]) -> list[pb.JsonResult]:
+        sizes.append(len(asked))
+        first, *rest = (filled(one) for one in asked)
+        together = pb.JsonResult(request_id=first.request_id, fill=first.fill)
+        together.more.extend(one.fill for one in rest)
+        return [together]
+
+    async with serving(Scripted(counting)) as (_, port), calling(port) as stream:
+        orders = [order(n + 1) for n in range(150)]
+        results = await stream.execute_many(orders, 0)
+        assert [64, 64, 22] == sizes
+        quantities = [one.filled_quantity for one in results if isinstance(one, Fill)]
+        assert [Decimal(n + 1) for n in range(150)] == quantities
+        sizes.clear()
+        bytes_of_two = 2 * len(encode_execution_request(order(1)))
+        monkeypatch.setattr("touchstone.kit.simulator_stream.MESSAGE_BYTES_MAX", bytes_of_two)
+        assert 5 == len(await stream.execute_many(orders[:5], 0))
+        assert [2, 2, 1] == sizes
+        assert 0 == stream.in_flight

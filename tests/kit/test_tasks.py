@@ -2,7 +2,9 @@
 
 import asyncio
 
-from touchstone.kit.tasks import stop_tasks
+import pytest
+
+from touchstone.kit.tasks import start_task, stop_tasks
 
 
 async def test_a_task_that_swallows_a_cancellation_is_asked_again() -> None:
@@ -31,3 +33,26 @@ async def test_a_task_that_swallows_a_cancellation_is_asked_again() -> None:
         await stop_tasks(tasks)
     assert all(task.done() for task in tasks)
     assert swallowed == 2
+
+
+async def test_a_task_that_ends_with_an_error_is_in_the_log_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not only when the process stops; one that is cancelled, or just ends, is no news."""
+
+    async def failing() -> None:
+        raise ValueError("odd")
+
+    async def ended() -> None:
+        return
+
+    async def running() -> None:
+        await asyncio.sleep(30)
+
+    tasks = [start_task(work) for work in (failing(), ended(), running())]
+    tasks[2].cancel()
+    await asyncio.wait(tasks)
+    log = capsys.readouterr().out
+    assert 1 == log.count("background_task_ended")
+    assert "failing" in log
+    assert "ValueError: odd" in log

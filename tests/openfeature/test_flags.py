@@ -106,6 +106,9 @@ def test_every_rule_has_a_reason() -> None:
         ("x" * 129, "", "at most 128"),
         ("AAPL", "x" * 129, "at most 128"),
         ("AAPL", 7, "account: int; allowed: text"),
+        (7, "", "targeting key: int; allowed: text"),
+        (["AAPL"], "", "targeting key: list; allowed: text"),
+        ("\ud800", "", "surrogates not allowed"),
         ("AAPL", None, "account: NoneType"),
     ],
 )

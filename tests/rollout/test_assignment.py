@@ -149,6 +149,17 @@ def test_case_and_outer_blanks_do_not_matter(symbol: str, blank: str) -> None:
     assert bucket(f"{blank}{symbol.lower()}{blank}", "s") == bucket(symbol.upper(), "s")
 
 
+@pytest.mark.parametrize(("expires_at", "now"), [(math.nan, 0.0), (60.0, math.nan)])
+def test_what_is_no_time_permits_nothing(expires_at: float, now: float) -> None:
+    """A clock that gives no number is a lease that has lapsed."""
+    config = RoutingConfig(
+        document=RolloutDocument(phase=Phase.FULL, basis_points=10_000), expires_at=expires_at
+    )
+    for decide in (assign, assign_by_table):
+        found = decide("AAPL", "", config, now)
+        assert (Arm.L2, Rule.STALE) == (found.arm, found.rule)
+
+
 def test_one_percent_of_many_keys_is_one_percent() -> None:
     """The share of 200,000 keys below bucket 100 is within three standard deviations."""
     inside = sum(bucket(f"K{i}", "touchstone") < 100 for i in range(KEYS))

@@ -27,6 +27,7 @@ from tests.rollout.recorded import (
 )
 from touchstone.kit import codec
 from touchstone.kit.rpc import fill_from_proto, fill_to_proto
+from touchstone.rollout import decisions_replay
 from touchstone.rollout.assignment import RoutingConfig
 from touchstone.rollout.decisions import (
     CandidateRecord,
@@ -365,3 +366,25 @@ def test_a_fill_is_the_same_json_on_either_wire(changes: dict[str, Any]) -> None
     fill = execute(request(**changes), "L3", 5)
     message = pb.Fill.FromString(fill_to_proto(fill).SerializeToString())
     assert codec.encode_fill(fill) == codec.encode_fill(fill_from_proto(message))
+
+
+def test_a_fallback_before_the_simulator_said_what_it_runs_is_taken_as_recorded() -> None:
+    """Not all that L3's refusal depends on is known then; L2's fill is made again all the same."""
+    line, shared = decide(request(), routing(), fault=InvalidInput("order: refused"))
+    assert not fields_of(replayed(edited(line, l3_config=None, l3_build=None), shared))
+    changed = edited(line, l3_config=None, l3_build=None, fill__filled_quantity="149")
+    assert ["fill.filled_quantity"] == fields_of(replayed(changed, shared))
+
+
+def test_requests_that_wait_for_a_candidate_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their bytes too: a book may be large, and most candidates never come."""
+    monkeypatch.setattr(decisions_replay, "WAITING_BYTES_MAX", 2_000)
+    lines = [decide(request(), routing(Phase.SHADOW), number=number) for number in range(9)]
+    made = replayer(lines[0][1])
+    for line, _ in lines:
+        record = decode_line(line)
+        assert isinstance(record, DecisionRecord)
+        made.decision(line, record)
+    waiting = [number for number in range(9) if made.awaits(f"{number:032x}")]
+    assert [6, 7, 8] == waiting[-3:]
+    assert len(waiting) < 5

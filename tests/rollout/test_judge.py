@@ -75,6 +75,35 @@ def test_proven_harm_stays_proven() -> None:
     assert found.upper_bps < 0
 
 
+def test_harm_comes_before_the_margin() -> None:
+    """Proven to cost something, and proven to cost less than the margin: rolled back."""
+    judge = judged(0.1, 400)
+    found = judge.verdict(60.0 * 400)
+    assert found.lower_bps is not None
+    assert found.upper_bps is not None
+    assert 0 < found.lower_bps < 0.1 < found.upper_bps < judge.config.margin_bps
+    assert (Outcome.ROLLBACK, "harm above 0 bps") == (found.outcome, found.reason[:16])
+
+
+def test_a_promotion_within_the_margin_ends_where_the_harm_is_proven() -> None:
+    """What was unproven at the promotion may become proven: the same candidate, more orders."""
+    judge, outcomes = Judge(JudgeConfig(), started_at=0.0), []
+    rng = random.Random(7)
+    for minute in range(400):
+        judge.observe("AAPL", 60.0 * minute, 0.1 + rng.gauss(0, 0.2))
+        outcomes.append(judge.verdict(60.0 * (minute + 1)).outcome)
+    changes = [o for i, o in enumerate(outcomes) if i == 0 or o is not outcomes[i - 1]]
+    assert [Outcome.HOLD, Outcome.PROMOTE, Outcome.ROLLBACK] == changes
+
+
+def test_a_cost_that_is_accepted_is_said_by_the_harm_limit() -> None:
+    """With both limits at 0.5 the verdicts exclude one another: 0.1 bps is promoted and stays."""
+    accepted = judged(0.1, 2_000, harm_bps=0.5).verdict(60.0 * 2_000)
+    assert Outcome.PROMOTE is accepted.outcome
+    beyond = judged(0.7, 2_000, harm_bps=0.5).verdict(60.0 * 2_000)
+    assert Outcome.ROLLBACK is beyond.outcome
+
+
 def test_a_promotion_is_not_latched() -> None:
     """What was proven may cease to be: a candidate that turns bad loses its promotion."""
     judge = judged(0.0, 200)

@@ -47,6 +47,19 @@ def test_a_day_is_a_day() -> None:
     assert {} == measurements([], NOW)
 
 
+def test_a_clock_that_is_ahead_makes_nothing_fresh() -> None:
+    """A router three days ahead that ended must not stand for the present until then."""
+    ahead, old = tally(1, 500, NOW + 72 * HOUR), tally(2, 500, NOW - 2 * HOUR)
+    assert {} == measurements([ahead.to_json()], NOW)
+    found = measurements([ahead.to_json(), old.to_json()], NOW)
+    assert (500, NOW - 2 * HOUR) == (found["error_rate"].n, found["error_rate"].measured_at)
+    assert 500 == len(found["system_latency"].values)
+    verdict = decide(found, (), NOW, previous=None)
+    assert {Colour.UNKNOWN} == {row.colour for row in verdict.rows}
+    a_bit = tally(3, 5, NOW + 4).to_json()
+    assert 5 == measurements([a_bit], NOW)["error_rate"].n
+
+
 def test_a_tally_stays_small_however_long_it_counts() -> None:
     """Two weeks of two thousand an hour: at most 25 slots, and a bounded text."""
     made = ExecutionTally(random.Random(1).random)

@@ -147,6 +147,25 @@ def test_going_back_disarms_the_schedule(changes: dict[str, Any], armed: bool) -
     assert change(present, changes).schedule_armed is armed
 
 
+@pytest.mark.parametrize(
+    ("phase", "points", "to"),
+    [
+        (Phase.SHADOW, 500, Phase.OFF),
+        (Phase.CANARY, 0, Phase.SHADOW),
+        (Phase.CANARY, 0, Phase.OFF),
+        (Phase.EXPANSION, 2_000, Phase.CANARY),
+        (Phase.FULL, 10_000, Phase.EXPANSION),
+    ],
+)
+def test_an_earlier_phase_disarms_whatever_the_share(phase: Phase, points: int, to: Phase) -> None:
+    """A canary by its list alone has no share to lose; leaving it is a way back all the same."""
+    present = RolloutDocument(
+        phase=phase, basis_points=points, canary_symbols=("AAPL",), schedule_armed=True
+    )
+    assert change(present, {"phase": to}).schedule_armed is False
+    assert change(present, {"canary_symbols": []}).schedule_armed is True
+
+
 def test_a_rollback_and_the_rearm_after_it_leave_the_schedule_disarmed() -> None:
     """However it is made: the document itself cannot be rolled back and armed."""
     armed = RolloutDocument(phase=Phase.CANARY, basis_points=500, schedule_armed=True)

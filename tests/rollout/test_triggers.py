@@ -182,3 +182,15 @@ def test_readings_are_json_with_value_and_limit() -> None:
     assert (rows["latency_p95"]["samples"], rows["latency_p95"]["over"]) == (10, 9)
     assert rows["error_rate"]["quantile_at_most"] is None
     assert rows["critical_exception"]["share"] == 0.0
+
+
+def test_answers_counted_together_are_counted_as_one_by_one() -> None:
+    """A batch's windows are those that its orders would have left, without a trip."""
+    together, apart = TriggerBoard(), TriggerBoard()
+    slippages = (-60.0, 0.0, 3.5, 10.0, 10.1, 400.0)
+    for at in (1_000.0, 1_000.2, 1_007.0):
+        together.observe_answers(at, seconds=0.02, slippages_bps=slippages, count=8)
+        for slippage in (*slippages, None, None):
+            assert apart.observe(at, seconds=0.02, slippage_bps=slippage) is None
+    assert apart.to_counts() == together.to_counts()
+    assert apart.readings(1_008.0) == together.readings(1_008.0)

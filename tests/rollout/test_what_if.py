@@ -1,11 +1,12 @@
 """A proposal run over recorded decisions: who moves, by which rule, and what changes."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from execution_providers import OrderType
+from execution_providers import Fill, OrderType
 from lob.config import create_l3_config
 from lob.errors import InvalidInput, Unavailable
 from tests.rollout.recorded import JsonCodec, decide, execute, replayer, request, routing
@@ -187,3 +188,69 @@ def test_a_proposal_may_ask_for_any_phase_and_for_nothing_wrong() -> None:
         changed(CANARY, {"basis_points": 5_000})
     with pytest.raises(InvalidInput, match="phase: 'HALF'"):
         changed(CANARY, {"phase": "HALF"})
+
+
+def test_totals_of_ten_orders_are_what_a_hand_adds_up() -> None:
+    """Each figure from the ten fills on both sides, computed here without the runner."""
+    sizes = [Decimal(n) for n in (1, 7, 40, 99, 100, 101, 150, 250, 399, 900)]
+    recorded_under = routing(Phase.SHADOW)
+    providers = replayer().providers
+    runner = WhatIf(JsonCodec(), providers, Proposal(document=changed(CANARY, {"phase": "FULL"})))
+    pairs: list[tuple[Decimal, dict[str, Fill]]] = []
+    for number, size in enumerate(sizes):
+        wanted = request(f"S{number}", quantity=size)
+        line, shared = decide(wanted, recorded_under, number=number)
+        if number == 0:
+            providers.learn(shared)
+        record = decode_line(line)
+        assert isinstance(record, DecisionRecord)
+        runner.see(record)
+        both = {"recorded": execute(wanted, "L2", 5), "proposed": execute(wanted, "L3", 5)}
+        pairs.append((size, both))
+    found = runner.finish()
+    assert {"orders": 10, "notional": str(sum(sizes) * 100)} == found["decisions"]
+    assert found["decisions"] == found["moves"]
+    for name in ("recorded", "proposed"):
+        fills = [(size, both[name]) for size, both in pairs]
+        filled, cost = Decimal(0), Decimal(0)
+        for _, fill in fills:
+            part = fill.filled_quantity * (fill.average_price or Decimal(0))
+            filled += part
+            cost += part * (fill.slippage_bps or Decimal(0)) / 10_000
+        side = found["changes"][name]
+        assert abs(Decimal(side["filled_notional"]) - filled) < Decimal("1e-7")
+        assert abs(Decimal(side["slippage_cost"]) - cost) < Decimal("1e-7")
+        assert sum(fill.fees for _, fill in fills) == Decimal(side["fees"])
+        assert side["slippage_bps"] == pytest.approx(float(cost / filled) * 10_000)
+        share = sum(float(fill.filled_quantity / size) for size, fill in fills) / 10
+        assert side["fill_rate"] == pytest.approx(share)
+    differences = []
+    different = 0
+    for _, both in pairs:
+        one, other = both["recorded"], both["proposed"]
+        if one.slippage_bps is not None and other.slippage_bps is not None:
+            differences.append(float(other.slippage_bps - one.slippage_bps))
+        told = [(f.status, f.filled_quantity, f.average_price, f.fees) for f in both.values()]
+        different += told[0] != told[1]
+    assert len(differences) == found["changes"]["both_filled"]
+    mean = found["changes"]["mean_slippage_difference_bps"]
+    assert mean == pytest.approx(sum(differences) / len(differences))
+    assert 0 < different == found["changes"]["fills_that_differ"]
+    assert different == len(found["changes"]["worst"])
+
+
+def test_orders_as_large_as_the_contract_allows_are_added_up() -> None:
+    """A notional of more digits than Python's decimals have by default."""
+    wanted = request("S1", quantity=Decimal("1e20"), type=OrderType.MARKET, limit_price=None)
+    bid, ask, size = Decimal("9e19"), Decimal("9.1e19"), Decimal("1e20")
+    market = replace(wanted.market, bids=((bid, size),), asks=((ask, size),))
+    wanted = replace(wanted, market=market, bar=None)
+    line, shared = decide(wanted, routing(Phase.SHADOW))
+    providers = replayer(shared).providers
+    runner = WhatIf(JsonCodec(), providers, Proposal(document=changed(CANARY, {"phase": "FULL"})))
+    record = decode_line(line)
+    assert isinstance(record, DecisionRecord)
+    runner.see(record)
+    found = runner.finish()
+    assert {} == found["not_possible"]
+    assert {"orders": 1, "notional": f"{905 * 10**37}"} == found["moves"]

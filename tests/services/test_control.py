@@ -222,6 +222,53 @@ async def test_the_doorbell_brings_a_change_before_the_poll(
         assert await eventually(lambda: reader.view().known) < 1.0
 
 
+async def test_a_ring_that_is_no_text_does_not_end_the_doorbell(
+    store: ControlStore, redis_url: str, eventually: Eventually
+) -> None:
+    """Whoever may publish must not be able to slow every kill after it down to the poll."""
+    async with (
+        ControlReader(store, SCOPE, poll_seconds=0.5) as reader,
+        Redis.from_url(redis_url) as client,
+    ):
+        channel = f"{HASH}:doorbell"
+
+        async def listeners() -> int:
+            [(_, count)] = await client.pubsub_numsub(channel)
+            return int(count)
+
+        await eventually(lambda: reader.view().status is ViewStatus.MISSING)
+        await _until(listeners, 1)
+        assert 1 == await client.publish(channel, b"\xff\xfe")
+        await asyncio.sleep(1.0)
+        await _until(listeners, 1)
+        await asyncio.sleep(0.1)
+        await put(store, "SHADOW", 0)
+        assert await eventually(lambda: reader.view().known) < 0.4
+
+
+async def _until(ask: Callable[[], Awaitable[int]], wanted: int) -> None:
+    """Wait until the answer is `wanted`, for at most five seconds."""
+    async with asyncio.timeout(5.0):
+        while await ask() != wanted:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+
+
+async def test_a_poll_outlives_an_odd_answer_about_durability(
+    store: ControlStore, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """Whatever CONFIG GET leads to, the reader goes on: else this process stays closed."""
+
+    async def odd(_: ControlStore) -> tuple[str, ...]:
+        raise ValueError("odd")
+
+    monkeypatch.setattr(ControlStore, "durability_problems", odd)
+    async with ControlReader(store, SCOPE, poll_seconds=0.01) as reader:
+        await eventually(lambda: reader.view().status is ViewStatus.MISSING)
+        await put(store, "SHADOW", 0)
+        await eventually(lambda: reader.view().known)
+        assert "" == reader.view().why
+
+
 async def test_the_poll_brings_a_change_without_the_doorbell(
     store: ControlStore, redis_url: str, eventually: Eventually
 ) -> None:

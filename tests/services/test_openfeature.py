@@ -1,6 +1,7 @@
 """The OpenFeature provider on a real Redis, beside a router: same answers, closed in time."""
 
 import asyncio
+import os
 import random
 import threading
 import time
@@ -190,6 +191,48 @@ async def test_without_redis_it_starts_stale_and_says_l2() -> None:
         assert level(client) == "L2"
     finally:
         await asyncio.to_thread(api.shutdown)
+
+
+async def test_no_question_gets_the_callers_default(
+    harness: Harness, client: OpenFeatureClient, eventually: Eventually
+) -> None:
+    """However wrong it is: an exception would make the SDK return L3."""
+    await to_canary(harness, canary_symbols=["AAPL"])
+    await eventually(lambda: level(client) == "L3")
+    wrong: tuple[Any, ...] = (7, 1.5, True, b"AAPL", ["AAPL"], "\ud800", "x" * 200, " ", None)
+    for symbol in wrong:
+        details = client.get_string_details("execution.level", "L3", EvaluationContext(symbol))
+        assert (details.value, details.reason) == ("L2", Reason.ERROR), symbol
+    for account in wrong[:5]:
+        assert level(client, "AAPL", account) == "L2"
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+async def test_a_child_of_a_fork_knows_nothing(
+    harness: Harness,
+    client: OpenFeatureClient,
+    provider: TouchstoneProvider,
+    eventually: Eventually,
+) -> None:
+    """Nobody acknowledges a rollback for it; it can shut down, and start anew."""
+    await to_canary(harness, canary_symbols=["AAPL"])
+    await eventually(lambda: level(client) == "L3")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:  # no assertion here: what it finds is told to the parent
+        found = [level(client)]
+        provider.shutdown()
+        provider.initialize(EvaluationContext())
+        found.append(level(client))
+        provider.shutdown()
+        os.write(writing, " ".join(found).encode())
+        os._exit(0)
+    os.close(writing)
+    told = await asyncio.to_thread(os.read, reading, 100)
+    os.close(reading)
+    await asyncio.to_thread(os.waitpid, child, 0)
+    assert told.decode().split() == ["L2", "L3"]
+    assert level(client) == "L3"
 
 
 async def test_shut_down_it_is_closed_and_leaves_no_thread_and_no_member(

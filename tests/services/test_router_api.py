@@ -13,7 +13,7 @@ from services.router.openapi import document as make_document
 from services.router.openapi import needs_token
 from services.router.routes_rollout import _PUT_KEYS
 from tests.services.api_contract import check, jsonschema_rs, validator
-from tests.services.router_harness import Harness, running_router, to_canary
+from tests.services.router_harness import Harness, request_json, running_router, to_canary
 from touchstone.kit.redis_server import RedisServer
 
 Eventually = Callable[..., Awaitable[float]]
@@ -21,6 +21,10 @@ pytestmark = pytest.mark.usefixtures("router_environment")
 
 TOKEN = "a-token-of-24-characters"
 DOCUMENT = make_document(256)
+NESTED = b"[" * 100_000 + b"]" * 100_000
+TWICE = b'{"reason": "once", "reason": "more"}'
+AS_JSON = {"Content-Type": "application/json"}
+MATCH_TWICE = [("If-Match", '"1"'), ("If-Match", '"2"')]
 
 
 def described() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -60,7 +64,19 @@ async def test_the_document_has_every_route_and_no_other(harness: Harness) -> No
 async def test_the_service_serves_the_document(harness: Harness) -> None:
     """What tools read is what these tests hold the handlers to."""
     response = await harness.client.get("/openapi.json")
-    assert (response.status_code, response.json()) == (200, DOCUMENT)
+    assert (response.status_code, response.json()) == (200, make_document(256, token_set=False))
+
+
+async def test_without_a_token_the_document_does_not_demand_one(
+    harness: Harness, guarded: Harness
+) -> None:
+    """It says what this router does: with a token it is demanded, without one nobody looks."""
+    for running, expected in ((harness, None), (guarded, [{"token": []}])):
+        paths = (await running.client.get("/openapi.json")).json()["paths"]
+        changing = paths["/v1/rollout"]["put"]
+        assert changing.get("security") == expected
+        assert ("401" in changing["responses"]) is (expected is not None)
+        assert "security" not in paths["/v1/executions"]["post"]
 
 
 def test_every_schema_is_one_and_every_reference_leads_somewhere() -> None:
@@ -203,6 +219,12 @@ async def test_every_answer_has_the_shape_that_is_promised(
         ("POST", "/v1/executions", {"content": b"\xff\xfe"}, 400, "body"),
         ("POST", "/v1/executions", {"content": b'{"\\ud800": 1}'}, 400, "\\\\ud800"),
         ("POST", "/v1/executions", {"content": b"null"}, 400, "body"),
+        ("POST", "/v1/executions", {"content": b'{"market":' + b"[" * 100_000}, 400, "body"),
+        ("POST", "/v1/executions", {"content": NESTED}, 400, "body"),
+        ("POST", "/v1/executions", {"content": b'{"order":1e99999999999999999999}'}, 400, "1e99"),
+        ("POST", "/v1/executions/batch", {"content": b'{"requests":' + NESTED}, 400, "body"),
+        ("POST", "/v1/rollout/rollback", {"content": TWICE, "headers": AS_JSON}, 400, "reason"),
+        ("PUT", "/v1/rollout", {"json": {}, "headers": MATCH_TWICE}, 400, "if-match: given twice"),
         ("POST", "/v1/executions", {"data": {"a": "b"}}, 415, "application/json"),
         ("POST", "/v1/executions/batch", {"content": b" " * 5_000_000}, 413, "4194304"),
         ("POST", "/v1/rollout/rollback", {"content": b'{"reason": "x"}'}, 415, "Content-Type"),
@@ -220,6 +242,97 @@ async def test_what_is_wrong_in_shape_is_a_documented_refusal(
     check(DOCUMENT, path.partition("?")[0], response, expected)
     assert named in response.text
     assert "\n" not in response.text
+
+
+async def test_numbers_that_nobody_meant_are_answered(harness: Harness) -> None:
+    """What the schema allows at its edges is an answer or a refusal, never a defect."""
+    request = bodies("/v1/executions")[0]
+    market = {"timestamp_ms": 0, "last_price": "5", "adv_notional": "7203"}
+    for changed in (
+        {"market": market | {"volatility": "502430902628490863359"}, "bar": None},
+        {"market": request["market"] | {"asks": [["1E-20", "1"]], "bids": []}},
+    ):
+        response = await harness.client.post("/v1/executions", json=request | changed)
+        check(DOCUMENT, "/v1/executions", response, response.status_code)
+        assert response.status_code in {200, 400}
+
+
+async def test_an_iceberg_is_a_refusal_of_the_request(harness: Harness) -> None:
+    """What this version does not do is 400 by name, and no 5xx."""
+    iceberg = request_json(display_quantity="1", type="LIMIT", limit_price="100")
+    response = await harness.client.post("/v1/executions", json=iceberg)
+    error = check(DOCUMENT, "/v1/executions", response, 400).json()["error"]
+    assert error["code"] == "UNIMPLEMENTED"
+    assert "icebergs" in error["message"]
+    batch = await harness.client.post("/v1/executions/batch", json={"requests": [iceberg]})
+    [result] = check(DOCUMENT, "/v1/executions/batch", batch, 200).json()["results"]
+    assert result["error"]["code"] == "UNIMPLEMENTED"
+
+
+@pytest.mark.parametrize("wrong", [-1, 2.5, "2", True, None, 2**53])
+@pytest.mark.parametrize("name", ["n", "part"])
+async def test_a_count_is_a_whole_number(harness: Harness, name: str, wrong: object) -> None:
+    """What was measured is not rounded, and not negative."""
+    path = "/v1/go-no-go/measurements/{row}"
+    [body] = bodies(path, "put")
+    response = await harness.client.put(
+        path.format(row="post_only_rejects"), json=body | {name: wrong}
+    )
+    check(DOCUMENT, path, response, 400)
+    assert f'"{name}: ' in response.text
+
+
+async def test_a_rearm_that_names_two_generations_names_a_stale_one(harness: Harness) -> None:
+    """Header and body have to agree: 409 with the present one, and nothing is changed."""
+    path = "/v1/rollout/rearm"
+    await harness.client.post("/v1/rollout/rollback", json={"reason": "bad fills"})
+    for header, named in ((1, 2), (2, 1), (7, 8)):
+        response = await harness.client.post(
+            path,
+            json={"reason": "fixed", "expected_generation": named},
+            headers={"If-Match": f'"{header}"'},
+        )
+        error = check(DOCUMENT, path, response, 409).json()["error"]
+        assert (error["code"], error["generation"]) == ("STALE_GENERATION", 2)
+    for wrong in (-1, 1.5, "2", True, 10**16):
+        body = {"reason": "fixed", "expected_generation": wrong}
+        check(DOCUMENT, path, await harness.client.post(path, json=body), 400)
+    right = await harness.client.post(
+        path, json={"reason": "fixed", "expected_generation": 2.0}, headers={"If-Match": '"2"'}
+    )
+    check(DOCUMENT, path, right, 200)
+
+
+@pytest.mark.parametrize(
+    ("changes", "right"),
+    [
+        ({"order": {"type": "LIMIT"}}, False),
+        ({"order": {"type": "LIMIT", "limit_price": "1"}}, True),
+        ({"order": {"limit_price": "1"}}, False),
+        ({"order": {"type": "STOP", "stop_price": "1"}}, True),
+        ({"order": {"type": "STOP", "stop_price": "1"}, "market": {"last_price": None}}, False),
+        ({"order": {"quantity": "0"}}, False),
+        ({"order": {"quantity": "0.10"}}, True),
+        ({"order": {"quantity": 0}}, False),
+        ({"order": {"quantity": "1e3"}}, True),
+        ({"order": {"quantity": "1" * 22}}, False),
+        ({"market": {"bids": [], "last_price": None}}, False),
+        ({"market": {"bids": [], "asks": []}}, True),
+        ({"market": {"last_price": None}}, True),
+        ({"bar": {"volume": "0"}}, True),
+        ({"bar": {"low": "0"}}, False),
+    ],
+)
+async def test_the_schema_of_a_request_says_what_the_router_takes(
+    harness: Harness, changes: dict[str, Any], right: bool
+) -> None:
+    """Prices by the order's type, a last price where it is needed, numbers within their bounds."""
+    body = bodies("/v1/executions")[0]
+    body = body | {part: body[part] | change for part, change in changes.items()}
+    schema = DOCUMENT["components"]["schemas"]["ExecutionRequest"]
+    assert validator(DOCUMENT, schema).is_valid(body) is right
+    response = await harness.client.post("/v1/executions", json=body)
+    check(DOCUMENT, "/v1/executions", response, 200 if right else 400)
 
 
 @pytest.mark.parametrize(

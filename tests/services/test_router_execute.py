@@ -72,7 +72,7 @@ async def test_a_batch_goes_to_l3_in_a_few_pieces(many: tuple[Harness, ManyStub]
     harness, stub = many
     requests = [request_json("AAPL" if n % 2 else "S2", quantity=str(n + 100)) for n in range(70)]
     results = await batch(harness, requests)
-    assert [16, 16, 3] == stub.groups
+    assert [32, 3] == stub.groups
     for n, result in enumerate(results):
         assert ("L3" if n % 2 else "L2") == result["decision"]["arm"]
         assert str(n + 100) == result["fill"]["filled_quantity"]
@@ -214,3 +214,32 @@ async def test_a_kill_waits_for_a_batch_that_is_under_way(
         release.set()
         await asyncio.wait_for(drained, 2)
         assert 3 == len(await task)
+
+
+async def test_a_batch_is_routed_by_the_state_of_its_moment(
+    many: tuple[Harness, ManyStub],
+) -> None:
+    """What was assigned to a symbol before says nothing once the state is another."""
+    harness, _ = many
+    requests = [request_json(symbol=symbol) for symbol in ("AAPL", "MSFT", "AAPL")]
+    router = harness.components.router
+    for accounts, symbols, arms in (
+        (["vip"], [], ["L3", "L3", "L3"]),
+        ([], ["MSFT"], ["L2", "L3", "L2"]),
+        ([], [], ["L2", "L2", "L2"]),
+        (["vip"], [], ["L3", "L3", "L3"]),
+    ):
+        generation = control_of(harness).routing().generation
+        lists = {"canary_accounts": accounts, "canary_symbols": symbols}
+        changed = await harness.put(generation, phase="CANARY", **lists)
+        assert 200 == changed.status_code, changed.text
+        asked = [execution_request_from_json(one) for one in requests]
+        for account in ("vip", "other", "vip"):
+            answers = await router.execute_many(asked, account)
+            alone = [router.assign(one.order.symbol, account) for one in asked]
+            found = [one.decision for one in answers if not isinstance(one, Fault)]
+            assert [(one.arm, one.rule, one.bucket, one.generation) for one in alone] == [
+                (one.arm, one.rule, one.bucket, one.generation) for one in found
+            ]
+            if account == "vip":
+                assert arms == [one.arm for one in found]

@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from execution_providers import ExecutionRequest, Fill
 from tests.services.router_harness import Harness, StubL3, control_of, running_router, to_canary
+from touchstone.kit.membership import SETTLED_SECONDS
 from touchstone.kit.redis_server import RedisServer
 
 Eventually = Callable[..., Awaitable[float]]
@@ -120,6 +123,32 @@ async def test_another_routers_executions_are_waited_for(
             report["verified"]["all_on_l2"],
             report["verified"]["routers_on_l2"],
         )
+
+
+async def test_a_census_that_is_trusted_hides_nobody_who_is_silent(
+    eventually: Eventually, tmp_path: Path, redis_url: str
+) -> None:
+    """Routers that run for long: one that waits for L3 stays listed however often it is looked."""
+    async with (
+        slow_router(eventually, TOUCHSTONE_DATA_DIR=tmp_path / "one") as one,
+        slow_router(eventually, TOUCHSTONE_DATA_DIR=tmp_path / "two") as two,
+    ):
+        async with Redis.from_url(redis_url) as client:
+            long_ago = int(time.time() * 1000) - 3_000
+            await client.hset("control:{rollout}:members", "@founded", long_ago)
+        store = one.components.store
+        while await store.uptime_seconds() < SETTLED_SECONDS:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.1)
+        waiting = asyncio.create_task(two.execute())
+        await eventually(lambda: control_of(two).send_gate.open_passages == 1)
+        report = (await roll_back(one, drain_seconds=1.5)).json()
+        member = control_of(two).member
+        assert (False, [member]) == (report["drain"]["drained"], report["drain"]["lapsed"])
+        assert report["drain"]["seconds"] >= 1.5
+        assert ([member], False) == (report["lapsed"], report["verified"]["all_on_l2"])
+        assert isinstance(two.l3, Slow)
+        two.l3.go.set()
+        await waiting
 
 
 async def test_from_shadow_there_is_nothing_to_drain(harness: Harness) -> None:

@@ -13,6 +13,7 @@ from execution_providers import Fill
 from lob.errors import Fault, InvalidInput, Unavailable
 from services.router.counterfactual import Counterfactual, LiveAnswer
 from services.router.providers import InProcessL2
+from services.router.shadow_frames import LateFill
 from tests.services.router_harness import (
     Harness,
     StubL3,
@@ -134,6 +135,11 @@ async def test_live_orders_go_on_being_compared_in_pairs(eventually: Eventually)
         found = store.pairs(running.components.shadow.now())
         assert {0.75} == {round(pair.difference_bps or 0, 9) for pair in found}
         assert 20 == len({pair.decision_id for pair in found})
+        # One object each to the garbage collector, with nothing behind it: thousands are kept.
+        assert {LateFill} == {
+            type(fill) for pair in found for fill in (pair.control, pair.candidate)
+        }
+        assert 0 < store._bytes
         analysis = running.components.analysis
         (block,) = analysis._judge._blocks.close(analysis.now() + 60)
         assert (20, 0.75) == (block.orders, round(block.mean_bps, 9))

@@ -1,5 +1,6 @@
 """The rollout file after a rollback: one value changes, nothing else, in one step."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,17 @@ def test_a_link_stays_a_link_and_the_mode_stays(tmp_path: Path) -> None:
     assert RolloutFile(link).set_phase("rolled_back")
     assert (True, "rollout:\n  phase: rolled_back\n") == (link.is_symlink(), real.read_text())
     assert 0o640 == real.stat().st_mode & 0o777
+
+
+def test_a_router_of_the_same_process_id_is_not_in_the_way(tmp_path: Path) -> None:
+    """Each container's router is process 1, and the folder may be shared: no common temporary."""
+    path = tmp_path / "f.yaml"
+    path.write_text("rollout:\n  phase: shadow\n")
+    others = tmp_path / f".f.yaml.{os.getpid()}.tmp"
+    others.write_text("half of a fi")
+    assert RolloutFile(path).set_phase("rolled_back")
+    assert "half of a fi" == others.read_text()
+    assert "rollout:\n  phase: rolled_back\n" == path.read_text()
 
 
 def test_a_router_with_an_empty_redis_starts_from_it_rolled_back(

@@ -16,19 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from services.router.analysis import Analysis
+from services.router.flags import load_flags
 from services.router.scheduler import Scheduler
 from tests.services.router_harness import Harness, control_of, copy_configs, edit, running_router
 from touchstone.kit.control import ROLLOUT_SCOPE, ControlStore
 from touchstone.kit.control_store import record_key
 from touchstone.rollout.go_no_go import ROWS, Measurement
-from touchstone.rollout.judge import Outcome
+from touchstone.rollout.judge import JudgeConfig, Outcome
 from touchstone.rollout.plan import Plan
 
 Eventually = Callable[..., Awaitable[float]]
 pytestmark = pytest.mark.usefixtures("router_environment")
 
+STORED = (
+    '{"decision": "GO", "at": 1, "clear_since": 1, "dwell_seconds": 0, "rows": [], "waivers": []}'
+)
 PLAN = """\
 rollout:
   schedule: {2025-11-24: 0.05, 2025-12-01: 0.25, 2025-12-08: 0.5, 2125-01-01: 1.0}
@@ -310,8 +315,9 @@ async def test_switched_off_by_file_nothing_steps(
         ("2025-11-24: 0.05", "2025-11-24: 1.5", "rollout.schedule: 2025-11-24"),
         ("dwell_seconds: 0\n", "dwell_seconds: -1\n", "rollout.dwell_seconds: -1"),
         ("order_success_rate", "order_rate", "rollout.go_no_go.rows: 'order_rate'"),
-        ("dwell_seconds: 0\n", "judge: {alpha: 2}\n", "rollout.judge.alpha: 2"),
-        ("dwell_seconds: 0\n", "judge: {alfa: 2}\n", "rollout.judge.alfa: no such key"),
+        ("harm_bps: 0,", "alpha: 2,", "rollout.judge.alpha: 2"),
+        ("harm_bps: 0,", "alfa: 2,", "rollout.judge.alfa: no such key"),
+        ("harm_bps: 0,", "harm_bps: 0.6,", "rollout.judge.margin_bps: 0.5"),
     ],
 )
 async def test_a_wrong_plan_is_one_line(folder: Path, old: str, new: str, told: str) -> None:
@@ -329,6 +335,18 @@ def test_a_plan_names_all_that_it_decides_by() -> None:
     assert ((), 86_400.0, ROWS) == (plan.schedule.steps, plan.dwell_seconds, plan.rows)
     dated = Plan.from_mapping({"schedule": {dt.date(2026, 1, 1): 0.05}, "judge": {"harm_bps": 0.2}})
     assert (500, 0.2) == (dated.schedule.steps[0].basis_points, dated.judge.harm_bps)
+
+
+def test_the_shipped_file_says_when_the_judge_rolls_back(root: Path) -> None:
+    """Any proven cost is harm, and what a promotion leaves unproven is half a basis point."""
+    flags = load_flags(
+        root / "configs" / "config_backtest.yaml", root / "configs" / "l3_rollout.yaml", None
+    )
+    assert (0, 0.5) == (flags.plan.judge.harm_bps, flags.plan.judge.margin_bps)
+    assert JudgeConfig() == flags.plan.judge
+    page = (root / "docs" / "judge.md").read_text()
+    assert "`harm_bps` (0)" in page
+    assert "`margin_bps` (0.5)" in page
 
 
 async def touchstone(*words: str) -> tuple[int, str, str]:
@@ -419,6 +437,36 @@ async def test_what_the_routers_cannot_measure_is_reported(harness: Harness) -> 
         "/v1/go-no-go/measurements/error_rate", json={**measured, "by": "gateway"}
     )
     assert (400, True) == (refused.status_code, "measured by the routers" in refused.text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "[]",
+        "{}",
+        '{"decision": "GO"}',
+        STORED.replace('"clear_since": 1', '"clear_since": NaN'),
+        STORED.replace('"at": 1', '"at": 1e999'),
+        STORED.replace('"GO"', '"MAYBE"'),
+    ],
+)
+async def test_a_damaged_verdict_or_measurement_begins_the_dwell_anew(
+    harness: Harness, router_environment: str, text: str
+) -> None:
+    """What a foreign hand left in Redis ends no evaluation: the next verdict is stored over it."""
+    go = harness.components.autopilot.go_no_go
+    key = "control:{rollout}"
+    async with Redis.from_url(router_environment) as client:
+        await client.xadd(f"{key}:verdicts", {"verdict": text})
+        for row, value in (("pnl_drift", '"x"'), ("post_only_rejects", "1e999")):
+            body = f'{{"measured_at": {value}, "n": {value}, "values": [null], "by": "a"}}'
+            await client.hset(f"{key}:reported", row, body)
+        verdict = await go.evaluate()
+        assert "HOLD" == verdict.decision
+        assert {"UNKNOWN"} == {row.colour for row in verdict.rows}
+    stored = (await harness.client.get("/v1/go-no-go/verdicts")).json()["verdicts"]
+    assert {"HOLD"} == {one["decision"] for one in stored}
 
 
 async def test_a_waiver_ends_and_covers_yellow_only(harness: Harness) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from bench.shadow_candidates import HOSTILE
-from services.router.shadow_lane import ProcessLane
+from services.router.shadow_lane import HEAVY_SECONDS, ProcessLane
 from tests.services.conftest import eventually as eventually_
 from tests.services.router_harness import Harness, control_of, running_router
 from tests.services.test_router_process import environment, start, wait_for
@@ -39,6 +40,7 @@ ERRORS = {
     "floods_its_output": "DEADLINE_EXCEEDED",
     "floods_the_router": "UNAVAILABLE",
     "leaves_threads_behind": None,
+    "answers_at_length": None,
 }
 
 
@@ -260,3 +262,71 @@ def test_a_router_that_goes_takes_its_shadow_process_along(
     finally:
         process.kill()
         process.communicate()
+
+
+BARE = """
+import ctypes, os, platform, resource, runpy, sys
+del os.sched_setscheduler
+platform.machine = lambda: "riscv64"
+def no_limit(what, _bounds, real=resource.setrlimit):
+    if what == resource.RLIMIT_AS:
+        raise ValueError("current limit exceeds maximum limit")
+    real(what, _bounds)
+resource.setrlimit = no_limit
+class NoLibrary:
+    def __init__(self, *_, **__):
+        raise OSError("no prctl here")
+ctypes.CDLL = NoLibrary
+sys.argv = ["shadow_process", sys.argv[-1]]
+runpy.run_module("services.router.shadow_process", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.usefixtures("router_environment")
+async def test_a_system_without_these_bounds_compares_with_what_there_is(
+    eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No prctl, no SCHED_IDLE, no filter for the machine, no bound on memory: named, and it runs.
+
+    The limits that the system does take are set all the same, and a hanging one is still ended.
+    """
+    real = subprocess.Popen
+
+    def popen(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        return real([command[0], "-c", BARE, command[-1]], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.delattr(os, "sched_setscheduler")
+    with structlog.testing.capture_logs() as logged:
+        async with shadowed("l2", shadow_deadline_seconds=2.0) as harness:
+            pid = await until_ready(harness)
+            limits = await asyncio.to_thread(Path(f"/proc/{pid}/limits").read_text)
+            await harness.execute()
+            await eventually(lambda: harness.components.shadow.mirrored == 1, 20.0)
+            (pair,) = harness.components.shadow.store.pairs(harness.components.shadow.now())
+        async with shadowed("hangs_busy") as harness:
+            await until_ready(harness)
+            await harness.execute()
+            await eventually(lambda: harness.components.shadow.mirrored == 1, 20.0)
+    assert pair.error is None
+    assert any("core file size" in line and " 0 " in line for line in limits.splitlines())
+    (ready, *_) = [entry for entry in logged if entry["event"] == "shadow_process_ready"]
+    assert ["death_signal", "priority", "limits", "calls"] == ready["not_confined_by"]
+    assert not is_there(pid)
+
+
+@pytest.mark.usefixtures("router_environment")
+async def test_one_that_makes_its_answers_dear_is_heard_seldom(eventually: Eventually) -> None:
+    """Each message may cost the loop a millisecond or two, and so there may be few of them."""
+    async with shadowed("answers_at_length", shadow_deadline_seconds=2.0) as harness:
+        await until_ready(harness)
+        lane, shadow = lane_of(harness), harness.components.shadow
+        for _ in range(20):
+            await harness.execute()
+        started = time.monotonic()
+        await eventually(lambda: shadow.mirrored >= 3, 20.0)
+        assert lane._deaf_until > started
+        await eventually(lambda: shadow.mirrored == 20, 30.0)
+        errors = {pair.error for pair in shadow.store.pairs(shadow.now())}
+    assert time.monotonic() - started > 20 * 100 * HEAVY_SECONDS
+    assert {None} == errors

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from execution_providers import Fill, FillStatus
 from lob.errors import Fault, InvalidInput, Unavailable
@@ -74,6 +75,28 @@ async def test_a_critical_exception_rolls_back_once_and_latched(
     )
     assert again.status_code == 200
     await eventually(lambda: harness.components.triggers.board.trip is None)
+
+
+async def test_a_state_that_was_lost_does_not_open_the_latch(
+    harness: Harness, router_environment: str, eventually: Eventually
+) -> None:
+    """FLUSHALL after a trip: the trip and its counts stay to be seen until a person re-arms."""
+    await to_canary(harness)
+    harness.l3.error = Fault("a defect")
+    await harness.execute()
+    board = harness.components.triggers.board
+    await rolled_back(harness)
+    await eventually(lambda: control_of(harness).latch is None)
+    async with Redis.from_url(router_environment) as client:
+        await client.flushdb()
+    await eventually(lambda: not control_of(harness).reader.view().known)
+    await asyncio.sleep(0.6)
+    assert board.trip is not None
+    rearm = await harness.client.post(
+        "/v1/rollout/rearm", json={"reason": "fixed", "expected_generation": 0}
+    )
+    assert 200 == rearm.status_code
+    await eventually(lambda: board.trip is None)
 
 
 async def test_a_wrong_request_is_no_error_of_l3(harness: Harness) -> None:
@@ -235,3 +258,24 @@ async def test_a_hanging_health_check_counts_as_failed() -> None:
     started = time.monotonic()
     assert (False, True) == (await watch(hang).passes(), await watch(well).passes())
     assert time.monotonic() - started < 2.0
+
+
+async def test_the_watch_goes_on_after_a_defect_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """A dead simulator must be found however odd the moment before was."""
+    monkeypatch.setattr("services.router.health_watch.HEALTH_SECONDS", 0.001)
+    counted: list[bool] = []
+
+    def count(failed: bool) -> None:
+        counted.append(failed)
+        if len(counted) == 1:
+            raise ValueError("odd")
+
+    async def well() -> None:
+        return None
+
+    watch = HealthWatch(well, live=lambda: True, count=count)
+    task = asyncio.create_task(watch.work())
+    await eventually(lambda: len(counted) >= 2)
+    task.cancel()

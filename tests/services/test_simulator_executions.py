@@ -156,6 +156,27 @@ async def test_slow_executions_leave_the_loop(monkeypatch: pytest.MonkeyPatch) -
             assert expected == await other.client.execute(request(), number)
 
 
+async def test_one_execution_that_was_held_up_makes_no_kind_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A machine may stop for 50 ms; two such in a row are the kind's own doing."""
+    real, seconds = Executions._run, 0.05
+
+    def held_up(self: Executions, *arguments: Any) -> Any:
+        time.sleep(seconds)
+        return real(self, *arguments)
+
+    async with running_simulator(inline_seconds_max=0.005) as running:
+        executions = running.components.executions
+        executions.execute_now(request(), 1)
+        assert executions.is_quick(request())
+        monkeypatch.setattr(Executions, "_run", held_up)
+        executions.execute_now(request(), 1)
+        assert executions.is_quick(request())
+        executions.execute_now(request(), 1)
+        assert not executions.is_quick(request())
+
+
 async def test_a_disabled_simulator_refuses(tmp_path: Any) -> None:
     """`enabled: false` reaches the caller as a fault, and the gauge says 0."""
     off = tmp_path / "off.yaml"

@@ -12,7 +12,7 @@ from lob.config import L3ExecutionConfig
 from lob.errors import DeadlineExceeded, Fault, InvalidInput, NotSupported, Overloaded
 from services.simulator.executions import Executions
 from tests.services.simulator_harness import CONFIG, Running, request, running_simulator
-from touchstone.kit.codec import encode_execution_request
+from touchstone.kit.codec import encode_execution_request, encode_fill
 from touchstone.kit.rpc import fault_of
 from touchstone.kit.simulator_stream import SimulatorStream
 from touchstone.v1 import execution_pb2 as pb
@@ -166,3 +166,30 @@ async def test_long_messages_are_answered_in_parts() -> None:
         sizes = [len(message.results) async for message in stream]
         assert 200 == sum(sizes)
         assert len(sizes) > 1
+
+
+async def test_requests_that_come_together_are_answered_together() -> None:
+    """Fills of following numbers share a result; a refusal between them has its own."""
+    config = L3ExecutionConfig.from_yaml(CONFIG)
+    here = create_execution_provider("EQUITY", "L3", config=config, seed=5)
+    wanted = [request(quantity=n + 1) for n in range(6)]
+    expected = [encode_fill(here.execute(one.order, one.market, one.bar)) for one in wanted]  # type: ignore[arg-type]
+    encoded = [encode_execution_request(one) for one in wanted]
+    encoded[3] = b"{"
+    async with running_simulator() as running:
+        together = pb.JsonRequest(request_id=10, request=encoded[0], seed=5, more=encoded[1:])
+        alone = pb.JsonRequest(request_id=90, request=encoded[5], seed=5)
+        results = await ask(running, [pb.ExecuteManyRequest(requests=[together, alone])])
+    found: dict[int, bytes] = {}
+    for result in results:
+        if result.HasField("failure"):
+            assert (13, "INVALID_ARGUMENT") == (result.request_id, result.failure.code)
+            assert not result.more
+            continue
+        assert 0 < result.provider_seconds < 1
+        found |= dict(enumerate((result.fill, *result.more), result.request_id))
+    numbers = (10, 11, 12, 14, 15)
+    assert dict(zip(numbers, [*expected[:3], *expected[4:]], strict=True)) | {90: expected[5]} == (
+        found
+    )
+    assert next(result for result in results if result.request_id == 90).more == []

@@ -139,21 +139,23 @@ public:
     /// Raise unless the book may be used: not while another thread's bulk call is in it, nor after
     /// memory ran out in the middle of a command.
     TOUCHSTONE_INLINE void require_usable() const {
-        if (TOUCHSTONE_UNLIKELY(changing_ || busy_.load(std::memory_order_acquire))) refuse_use();
+        if (TOUCHSTONE_UNLIKELY(!is_usable())) refuse_use();
     }
-    bool is_usable() const { return !changing_ && !busy_.load(std::memory_order_acquire); }
+    TOUCHSTONE_INLINE bool is_usable() const {
+        return !changing_ && idle_.load(std::memory_order_acquire);
+    }
 
     /// Keep everyone else out for as long as this lives: bulk calls leave the interpreter's lock.
     class Exclusive {
     public:
         explicit Exclusive(Book& book) : book_(book) {
-            if (book.busy_.exchange(true, std::memory_order_acquire)) book.refuse_use();
+            if (!book.idle_.exchange(false, std::memory_order_acquire)) book.refuse_use();
             if (book.changing_) {
-                book.busy_.store(false, std::memory_order_release);
+                book.idle_.store(true, std::memory_order_release);
                 book.refuse_use();
             }
         }
-        ~Exclusive() { book_.busy_.store(false, std::memory_order_release); }
+        ~Exclusive() { book_.idle_.store(true, std::memory_order_release); }
         Exclusive(const Exclusive&) = delete;
         Exclusive& operator=(const Exclusive&) = delete;
 
@@ -163,7 +165,11 @@ public:
 
 private:
     [[noreturn]] TOUCHSTONE_COLD void refuse_use() const {
-        if (busy_.load(std::memory_order_acquire)) {
+        if (!made_) {
+            fail(FaultKind::InvalidInput,
+                 "book: not made; a class of one's own must call NativeOrderBook.__init__");
+        }
+        if (!idle_.load(std::memory_order_acquire)) {
             fail(FaultKind::Conflict, "book: in use by another thread; allowed: one at a time");
         }
         fail(FaultKind::InvariantViolation,
@@ -384,7 +390,8 @@ private:
     RestingOrder view(Index order, Side side, i64 price_ticks) const;
 
     // What every message touches comes first.
-    std::atomic<bool> busy_{false};
+    std::atomic<bool> idle_{true};  // false too in the zeros of a book that nobody has made yet
+    bool made_ = true;
     bool changing_ = false;  // in the middle of a command
     bool crossed_ = false;
     i64 now_ns_ = 0;

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lob.errors import InvalidInput
-from lob.feeds.base import Feed, FeedBlock, FeedSummary, Gap, Progress
+from lob.feeds.base import Feed, FeedBlock, FeedSummary, Gap, Progress, file_size
 from lob.types import Instrument
 
 __all__ = [
@@ -67,16 +67,15 @@ def open_feed(
     unknown = sorted(set(options) - set(accepted))
     if unknown:
         raise InvalidInput(f"{unknown[0]}: not an option of the {name} reader")
-    chooses = "symbol" in accepted and symbol is not None
-    if chooses:
-        options["symbol"] = symbol
     if instrument is None:
-        instrument = own_instrument(path, name, symbol=symbol)
+        instrument = own_instrument(path, name, symbol=symbol, **options)
         if instrument is None:
             raise InvalidInput(
                 f"instrument: {path} ({name}) does not say its tick and lot size; allowed: an "
                 "Instrument (--tick-size and --lot-size)"
             )
+    if "symbol" in accepted and symbol is not None:
+        options["symbol"] = symbol
     feed: Feed = reader(path, instrument, **options)
     return feed
 
@@ -97,6 +96,7 @@ def detect_format(path: str | Path) -> str:
         InvalidInput: the file cannot be read, is empty, or is of no known format.
     """
     path = Path(path)
+    file_size(path)
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
@@ -116,18 +116,21 @@ def own_instrument(
     *,
     symbol: str | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Instrument | None:
     """Return the instrument as the file or its format says it, or None where neither does.
 
-    `symbol` chooses among several, and names the one of a file that does not. Some formats say no
-    scale, and a file's prices are read to find it: `progress(done, total)` is told, in bytes.
+    `symbol` chooses among several, and names the one of a file that does not; so do those `options`
+    of the reader that choose. Some formats say no scale, and a file's prices are read to find it:
+    `progress(done, total)` is told, in bytes.
     """
     path = Path(path)
+    file_size(path)
     find: Any = reader_class(format).default_instrument
     accepted = inspect.signature(find).parameters
-    told = {"symbol": symbol, "progress": progress}
+    told = options | {"symbol": symbol or None, "progress": progress}
     own: Instrument | None = find(
-        path, **{name: value for name, value in told.items() if value and name in accepted}
+        path, **{name: told[name] for name in accepted if told.get(name) is not None}
     )
     if own is not None and symbol is not None and own.symbol != symbol:
         own = replace(own, symbol=symbol)

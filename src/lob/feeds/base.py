@@ -6,6 +6,7 @@ nothing of a book is counted in `FeedSummary.unusable` under its reason. Contrad
 records (an unknown order, an id added twice) are not the reader's: the book finds them.
 """
 
+import stat
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,6 +26,24 @@ Progress = Callable[[int, int], None]
 
 BLOCK_ROWS: Final = 65_536
 MAX_REPORTED: Final = 20
+
+
+def file_size(path: Path) -> int:
+    """Return how many bytes a file has.
+
+    Raises:
+        InvalidInput: it is not there, cannot be looked at, or is no file: readers read more than
+            once, and what has come out of a pipe does not come again.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror or error}") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise InvalidInput(f"{path}: is a folder; allowed: a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidInput(f"{path}: is a pipe or a device; allowed: a file")
+    return found.st_size
 
 
 class FeedBlock(NamedTuple):
@@ -114,14 +133,11 @@ class Feed(ABC):
         """Forget what was counted: `blocks` calls it where a reading begins.
 
         Raises:
-            InvalidInput: the file is not there, or cannot be looked at.
+            InvalidInput: the file is not there, or none that can be read twice.
         """
         self.summary = FeedSummary()
         self.bytes_done = 0
-        try:
-            self.bytes_total = self.path.stat().st_size
-        except OSError as error:
-            raise InvalidInput(f"{self.path}: {error.strerror or error}") from error
+        self.bytes_total = file_size(self.path)
 
     @abstractmethod
     def blocks(self) -> Iterator[FeedBlock]:

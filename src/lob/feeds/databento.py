@@ -116,6 +116,8 @@ class RecordFile:
         if not found and self.others["other instrument"]:
             wanted = self._symbol or " ".join(str(number) for number in self._wanted or ())
             raise InvalidInput(f"{self.path}: nothing of {wanted}; allowed: {self._listed()}")
+        if not found and self.others["other publisher"]:
+            raise InvalidInput(f"{self.path}: nothing of publisher {self._publisher_id}")
 
     def symbol_of(self, instrument_id: int) -> str:
         """Return an instrument's symbol as the file has it, else its number."""
@@ -203,7 +205,7 @@ class RecordFile:
                 listed = ", ".join(str(number) for number in np.unique(publishers)[:_LISTED])
                 raise InvalidInput(
                     f"{self.path}:{positions[np.argmin(keep)]}: several publishers; "
-                    f"allowed (publisher_id=): {listed}"
+                    f"allowed (publisher_id=, --publisher): {listed}"
                 )
             self.others["other publisher"] += len(keep) - int(keep.sum())
             rows, positions = dbn.pick(dbn.Records(rows, positions), keep)
@@ -254,7 +256,13 @@ class DatabentoFeed(Feed):
 
     @classmethod
     def default_instrument(
-        cls, path: str | Path, *, symbol: str | None = None, progress: Progress | None = None
+        cls,
+        path: str | Path,
+        *,
+        symbol: str | None = None,
+        instrument_id: int | None = None,
+        publisher_id: int | None = None,
+        progress: Progress | None = None,
     ) -> Instrument:
         """Return an instrument whose tick is the largest that all prices of orders are whole in.
 
@@ -263,7 +271,8 @@ class DatabentoFeed(Feed):
         `progress(done, total)` is told in bytes. Raises as reading does, and `InvalidInput` where
         there is no price.
         """
-        with _open(Path(path), MBO, symbol=symbol) as (file, stream):
+        choice = {"symbol": symbol, "instrument_id": instrument_id, "publisher_id": publisher_id}
+        with _open(Path(path), MBO, **choice) as (file, stream):
             tick_units, first, publisher, records = 0, None, 0, 0
             total = Path(path).stat().st_size
             tell = None if progress is None else lambda: progress(stream.bytes_done, total)

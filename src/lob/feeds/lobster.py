@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lob.errors import InvalidInput
+from lob.feeds.base import file_size
 from lob.feeds.text import MAX_LINE_BYTES
 from lob.types import INT64_MAX, Level, Side
 
@@ -115,6 +116,7 @@ def read_book_rows(
 def count_lines(path: str | Path) -> int:
     """Return how many lines a file has, a last one without a line feed included."""
     lines, last = 0, b"\n"
+    file_size(Path(path))
     try:
         with Path(path).open("rb") as file:
             while block := file.read(1 << 20):
@@ -132,6 +134,7 @@ def count_levels(path: str | Path) -> int:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    file_size(path)
     try:
         with path.open("rb") as file:
             number = 0

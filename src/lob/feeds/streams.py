@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from lob.errors import ConfigError, InvalidInput
+from lob.feeds.base import file_size
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
@@ -80,9 +81,10 @@ def open_stream(path: Path) -> Iterator[ByteStream]:
     """Open a plain, gzip or Zstandard file.
 
     Raises:
-        InvalidInput: the file cannot be opened.
+        InvalidInput: the file cannot be opened, or is a pipe or a device.
         ConfigError: it is a Zstandard file, and `pyarrow` is not installed.
     """
+    file_size(path)
     try:
         raw = path.open("rb")
     except OSError as error:

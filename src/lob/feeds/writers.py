@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from lob.errors import Conflict, InvalidInput
-from lob.feeds.base import Feed, FeedBlock, FeedSummary, Progress
+from lob.feeds.base import Feed, FeedBlock, FeedSummary, Progress, file_size
 
 WRITERS: Final[dict[str, str]] = {
     "parquet": "lob.feeds.parquet",
@@ -74,7 +74,8 @@ def convert(
 
     Raises:
         Conflict: there is such a file already, and `force` is not set.
-        InvalidInput: no such format; what the source raises; a folder that cannot be written to.
+        InvalidInput: no such format; what the source raises; a folder that cannot be written to;
+            `path` is a folder or a device.
     """
     path = Path(path)
     name = writer_format(path) if format is None else format
@@ -83,6 +84,8 @@ def convert(
     write = importlib.import_module(WRITERS[name]).write
     if path.exists() and not force:
         raise Conflict(f"{path}: exists; --force replaces it")
+    if path.exists():
+        file_size(path)  # what is written takes its place: of a folder or a device, never
     if path.exists() and source.path.exists() and path.samefile(source.path):
         raise InvalidInput(f"{path}: is the file that is read; allowed: another name")
     with _in_place_of(path) as unfinished:

@@ -11,6 +11,7 @@ from touchstone.cli.console import EXIT_OK, JsonOption, guarded, out, print_json
 from touchstone.cli.feeds import (
     FORMATS,
     LotSize,
+    Publisher,
     Quiet,
     Snapshot,
     Source,
@@ -33,6 +34,7 @@ def convert_file(
         typer.Option("--to", help=f"Else the ending says it: {', '.join(WRITERS)}."),
     ] = None,
     symbol: Symbol = None,
+    publisher: Publisher = None,
     tick_size: TickSize = None,
     lot_size: LotSize = None,
     snapshot: Snapshot = None,
@@ -47,7 +49,9 @@ def convert_file(
     """
 
     def run() -> int:
-        source = find_source(file, from_format, symbol, tick_size, lot_size, quiet=quiet)
+        source = find_source(
+            file, from_format, symbol, tick_size, lot_size, publisher=publisher, quiet=quiet
+        )
         source = source._replace(snapshot=snapshot)
         name = writer_format(output) if to_format is None else to_format
         return _convert(source, output, name, force, json_output, quiet)

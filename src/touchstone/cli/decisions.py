@@ -1,5 +1,6 @@
 """`touchstone decisions`: list and show recorded decisions, replay them, try a proposal on them."""
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lob.config import L3ExecutionConfig
-from lob.errors import InvalidInput, NotFound
+from lob.errors import Fault, InvalidInput, NotFound
 from services.router.decision_log import JsonCodec
 from services.router.decision_reading import Reading, ReplayReport, replay_record
 from services.router.decision_segments import Line
@@ -19,6 +20,7 @@ from touchstone.cli.console import (
     EXIT_FAILED,
     EXIT_OK,
     JsonOption,
+    complain,
     err,
     guarded,
     out,
@@ -34,6 +36,7 @@ from touchstone.kit.build import build_id
 from touchstone.rollout.decisions import CandidateRecord, DecisionRecord, config_record, to_json
 from touchstone.rollout.decisions_replay import Providers, Replayer
 from touchstone.rollout.state import (
+    LIVE_PHASES,
     RolloutDocument,
     basis_points_from_fraction,
     normalise,
@@ -67,19 +70,18 @@ def list_(
         reading = _open(directory)
         span = _span(day)
         wanted = None if symbol is None else normalise(symbol)
-        found: list[DecisionRecord] = []
-        for _, record in reading.records():
-            if not isinstance(record, DecisionRecord) or not span(record.at):
-                continue
-            if wanted is None or normalise(record.symbol) == wanted:
-                found.append(record)
-                del found[: -limit or None]
-        documents = [to_json(record) for record in reversed(found)]
+
+        def is_wanted(record: DecisionRecord) -> bool:
+            return span(record.at) and wanted in {None, normalise(record.symbol)}
+
+        found = reading.newest(limit, is_wanted)
         if json_output:
-            print_json({"decisions": documents})
+            print_json({"decisions": [to_json(record) for record in found]})
         else:
-            for record in reversed(found):
+            for record in found:
                 out.print(lines_of_record(record)[0], markup=False, soft_wrap=True)
+        for text in reading.first_damaged:
+            complain(f"left out: {text}")
         return EXIT_OK
 
     raise typer.Exit(guarded(run))
@@ -94,12 +96,15 @@ def show(
     """Print everything recorded of one decision. Exit code 1 where it is not in the log."""
 
     def run() -> int:
+        document: dict[str, Any] = {"decision": None, "candidate": None}
         for _, record in _find(_open(directory), identity):
-            if json_output:
-                print_json(to_json(record))
-            else:
+            shown = to_json(record)
+            document[shown["kind"]] = shown
+            if not json_output:
                 for line in lines_of_record(record):
                     out.print(line, markup=False, soft_wrap=True)
+        if json_output:
+            print_json(document)
         return EXIT_OK
 
     raise typer.Exit(guarded(run))
@@ -131,11 +136,10 @@ def replay(
         records = reading.records() if identity is None else iter(_find(reading, identity))
         with _Progress(reading, "replay", quiet=quiet or identity is not None):
             for line, record in records:
-                # A candidate belongs to its decision, whenever it came.
-                if isinstance(record, CandidateRecord) or span(record.at):
+                if _is_of_day(record, day, span, replayer):
                     replay_record(replayer, report, line, record)
-        if day is not None and not report.decisions:
-            raise NotFound(f"{reading.folder}: no decision of {day}")
+        if not report.decisions and not reading.damaged:
+            raise NotFound(f"{reading.folder}: no decision{'' if day is None else f' of {day}'}")
         document = report.to_json(reading, build_id())
         if json_output:
             print_json(document)
@@ -145,6 +149,18 @@ def replay(
         return EXIT_OK if report.same(reading) else EXIT_FAILED
 
     raise typer.Exit(guarded(run))
+
+
+def _is_of_day(
+    record: DecisionRecord | CandidateRecord,
+    day: str | None,
+    span: Callable[[float], bool],
+    replayer: Replayer,
+) -> bool:
+    """Say whether a record is to be replayed: a candidate goes with its decision."""
+    if isinstance(record, CandidateRecord):
+        return day is None or replayer.awaits(record.id)
+    return span(record.at)
 
 
 @app.command("what-if")
@@ -257,14 +273,14 @@ def _proposal(
         providers.newest_l3 = newest or found.hash
         name = found.hash
     document = changed(base, changes)
-    if providers.newest_l3 is None and _may_use_l3(document):
+    if providers.newest_l3 is None and enabled and _may_use_l3(document):
         raise InvalidInput("l3_config: the log has none; allowed: --l3-config FILE")
     return Proposal(document=document, l3_config=name, enabled=enabled)
 
 
 def _may_use_l3(document: RolloutDocument) -> bool:
     listed = document.canary_symbols or document.canary_accounts
-    return bool(document.live_basis_points or listed)
+    return bool(document.live_basis_points or (listed and document.phase in LIVE_PHASES))
 
 
 def _newest_document(reading: Reading, providers: Providers) -> RolloutDocument:
@@ -273,7 +289,10 @@ def _newest_document(reading: Reading, providers: Providers) -> RolloutDocument:
     for _, record in reading.records():
         if isinstance(record, DecisionRecord):
             if record.config_hash not in hashes:
-                hashes[record.config_hash] = providers.routing(record).document
+                hashes[record.config_hash] = None
+                # One whose line is damaged is said to be not possible when it is run.
+                with contextlib.suppress(Fault):
+                    hashes[record.config_hash] = providers.routing(record).document
             newest = hashes[record.config_hash] or newest
     reading.torn = reading.damaged = 0
     reading.first_damaged.clear()

@@ -33,6 +33,9 @@ Snapshot = Annotated[
     Path | None,
     typer.Option("--snapshot", help="What rested before the file begins (Coinbase level 3)."),
 ]
+Publisher = Annotated[
+    int | None, typer.Option("--publisher", help="Which of a Databento file's publishers.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 FORMATS = ", ".join(READERS)
 
@@ -45,10 +48,12 @@ class Source(NamedTuple):
     instrument: Instrument
     symbol: str | None
     snapshot: Path | None = None
+    publisher: int | None = None
 
     def open(self) -> Feed:
         """Return a reader of it; `InvalidInput` where its format starts from no snapshot."""
-        options = {} if self.snapshot is None else {"snapshot": self.snapshot}
+        told = {"snapshot": self.snapshot, "publisher_id": self.publisher}
+        options = {name: value for name, value in told.items() if value is not None}
         return open_feed(
             self.path, format=self.format, instrument=self.instrument, symbol=self.symbol, **options
         )
@@ -61,6 +66,7 @@ def find_source(
     tick_size: str | None,
     lot_size: str | None,
     *,
+    publisher: int | None = None,
     quiet: bool = False,
 ) -> Source:
     """Return what the options and the file say of it.
@@ -68,28 +74,31 @@ def find_source(
     Some files are read for their scale: a bar shows how far, unless `quiet`.
 
     Raises:
-        InvalidInput: no such file or format, a size that is no number above 0, or a scale that
-            neither the file nor the options say.
+        InvalidInput: no such file or format, a size that is no number above 0, a publisher of a
+            file that has none, or a scale that neither the file nor the options say.
     """
     known = detect_format(path) if format_name is None else format_name
+    if publisher is not None and known != "databento":
+        raise InvalidInput(f"--publisher: {path} ({known}); allowed: of a databento file")
     sizes = {"tick_size": tick_size, "lot_size": lot_size}
     told: dict[str, Any] = {
         name: _size(name, text) for name, text in sizes.items() if text is not None
     }
     if symbol is not None and len(told) == len(sizes):
-        return Source(path, known, _instrument(symbol, told), symbol)
+        return Source(path, known, _instrument(symbol, told), symbol, publisher=publisher)
     with progress_bar(quiet) as bar:
         seen = advance(bar, f"{path.name}: its tick")
-        own = own_instrument(path, known, symbol=symbol, progress=seen)
+        own = own_instrument(path, known, symbol=symbol, progress=seen, publisher_id=publisher)
     if own is not None:
-        return Source(path, known, replace(own, **told), symbol)
+        return Source(path, known, replace(own, **told), symbol, publisher=publisher)
     if len(told) < len(sizes):
         missing = next(name for name in sizes if name not in told)
         raise InvalidInput(
             f"--{missing.replace('_', '-')}: {path} ({known}) does not say it; allowed: a number "
             "above 0"
         )
-    return Source(path, known, _instrument(path.name.split(".")[0] or "UNKNOWN", told), symbol)
+    named = _instrument(path.name.split(".")[0] or "UNKNOWN", told)
+    return Source(path, known, named, symbol, publisher=publisher)
 
 
 def progress_bar(quiet: bool) -> Progress:

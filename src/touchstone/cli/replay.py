@@ -23,6 +23,7 @@ from touchstone.cli.console import (
 from touchstone.cli.feeds import (
     FORMATS,
     LotSize,
+    Publisher,
     Quiet,
     Snapshot,
     Source,
@@ -50,6 +51,7 @@ def replay(
         str | None, typer.Option("--format", help=f"If not found: {FORMATS}.")
     ] = None,
     symbol: Symbol = None,
+    publisher: Publisher = None,
     tick_size: TickSize = None,
     lot_size: LotSize = None,
     snapshot: Snapshot = None,
@@ -63,7 +65,9 @@ def replay(
     """
 
     def run() -> int:
-        source = find_source(file, format_name, symbol, tick_size, lot_size, quiet=quiet)
+        source = find_source(
+            file, format_name, symbol, tick_size, lot_size, publisher=publisher, quiet=quiet
+        )
         source = source._replace(snapshot=snapshot)
         if source.format == "lobster" and snapshot is None:
             document, agrees = _replay_lobster(source, orderbook, depth, quiet)
@@ -127,7 +131,12 @@ def _replay_lobster(
 def _replay_feed(source: Source, orderbook: Path | None, quiet: bool) -> tuple[Document, bool]:
     comparison = None
     if orderbook is not None:
-        depth_file = DepthFile(orderbook, source.instrument, symbol=source.symbol)
+        depth_file = DepthFile(
+            orderbook,
+            source.instrument,
+            symbol=source.symbol,
+            publisher_id=source.publisher,
+        )
         comparison = DepthComparison(depth_file)
     session = FeedReplay(source.open(), comparison=comparison)
     started = time.perf_counter()

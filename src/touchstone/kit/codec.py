@@ -9,7 +9,7 @@ is read again here, key by key: here are the numbers that are no text, and the t
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from execution_providers.decimals import exact
@@ -114,7 +114,27 @@ def encode_fill(fill: Fill) -> bytes:
     """Return the fill as JSON: keys in one order, no blanks, decimals as plain text."""
     if isinstance(fill, ReceivedFill):
         return fill.encoded
-    return encode_json(fill_to_json(fill))
+    average, slippage = fill.average_price, fill.slippage_bps
+    # `fill_to_json` as JSON; the encoder writes a member of an enumeration as its value.
+    return encode_json(
+        {
+            "status": fill.status,
+            "filled_quantity": plain(fill.filled_quantity),
+            "average_price": None if average is None else plain(average),
+            "fees": plain(fill.fees),
+            "slippage_bps": None if slippage is None else plain(slippage),
+            "attribution": dict(fill.attribution),
+            "fills": [
+                {
+                    "price": plain(price),
+                    "quantity": plain(quantity),
+                    "liquidity": liquidity,
+                    "offset_ns": offset_ns,
+                }
+                for price, quantity, liquidity, offset_ns in fill.fills
+            ],
+        }
+    )
 
 
 def decode_fill(encoded: bytes) -> Fill:
@@ -132,14 +152,22 @@ def split_batch(encoded: bytes) -> list[bytes] | None:
     return None if typed_json is None else typed_json.split_batch(encoded)
 
 
-def decode_json(encoded: bytes) -> Any:
+def decode_json(encoded: bytes, *, keys_once: bool = False) -> Any:
     """Return decoded JSON; numbers with a point are Decimal.
+
+    Of a key that an object has twice the last one counts, or with `keys_once` it is refused.
 
     Raises:
         InvalidInput: it is no JSON, or says NaN or Infinity, or is nested too deeply.
     """
+    hook = _refuse_twice if keys_once else None
     try:
-        return json.loads(encoded, parse_float=Decimal, parse_constant=_refuse_constant)
+        return json.loads(
+            encoded,
+            parse_float=_decimal,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=hook,
+        )
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"body: not JSON: {error}") from None
 
@@ -319,6 +347,22 @@ def encode_json(value: object) -> bytes:
     if typed_json is not None:
         return typed_json.encode(value)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of twenty digits
+        raise InvalidInput(f"body: {text:.60}; allowed: a number with a smaller exponent") from None
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InvalidInput(f"{name[:80]}: given twice; allowed: once")
+        found[name] = value
+    return found
 
 
 def _refuse_constant(name: str) -> None:

@@ -139,6 +139,14 @@ def require_text(name: str, text: str) -> None:
         raise InvalidInput(f"{name}: {text[:40]!r}; allowed: text that UTF-8 can hold") from None
 
 
+def document_text(document: Mapping[str, Any]) -> str:
+    """Return a document as it is written; InvalidInput where it is too large to be."""
+    encoded = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    if len(encoded) > DOCUMENT_BYTES_MAX:
+        raise InvalidInput(f"document: {len(encoded)} bytes; allowed: at most {DOCUMENT_BYTES_MAX}")
+    return encoded
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -337,12 +345,8 @@ class ControlStore:
     ) -> tuple[str, str, str, str, str]:
         for name, text in (("state", state), ("actor", actor), ("reason", reason)):
             require_text(name, text)
-        encoded = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        if len(encoded.encode()) > DOCUMENT_BYTES_MAX:
-            raise InvalidInput(
-                f"document: {len(encoded)} bytes; allowed: at most {DOCUMENT_BYTES_MAX}"
-            )
-        return state, encoded, actor, reason, self._now().isoformat(timespec="microseconds")
+        at = self._now().isoformat(timespec="microseconds")
+        return state, document_text(document), actor, reason, at
 
     async def _evaluate(
         self, scope: str, mode: str, expected: int, floor: int, body: tuple[str, ...]

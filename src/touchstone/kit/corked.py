@@ -5,17 +5,55 @@ and two packets for every answer, and two wake-ups for whoever waits for it.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lob.errors import InvalidInput
+from touchstone.kit.codec import encode_json
+from touchstone.kit.errors import describe
+
+HEAD_BYTES_MAX: Final = 65_536
 
 
 class CorkedProtocol(HttpToolsProtocol):
     """uvicorn's protocol on a transport that joins two writes of one moment."""
 
+    _in_head = False
+    _head_bytes = 0
+
     def connection_made(self, transport: Any) -> None:
         """Begin a connection."""
         super().connection_made(Corked(transport, asyncio.get_running_loop()))  # type: ignore[arg-type]
+
+    def on_message_begin(self) -> None:
+        """Begin a request: its head is read until it is whole, and not for ever."""
+        super().on_message_begin()
+        self._head_bytes = 0
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        """Go on to the body."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came; refuse a head that does not end within its bound."""
+        head = self.headers if self._in_head else None
+        super().data_received(data)
+        # What came was all of one head: of a head that begins in it the rest is still to come.
+        if self._in_head and self.headers is head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self.send_400_response(f"More than {HEAD_BYTES_MAX} bytes of head.")
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP as everything else is refused, and close: no handler sees it."""
+        body = encode_json(describe(InvalidInput(f"request: {msg} Allowed: HTTP/1.1")))
+        headers = b"content-type: application/json\r\nconnection: close\r\n"
+        head = b"HTTP/1.1 400 Bad Request\r\n%bcontent-length: %d\r\n\r\n" % (headers, len(body))
+        self.transport.write(head + body)
+        self.transport.close()
 
 
 class Corked:

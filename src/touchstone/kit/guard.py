@@ -23,7 +23,14 @@ LOOPBACK_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 TOKEN_CHARACTERS_MIN: Final = 16
 # Host headers found right are kept as bytes, with their port; there are few of them.
 _HOSTS_KEPT: Final = 64
-_ONCE: Final = (b"host", b"origin", b"authorization", b"content-type", b"content-length")
+_ONCE: Final = (
+    b"host",
+    b"origin",
+    b"authorization",
+    b"content-type",
+    b"content-length",
+    b"if-match",
+)
 
 
 def is_loopback(host: str) -> bool:

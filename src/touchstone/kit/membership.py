@@ -263,6 +263,7 @@ async def wait_for_acks(
     generation: int,
     *,
     since: float | None = None,
+    forget: bool = True,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Acknowledgement:
     """Return once no member can begin a send under a generation below `generation`.
@@ -277,9 +278,12 @@ async def wait_for_acks(
         scope: which record.
         generation: what was written.
         since: monotonic time that `acks` and `seconds` count from; now where not given.
+        forget: strike who was silent off the census, so that a process that died costs this wait
+            once. Who looks again for the same members must not: a silent one may be busy with what
+            he began before, and would be missing from the next look.
         monotonic: seconds of this process's own clock.
     """
-    wait = _Wait(store, scope, generation, monotonic)
+    wait = _Wait(store, scope, generation, monotonic, forget=forget)
     return await wait.run(monotonic() if since is None else since)
 
 
@@ -287,10 +291,17 @@ class _Wait:
     """One wait for acknowledgements: what was seen so far."""
 
     def __init__(
-        self, store: ControlStore, scope: str, generation: int, monotonic: Callable[[], float]
+        self,
+        store: ControlStore,
+        scope: str,
+        generation: int,
+        monotonic: Callable[[], float],
+        *,
+        forget: bool,
     ) -> None:
         self._store = store
         self._scope = scope
+        self._forgets = forget
         self._generation = generation
         self._monotonic = monotonic
         self._acks: dict[str, float] = {}
@@ -313,7 +324,7 @@ class _Wait:
         if self._last is None:
             return Acknowledgement(None, self._acks, (), self._monotonic() - since, self._why)
         silent = self._silent()
-        for name in silent:
+        for name in silent if self._forgets else ():
             await self._forget(name, self._last.entries[name])
         return Acknowledgement(
             self._generation, self._acks, silent, self._monotonic() - since, self._why

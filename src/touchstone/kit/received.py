@@ -3,13 +3,29 @@
 Handing such a one on costs nothing: neither are its numbers read nor are they written again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import FrozenInstanceError
-from typing import Any
+from typing import Any, Final
 
-from execution_providers.types import AssetClass, ExecutionRequest, Fill, Order
+from execution_providers.types import (
+    AssetClass,
+    ExecutionRequest,
+    Fill,
+    FillStatus,
+    MarketState,
+    Order,
+    PriceLevel,
+    Side,
+)
 
 _put = object.__setattr__
+_READ_LATER: Final = (
+    "filled_quantity",
+    "average_price",
+    "fees",
+    "slippage_bps",
+    "fills",
+)
 
 
 class ReceivedRequest(ExecutionRequest):
@@ -31,10 +47,10 @@ class ReceivedRequest(ExecutionRequest):
         received: bytes,
         read: Callable[[bytes], ExecutionRequest],
     ) -> None:
-        _put(self, "order", order)
-        _put(self, "asset_class", asset_class)
-        _put(self, "received", received)
-        _put(self, "_read", read)
+        _put_order(self, order)
+        _put_asset_class(self, asset_class)
+        _put_received(self, received)
+        _put_request_read(self, read)
 
     def __getattr__(self, name: str) -> Any:
         """Read what is not read yet; called only for attributes that are not there."""
@@ -64,25 +80,96 @@ class ReceivedRequest(ExecutionRequest):
         return ExecutionRequest, _parts(self)
 
 
+class ReceivedMarket(MarketState):
+    """A market, checked, whose levels behind the touch are made when somebody looks at them.
+
+    Most orders never do. `_sides` is what `_read` makes bids and asks of.
+    """
+
+    __slots__ = ("_read", "_sides", "best_ask", "best_bid")
+
+    best_bid: PriceLevel | None
+    best_ask: PriceLevel | None
+    _sides: Any
+    _read: Callable[[Any], tuple[tuple[PriceLevel, ...], tuple[PriceLevel, ...]]]
+
+    def best(self, side: Side) -> PriceLevel | None:
+        """Return the best bid (BUY) or the best ask (SELL); None where that side is empty."""
+        return self.best_bid if side is Side.BUY else self.best_ask
+
+    def __getattr__(self, name: str) -> Any:
+        """Make what is not made yet; called only for attributes that are not there."""
+        if name not in {"bids", "asks"}:
+            raise AttributeError(name)
+        bids, asks = self._read(self._sides)
+        _put(self, "bids", bids)
+        _put(self, "asks", asks)
+        return bids if name == "bids" else asks
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MarketState):
+            return NotImplemented
+        return _market_parts(self) == _market_parts(other)
+
+    def __hash__(self) -> int:
+        return hash(_market_parts(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MarketState, _market_parts(self)
+
+
 class ReceivedFill(Fill):
     """A fill, checked, with the JSON that it came in as `encoded`.
 
-    `provider_seconds` is what its provider took to execute, where that came along.
+    Its status, its attribution and the figures that are counted are there at once, its decimals
+    when somebody looks at them. `bps` is the slippage and `notional` the filled value as they are
+    counted, None where nothing filled. `provider_seconds` is what its provider took to execute,
+    where that came along.
     """
 
-    __slots__ = ("encoded", "provider_seconds")
+    __slots__ = ("_found", "_read", "bps", "encoded", "notional", "provider_seconds")
 
     encoded: bytes
+    bps: float | None
+    notional: float | None
     provider_seconds: float | None
+    _found: Any
+    _read: Callable[[Any], tuple[Any, ...]]
 
-    def __init__(self, encoded: bytes, *fields: Any) -> None:
-        super().__init__(*fields)
-        _put(self, "encoded", encoded)
-        _put(self, "provider_seconds", None)
+    def __init__(
+        self,
+        encoded: bytes,
+        status: FillStatus,
+        attribution: Mapping[str, Any],
+        bps: float | None,
+        notional: float | None,
+        found: Any,
+        read: Callable[[Any], tuple[Any, ...]],
+    ) -> None:
+        """Keep what was found; `read` gives the other fields of a `Fill` for it, in their order."""
+        _put_status(self, status)
+        _put_attribution(self, attribution)
+        _put_encoded(self, encoded)
+        _put_bps(self, bps)
+        _put_notional(self, notional)
+        _put_found(self, found)
+        _put_read(self, read)
+        _put_seconds(self, None)
+
+    def __getattr__(self, name: str) -> Any:
+        """Read what is not read yet; called only for attributes that are not there."""
+        if name not in _READ_LATER:
+            raise AttributeError(name)
+        for field, value in zip(_READ_LATER, self._read(self._found), strict=True):
+            _put(self, field, value)
+        return getattr(self, name)
 
     def timed(self, provider_seconds: float) -> None:
         """Note what the provider took."""
-        _put(self, "provider_seconds", provider_seconds)
+        _put_seconds(self, provider_seconds)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
@@ -98,8 +185,49 @@ class ReceivedFill(Fill):
         return Fill, _fields(self)
 
 
+# What a frozen instance is filled through: half the time of `object.__setattr__`.
+_put_order: Final = vars(ExecutionRequest)["order"].__set__
+_put_asset_class: Final = vars(ExecutionRequest)["asset_class"].__set__
+_put_received: Final = vars(ReceivedRequest)["received"].__set__
+_put_request_read: Final = vars(ReceivedRequest)["_read"].__set__
+_put_status: Final = vars(Fill)["status"].__set__
+_put_attribution: Final = vars(Fill)["attribution"].__set__
+_put_encoded: Final = vars(ReceivedFill)["encoded"].__set__
+_put_bps: Final = vars(ReceivedFill)["bps"].__set__
+_put_notional: Final = vars(ReceivedFill)["notional"].__set__
+_put_found: Final = vars(ReceivedFill)["_found"].__set__
+_put_read: Final = vars(ReceivedFill)["_read"].__set__
+_put_seconds: Final = vars(ReceivedFill)["provider_seconds"].__set__
+
+
+def bps_of(fill: Fill) -> float | None:
+    """Return the slippage as it is counted; None where nothing filled."""
+    if type(fill) is ReceivedFill:
+        return fill.bps
+    return None if fill.slippage_bps is None else float(fill.slippage_bps)
+
+
+def notional_of(fill: Fill) -> float | None:
+    """Return the filled value in quote currency as it is counted; None where nothing filled."""
+    if type(fill) is ReceivedFill:
+        return fill.notional
+    average = fill.average_price
+    return None if average is None else float(average) * float(fill.filled_quantity)
+
+
 def _parts(request: ExecutionRequest) -> tuple[Any, ...]:
     return request.order, request.market, request.bar, request.asset_class
+
+
+def _market_parts(market: MarketState) -> tuple[Any, ...]:
+    return (
+        market.timestamp_ms,
+        market.bids,
+        market.asks,
+        market.last_price,
+        market.adv_notional,
+        market.volatility,
+    )
 
 
 def _fields(fill: Fill) -> tuple[Any, ...]:

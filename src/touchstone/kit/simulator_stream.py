@@ -5,7 +5,6 @@ and requests that are asked for in the same moment share one message.
 """
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -43,6 +42,36 @@ class _Group:
             self.done.set_result(None)
 
 
+_Asked = tuple[pb.JsonRequest, int, int]
+"""Requests of one call, how many they are, and of how many bytes."""
+
+
+def _asked(
+    requests: Sequence[ExecutionRequest], first: int, seed: int, seconds_left: float
+) -> list[_Asked]:
+    """Return requests as what fits a message each, numbered from `first`."""
+    found: list[_Asked] = []
+    encoded = [request_bytes(request) for request in requests]
+    start = 0
+    while start < len(encoded):
+        end, size = start + 1, len(encoded[start])
+        while end < min(len(encoded), start + MESSAGE_REQUESTS_MAX):
+            if size + len(encoded[end]) > MESSAGE_BYTES_MAX:
+                break
+            size += len(encoded[end])
+            end += 1
+        message = pb.JsonRequest(
+            request_id=first + start,
+            request=encoded[start],
+            seed=seed,
+            seconds_left=seconds_left,
+            more=encoded[start + 1 : end],
+        )
+        found.append((message, end - start, size))
+        start = end
+    return found
+
+
 class _Connection:
     """One stream, from its opening to its end. When it ends, everything on it fails at once."""
 
@@ -51,7 +80,7 @@ class _Connection:
         self.ended = False
         self._address = address
         self._waiting: dict[int, tuple[_Group, int]] = {}
-        self._outbox: list[pb.JsonRequest] = []
+        self._outbox: list[_Asked] = []
         self._woken = asyncio.Event()
         self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
         self.dropped = 0
@@ -61,17 +90,18 @@ class _Connection:
         """Return how many requests wait for their answer."""
         return len(self._waiting)
 
-    def ask(self, messages: Sequence[pb.JsonRequest], group: _Group) -> None:
-        """Hand requests over; their results go to `group`, in the order of the requests."""
-        for index, message in enumerate(messages):
-            self._waiting[message.request_id] = (group, index)
-        self._outbox.extend(messages)
+    def ask(self, asked: Sequence[_Asked], group: _Group, first: int) -> None:
+        """Hand requests over; the results of `first` and on go to `group`, in their order."""
+        waiting = self._waiting
+        for index in range(len(group.results)):
+            waiting[first + index] = (group, index)
+        self._outbox.extend(asked)
         self._woken.set()
 
-    def forget(self, messages: Sequence[pb.JsonRequest]) -> None:
+    def forget(self, first: int, count: int) -> None:
         """Wait no longer: an answer that still comes is dropped, a request not sent is not sent."""
-        for message in messages:
-            self._waiting.pop(message.request_id, None)
+        for number in range(first, first + count):
+            self._waiting.pop(number, None)
 
     async def close(self) -> None:
         """End the stream; what is under way fails."""
@@ -92,20 +122,23 @@ class _Connection:
 
     def _next(self) -> list[pb.JsonRequest]:
         """Return what the next message carries: not more than its bounds, at least one."""
-        outbox, found, size = self._outbox, 0, 0
-        for message in outbox[:MESSAGE_REQUESTS_MAX]:
-            size += len(message.request)
-            if found and size > MESSAGE_BYTES_MAX:
+        outbox, found, count, size = self._outbox, 0, 0, 0
+        for _, requests, more in outbox:
+            count += requests
+            size += more
+            if found and (count > MESSAGE_REQUESTS_MAX or size > MESSAGE_BYTES_MAX):
                 break
             found += 1
         now, self._outbox = outbox[:found], outbox[found:]
-        return [message for message in now if message.request_id in self._waiting]
+        return [message for message, _, _ in now if message.request_id in self._waiting]
 
     async def _read(self) -> None:
         try:
             while (message := await self.call.read()) is not grpc.aio.EOF:
                 for result in message.results:
-                    self._take(result)
+                    self._take(result.request_id, result, None)
+                    for number, fill in enumerate(result.more, result.request_id + 1):
+                        self._take(number, result, fill)
             why: Fault = Unavailable(f"simulator at {self._address}: the stream ended")
         except grpc.RpcError as error:
             why = self._reason(error)
@@ -113,13 +146,17 @@ class _Connection:
             why = Unavailable(f"simulator at {self._address}: the stream was cancelled")
         self._end(why)
 
-    def _take(self, result: pb.JsonResult) -> None:
-        waiting = self._waiting.pop(result.request_id, None)
+    def _take(self, number: int, result: pb.JsonResult, fill: bytes | None) -> None:
+        """Take the result's own outcome, or one of the fills that came with it."""
+        waiting = self._waiting.pop(number, None)
         if waiting is None:
             self.dropped += 1
             return
         group, index = waiting
-        group.take(index, _result_of(result, self._address))
+        if fill is None:
+            group.take(index, _result_of(result, self._address))
+        else:
+            group.take(index, _fill_of(fill, result.provider_seconds, self._address))
 
     def _reason(self, error: Exception) -> Fault:
         if isinstance(error, grpc.RpcError):
@@ -154,7 +191,7 @@ class SimulatorStream:
         self._client = client
         self._in_flight_max = in_flight_max
         self._connection: _Connection | None = None
-        self._ids = itertools.count(1)
+        self._next_id = 1
         self._late = 0
 
     @property
@@ -203,25 +240,19 @@ class SimulatorStream:
             )
         deadline_seconds = self._client.deadline_seconds
         connection = await self._open()
-        messages = [
-            pb.JsonRequest(
-                request_id=next(self._ids),
-                request=request_bytes(request),
-                seed=seed,
-                seconds_left=deadline_seconds,
-            )
-            for request in requests
-        ]
+        first = self._next_id
+        self._next_id += len(requests)
+        asked = _asked(requests, first, seed, deadline_seconds)
         loop = asyncio.get_running_loop()
-        group = _Group(len(messages), loop)
+        group = _Group(len(requests), loop)
         timer = loop.call_later(deadline_seconds, _expire, group.done)
-        connection.ask(messages, group)
+        connection.ask(asked, group, first)
         try:
             await group.done
         finally:
             timer.cancel()
             if group.left:
-                connection.forget(messages)
+                connection.forget(first, len(requests))
         late = DeadlineExceeded(
             f"simulator at {self._client.address}: no answer within {deadline_seconds} s"
         )
@@ -254,10 +285,14 @@ def _result_of(result: pb.JsonResult, address: str) -> Fill | Fault:
     kind = result.WhichOneof("outcome")
     if kind == "failure":
         return fault_of(result.failure.code, result.failure.message)
+    return _fill_of(result.fill, result.provider_seconds, address)
+
+
+def _fill_of(encoded: bytes, provider_seconds: float, address: str) -> Fill | Fault:
     try:
-        fill = decode_fill(result.fill)
+        fill = decode_fill(encoded)
     except InvalidInput as error:
         return Fault(f"simulator at {address}: its answer is no fill: {error}")
     if isinstance(fill, ReceivedFill):
-        fill.timed(result.provider_seconds)
+        fill.timed(provider_seconds)
     return fill

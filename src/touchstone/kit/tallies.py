@@ -42,6 +42,11 @@ class Distribution:
         self.counts[bisect_left(self.edges, value)] += 1
         self.total += value
 
+    def observe_equal(self, value: float, count: int) -> None:
+        """Count a value so many times over; O(log edges)."""
+        self.counts[bisect_left(self.edges, value)] += count
+        self.total += value * count
+
 
 class _Family(Collector):
     """Children by their label values, and the samples of them all."""

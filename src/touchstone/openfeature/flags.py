@@ -57,12 +57,12 @@ _NOT_KNOWN: Final = frozenset({Rule.UNKNOWN, Rule.STALE})
 class Question:
     """What is asked: under which state, at which time of its clock, for whom.
 
-    `symbol` is None where the caller named none; `account` may be anything that a context holds.
+    `symbol` is None where the caller named none; both may be anything that a context holds.
     """
 
     config: RoutingConfig
     now: float
-    symbol: str | None = None
+    symbol: object = None
     account: object = ""
 
 
@@ -91,12 +91,14 @@ def _level(question: Question) -> Evaluation:
     problem = ""
     if question.symbol is None:
         problem = "targeting key: missing; allowed: the symbol"
+    elif not isinstance(question.symbol, str):
+        problem = f"targeting key: {type(question.symbol).__name__}; allowed: text"
     elif not isinstance(account, str):
         problem = f"account: {type(account).__name__}; allowed: text"
     else:
         try:
             found = assign(question.symbol, account, config, question.now)
-        except InvalidInput as fault:
+        except (InvalidInput, UnicodeError) as fault:  # half of a surrogate pair has no bytes
             problem = str(fault)
         else:
             metadata: dict[str, bool | int | float | str] = {

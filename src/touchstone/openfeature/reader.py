@@ -1,6 +1,7 @@
 """The control state of the rollout for threads: a control reader on an event loop of its own."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +29,8 @@ class BackgroundControl:
 
     It is a member of the rollout like a router: whoever rolls back waits for its acknowledgement,
     after which nothing here says L3, and a lease of half a second ends by itself where Redis is out
-    of reach. A process that forks has to start its own after the fork.
+    of reach. A process that forks has to start its own after the fork: nobody acknowledges for
+    what the child copied, so there nothing is known.
 
     Args:
         redis_url: where the control state is.
@@ -56,6 +58,7 @@ class BackgroundControl:
         self._stop = asyncio.Event()
         self._looked = threading.Event()
         self._thread: threading.Thread | None = None
+        self._process = os.getpid()
 
     def now(self) -> float:
         """Return the time on the clock of `RoutingConfig.expires_at`."""
@@ -71,7 +74,7 @@ class BackgroundControl:
     def close(self) -> None:
         """Give the lease back and end the thread; from now on nothing is known."""
         thread, self._thread = self._thread, None
-        if thread is None:
+        if thread is None or os.getpid() != self._process:  # the parent's, and its to end
             return
         self._looked.wait(JOIN_SECONDS)
         if self._loop is not None and not self._loop.is_closed():
@@ -83,7 +86,7 @@ class BackgroundControl:
     def routing(self) -> RoutingConfig:
         """Return what is permitted now, as a router does; never waits, for any thread."""
         reader = self._reader
-        if reader is None:
+        if reader is None or os.getpid() != self._process:
             return _NOTHING_KNOWN
         view, switches = reader.view(), self._switches()
         document = self._parse(view.record) if view.known and view.record is not None else None

@@ -111,7 +111,8 @@ TRUTH_TABLE: Final[tuple[Row, ...]] = (
         Rule.STALE,
         Arm.L2,
         "the router's lease on the control state has lapsed, or the state is older than its limit",
-        lambda case: case.now >= case.config.expires_at,
+        # What is no time permits nothing.
+        lambda case: not case.now < case.config.expires_at,
     ),
     Row(
         2,
@@ -231,7 +232,7 @@ def _rule(  # noqa: PLR0911 - one line a row
         return Rule.ROLLED_BACK
     if config.document is None:
         return Rule.UNKNOWN
-    if now >= config.expires_at:
+    if not now < config.expires_at:
         return Rule.STALE
     if not config.environment_allows:
         return Rule.ENVIRONMENT

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Final, Protocol
 
 from execution_providers import ExecutionRequest, Fill
@@ -27,8 +28,17 @@ LINE_BYTES_MAX: Final = 16 * 1024 * 1024
 # Nothing that a caller wrote comes before it but texts, in which quotation marks are escaped.
 _REQUEST_BYTES: Final = re.compile(rb'"request_bytes":([0-9]{1,8}),')
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_DECISION_HEAD: Final = (
+    '{"kind":"decision","id":%s,"at":%s,"symbol":%s,"account":%s,"generation":%d,"bucket":%d,'
+    '"assigned_arm":%s,"assigned_rule":%s,"arm":%s,"rule":%s,"refusal":%s,"latched":%s,'
+    '"expires_at":%s,"now":%s,"config_hash":%s,"seed":%d,"execution_seed":%d,"inputs_digest":%s,'
+    '"build":%s,"l3_config":%s,"l3_build":%s,"request_bytes":%d'
+)
 _INFINITIES: Final = {"inf": math.inf, "-inf": -math.inf}
 _SHOWN: Final = 60
+_SECONDS_MAX: Final = 1e15
+_DATE_END: Final = 253_402_300_800  # the year 10000
+_WHOLE_END: Final = 2**64
 
 
 class Codec(Protocol):
@@ -123,6 +133,14 @@ def to_json(record: DecisionRecord | CandidateRecord) -> dict[str, Any]:
     return document
 
 
+def shown_json(line: bytes) -> bytes:
+    """Return a decision's line as `to_json` has it, without reading what is in it."""
+    said = _REQUEST_BYTES.search(line)
+    if said is None:
+        return line.rstrip()
+    return line[: said.start() - 1] + b"," + line[said.end() :].rstrip()
+
+
 # ---------------------------------------------------------------------------- hashes
 
 
@@ -180,33 +198,74 @@ def routing_config(config: ConfigRecord, decision: DecisionRecord) -> RoutingCon
 
 def encode_decision(record: DecisionRecord, fill: bytes | None = None) -> bytes:
     """Return the record's line; `fill` spares encoding what is encoded already."""
-    header = {
-        "kind": "decision",
-        "id": record.id,
-        "at": record.at,
-        "symbol": record.symbol,
-        "account": record.account,
-        "generation": record.generation,
-        "bucket": record.bucket,
-        "assigned_arm": record.assigned_arm,
-        "assigned_rule": record.assigned_rule,
-        "arm": record.arm,
-        "rule": record.rule,
-        "refusal": record.refusal,
-        "latched": record.latched,
-        "expires_at": _number(record.expires_at),
-        "now": _number(record.now),
-        "config_hash": record.config_hash,
-        "seed": record.seed,
-        "execution_seed": record.execution_seed,
-        "inputs_digest": record.inputs_digest,
-        "build": record.build,
-        "l3_config": record.l3_config,
-        "l3_build": record.l3_build,
-        "request_bytes": len(record.request),
-    }
-    answered = fill or (b"null" if record.fill is None else json_bytes(record.fill))
-    return b'%b,"fill":%b,"request":%b}\n' % (json_bytes(header)[:-1], answered, record.request)
+    answered = fill or (None if record.fill is None else json_bytes(record.fill))
+    return decision_line(
+        id=record.id,
+        at=record.at,
+        symbol=record.symbol,
+        account=record.account,
+        generation=record.generation,
+        bucket=record.bucket,
+        assigned_arm=record.assigned_arm,
+        assigned_rule=record.assigned_rule,
+        arm=record.arm,
+        rule=record.rule,
+        refusal=record.refusal,
+        latched=record.latched,
+        expires_at=record.expires_at,
+        now=record.now,
+        config_hash=record.config_hash,
+        seed=record.seed,
+        execution_seed=record.execution_seed,
+        inputs_digest=record.inputs_digest,
+        build=record.build,
+        l3_config=record.l3_config,
+        l3_build=record.l3_build,
+        fill=answered,
+        request=record.request,
+    )
+
+
+def decision_line(
+    *,
+    id: str,  # noqa: A002 - the field's name
+    at: float,
+    symbol: str,
+    account: str,
+    generation: int,
+    bucket: int,
+    assigned_arm: str,
+    assigned_rule: str,
+    arm: str,
+    rule: str,
+    refusal: str | None,
+    latched: bool,
+    expires_at: float,
+    now: float,
+    config_hash: str,
+    seed: int,
+    execution_seed: int,
+    inputs_digest: str,
+    build: str,
+    l3_config: str | None,
+    l3_build: str | None,
+    fill: bytes | None,
+    request: bytes,
+) -> bytes:
+    """Return the line of a `DecisionRecord` from its fields, with the fill encoded.
+
+    This is done for every order beside the answers: a template takes half the time of an object
+    and a JSON encoder.
+    """
+    head = _DECISION_HEAD % (
+        *(_quoted(id), _time(at), _quoted(symbol), _quoted(account), generation, bucket),
+        *(_quoted(assigned_arm), _quoted(assigned_rule), _quoted(arm), _quoted(rule)),
+        *("null" if refusal is None else _quoted(refusal), "true" if latched else "false"),
+        *(_time(expires_at), _time(now), _quoted(config_hash), seed, execution_seed),
+        *(_quoted(inputs_digest), _quoted(build), _text_or_null(l3_config)),
+        *(_text_or_null(l3_build), len(request)),
+    )
+    return b'%b,"fill":%b,"request":%b}\n' % (head.encode(), fill or b"null", request)
 
 
 def encode_candidate(record: CandidateRecord, fill: bytes | None = None) -> bytes:
@@ -250,7 +309,7 @@ def decode_line(line: bytes) -> Record:
         raise InvalidInput(f"line: {len(line)} bytes; allowed: at most {LINE_BYTES_MAX}")
     head, request = _cut_request(line)
     try:
-        body = json.loads(head, parse_constant=_refuse_constant)
+        body = json.loads(head, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"line: not JSON: {error}") from None
     if not isinstance(body, dict):
@@ -285,6 +344,14 @@ def _cut_request(line: bytes) -> tuple[bytes, bytes | None]:
 # ---------------------------------------------------------------------------- checks
 
 
+def _text_or_null(value: str | None) -> str:
+    return "null" if value is None else _quoted(value)
+
+
+def _time(value: float) -> str:
+    return repr(value) if math.isfinite(value) else f'"{value}"'
+
+
 def _number(value: float) -> float | str:
     """Return a time as JSON can say it: what was never read is infinitely late."""
     return value if math.isfinite(value) else str(value)
@@ -293,8 +360,14 @@ def _number(value: float) -> float | str:
 def _seconds(name: str, value: object) -> float:
     if isinstance(value, str) and value in _INFINITIES:
         return _INFINITIES[value]
-    if type(value) not in (int, float):
+    if type(value) not in (int, float) or abs(value) > _SECONDS_MAX:  # type: ignore[arg-type]
         raise InvalidInput(f"{name}: {_shown(value)}; allowed: seconds, inf or -inf")
+    return value  # type: ignore[return-value]
+
+
+def _date(name: str, value: object) -> float:
+    if type(value) not in (int, float) or not 0 <= value < _DATE_END:  # type: ignore[operator]
+        raise InvalidInput(f"{name}: {_shown(value)}; allowed: seconds since 1970")
     return value  # type: ignore[return-value]
 
 
@@ -312,8 +385,8 @@ def _hexadecimal(name: str, value: object) -> str:
 
 
 def _whole(name: str, value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise InvalidInput(f"{name}: {_shown(value)}; allowed: a whole number, 0 or more")
+    if type(value) is not int or not 0 <= value < _WHOLE_END:
+        raise InvalidInput(f"{name}: {_shown(value)}; allowed: a whole number from 0 to 2^64 - 1")
     return value
 
 
@@ -363,6 +436,13 @@ def _require_keys(where: str, body: Mapping[str, Any], keys: tuple[str, ...]) ->
             raise InvalidInput(f"{prefix}{key}: missing; allowed: a value")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number")
+    return number
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
@@ -376,7 +456,7 @@ _Check = Callable[[str, object], Any]
 _ARM: Final = _one_of(*Arm)
 _DECISION: Final[Mapping[str, _Check]] = {
     "id": _hexadecimal,
-    "at": _seconds,
+    "at": _date,
     "symbol": _text,
     "account": _text,
     "generation": _whole,
@@ -401,7 +481,7 @@ _DECISION: Final[Mapping[str, _Check]] = {
 }
 _CANDIDATE: Final[Mapping[str, _Check]] = {
     "id": _hexadecimal,
-    "at": _seconds,
+    "at": _date,
     "seed": _whole,
     "l3_config": _or_none(_hexadecimal),
     "l3_build": _or_none(_text),

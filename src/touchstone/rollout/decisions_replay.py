@@ -41,6 +41,8 @@ INPUT_FAULTS: Final = frozenset({"INVALID_ARGUMENT", "UNIMPLEMENTED", "CONFLICT"
 CONFIGS_MAX: Final = 10_000
 WAITING_MAX: Final = 50_000
 """Decisions kept for a candidate that may still come; it comes seconds later, or never."""
+WAITING_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Of their requests."""
 DIFFERENCES_MAX: Final = 20
 DEPTH_MAX: Final = 20
 _ABSENT: Final = "absent"
@@ -108,6 +110,11 @@ class Providers:
             raise NotFound(f"no {what} configuration {name or 'was told'} in the log")
         return record
 
+    def knows_l3(self, name: str | None) -> bool:
+        """Say whether the log has an L3 configuration under a hash."""
+        record = self._configs.get(name or "")
+        return record is not None and record.what == "l3"
+
     def l2(self, kind: AssetClass) -> ExecutionProvider:
         """Return L2 for an asset class."""
         return self._l2[kind]
@@ -134,7 +141,8 @@ class Replayer:
         self._codec = codec
         self._build = build
         self.providers = providers or Providers()
-        self._waiting: OrderedDict[str, ExecutionRequest] = OrderedDict()
+        self._waiting: OrderedDict[str, bytes] = OrderedDict()
+        self._waiting_bytes = 0
 
     def decision(self, line: bytes, record: DecisionRecord) -> Replayed:
         """Make a decision again: route, seeds, digest, and the answering provider's fill."""
@@ -144,7 +152,7 @@ class Replayer:
         except InvalidInput as fault:
             return _failed(record.id, "decision", f"request.{fault}", builds)
         if record.assigned_rule == "shadow":
-            self._await_candidate(record.id, request)
+            self._await_candidate(record.id, record.request)
         again = replace(
             record,
             symbol=request.order.symbol,
@@ -163,12 +171,14 @@ class Replayer:
 
     def candidate(self, line: bytes, record: CandidateRecord) -> Replayed | None:
         """Make a candidate's fill again; None where its decision is not in the log."""
-        request = self._waiting.pop(record.id, None)
-        if request is None:
+        encoded = self._waiting.pop(record.id, None)
+        if encoded is None:
             return None
+        self._waiting_bytes -= len(encoded)
+        request = self._codec.decode_request(encoded)
         builds = self._other_builds(record.l3_build)
         error, fill = record.error, None
-        if error is None or error in INPUT_FAULTS:
+        if error is None or _has_to_come_again(error, record.l3_config):
             try:
                 provider = self.providers.l3(record.l3_config, request.asset_class)
             except Fault as fault:
@@ -183,10 +193,16 @@ class Replayer:
     def _other_builds(self, *names: str | None) -> tuple[str, ...]:
         return tuple(sorted({name for name in names if name and name != self._build}))
 
-    def _await_candidate(self, identity: str, request: ExecutionRequest) -> None:
+    def _await_candidate(self, identity: str, request: bytes) -> None:
+        self._waiting_bytes += len(request) - len(self._waiting.get(identity, b""))
         self._waiting[identity] = request
-        if len(self._waiting) > WAITING_MAX:
-            self._waiting.popitem(last=False)
+        while len(self._waiting) > WAITING_MAX or self._waiting_bytes > WAITING_BYTES_MAX:
+            _, gone = self._waiting.popitem(last=False)
+            self._waiting_bytes -= len(gone)
+
+    def awaits(self, identity: str) -> bool:
+        """Say whether a decision was replayed whose candidate has not come yet."""
+        return identity in self._waiting
 
     def _route(self, record: DecisionRecord) -> DecisionRecord:
         """Return the record with the route that the truth table gives now."""
@@ -212,7 +228,7 @@ class Replayer:
         kind = request.asset_class
         if record.rule.startswith(FALLBACK):
             code = record.rule.removeprefix(FALLBACK)
-            if code in INPUT_FAULTS:
+            if _has_to_come_again(code, record.l3_config):
                 provider = self.providers.l3(record.l3_config, kind)
                 error, fill = self._execute(provider, request, record.seed)
                 if error != code:
@@ -236,6 +252,14 @@ class Replayer:
         except Fault as fault:
             return fault.code, None
         return None, None if fill is None else self._codec.encode_fill(fill)
+
+
+def _has_to_come_again(code: str, l3_config: str | None) -> bool:
+    """Say whether inputs cause a failure; without L3's configuration they are not all known.
+
+    That is so where L3 failed before the simulator had said for the first time what it runs.
+    """
+    return code in INPUT_FAULTS and l3_config is not None
 
 
 def _failed(identity: str, kind: str, text: str, builds: tuple[str, ...]) -> Replayed:

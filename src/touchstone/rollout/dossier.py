@@ -4,8 +4,7 @@ Everything in it is JSON values; `dossier_page` makes the page for people from t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from touchstone.rollout.triggers import TRIGGERS, CountsByTrigger, Reading, Trigger, Trip
 from touchstone.rollout.triggers import reading_to_json as _reading_to_json
@@ -20,8 +19,7 @@ JUDGE_ACTOR: Final = "judge"
 ORDERS_SHOWN_MAX: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveOrder:
+class LiveOrder(NamedTuple):
     """One live execution by L3. `at` is in seconds since 1970; `error` is a fault's code."""
 
     decision_id: str
@@ -36,7 +34,7 @@ class LiveOrder:
 
     def to_json(self) -> dict[str, Any]:
         """Return the order as JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return self._asdict()
 
 
 def kind_of(actor: str, reason: str) -> str:

@@ -43,7 +43,8 @@ class JudgeConfig:
 
     `alpha` bounds, each for itself and over all looks together, the share of rollouts in which a
     harmless candidate is rolled back and in which one as bad as the margin is promoted. Harm is a
-    mean above `harm_bps`; no harm is a mean below `margin_bps`. `typical_variance_bps2` is the
+    mean above `harm_bps`, and comes first: a mean proven to be above it and below `margin_bps` is
+    rolled back. The margin is what may be unproven at a promotion. `typical_variance_bps2` is the
     total variance of block means at which the bounds are tightest; it must be chosen beforehand and
     affects how soon, never whether rightly.
     """

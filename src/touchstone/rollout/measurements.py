@@ -102,38 +102,41 @@ def measurements(tallies: Iterable[Mapping[str, Any]], now: float) -> dict[str, 
     """Return the rows that executions tell of, over the day before `now`, of several processes.
 
     Those are `order_success_rate`, `slippage`, `system_latency` (of a uniform sample) and
-    `error_rate`; none where there was no execution.
+    `error_rate`; none where there was no execution. What a clock that is ahead dates after `now`
+    does not count, and makes nothing fresh.
 
     Raises:
         InvalidInput: a tally is not what `ExecutionTally.to_json` gives.
     """
     oldest = math.floor((now - WINDOW_SECONDS) / SLOT_SECONDS) + 1
+    latest = now + CLOCK_SKEW_SECONDS
+    slots = range(oldest, math.floor(latest / SLOT_SECONDS) + 1)
     sums = [0.0] * len(_FIELDS)
     sample: list[tuple[float, float]] = []
     newest = -math.inf
     for tally in tallies:
         try:
             for number, values in tally["slots"].items():
-                if int(number) >= oldest:
-                    for i, value in enumerate(_checked(values)):
+                counts = _checked(values)
+                if int(number) in slots:
+                    for i, value in enumerate(counts):
                         sums[i] += value
-            sample += [(float(key), float(s)) for n, key, s in tally["sample"] if int(n) >= oldest]
-            if tally["newest"] is not None:
+            sample += [(float(key), float(s)) for n, key, s in tally["sample"] if int(n) in slots]
+            if tally["newest"] is not None and float(tally["newest"]) <= latest:
                 newest = max(newest, float(tally["newest"]))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InvalidInput(f"tally: {error!r}; allowed: what a router has shared") from None
     orders, filled, errors, priced = (int(value) for value in sums[:4])
     if not orders or not math.isfinite(newest):
         return {}
-    at = min(newest, now + CLOCK_SKEW_SECONDS)
     seconds = [s for _, s in heapq.nsmallest(SAMPLE_MAX, sample)]
     return {
-        "order_success_rate": Measurement(measured_at=at, n=orders, part=filled),
-        "slippage": Measurement(measured_at=at, n=priced, total=sums[4], squares=sums[5]),
+        "order_success_rate": Measurement(measured_at=newest, n=orders, part=filled),
+        "slippage": Measurement(measured_at=newest, n=priced, total=sums[4], squares=sums[5]),
         "system_latency": Measurement(
-            measured_at=at, n=len(seconds), values=tuple(s * 1000 for s in seconds)
+            measured_at=newest, n=len(seconds), values=tuple(s * 1000 for s in seconds)
         ),
-        "error_rate": Measurement(measured_at=at, n=orders, part=errors),
+        "error_rate": Measurement(measured_at=newest, n=orders, part=errors),
     }
 
 

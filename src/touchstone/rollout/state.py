@@ -140,7 +140,8 @@ class RolloutDocument:
 def change(present: RolloutDocument, changes: Mapping[str, Any]) -> RolloutDocument:
     """Return `present` with `changes`; phase FULL brings its share along.
 
-    Going back disarms the schedule, unless the change itself says otherwise.
+    Going back, to an earlier phase or a smaller share, disarms the schedule, unless the change
+    itself says otherwise.
 
     Raises:
         InvalidInput: a key or a value is wrong.
@@ -158,11 +159,15 @@ def change(present: RolloutDocument, changes: Mapping[str, Any]) -> RolloutDocum
             f"salt: cannot change in phase {present.phase}, because symbols would change sides; "
             f"allowed: {present.salt!r}"
         )
-    if wanted.live_basis_points < present.live_basis_points and "schedule_armed" not in changes:
+    back = wanted.live_basis_points < present.live_basis_points or _ORDER.index(
+        wanted.phase
+    ) < _ORDER.index(present.phase)
+    if back and "schedule_armed" not in changes:
         wanted = replace(wanted, schedule_armed=False)
     return wanted
 
 
+_ORDER: Final = tuple(Phase)
 _REACH: Final = {
     Phase.ROLLED_BACK: 0,
     Phase.OFF: 0,

@@ -7,7 +7,7 @@ board; only a re-arm, which also forgets the windows, opens it again.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -225,6 +225,24 @@ class TriggerBoard:
             asked = (*self._by_measure[Measure.CRITICAL], *self._by_measure[Measure.ERROR])
             return self._ask(asked, at, {})
         return None
+
+    def observe_answers(
+        self, at: float, *, seconds: float, slippages_bps: Sequence[float], count: int
+    ) -> None:
+        """Count `count` executions that went well, as `observe` counts each: none can trip now.
+
+        Args:
+            at: seconds since 1970.
+            seconds: what each took to compute.
+            slippages_bps: signed, of those where something filled.
+            count: how many there were, filled or not.
+        """
+        for window in (*self._errors, *self._criticals):
+            window.add(0.0, at, count)
+        for window in self._latencies:
+            window.add(seconds, at, count)
+        for window in self._slippages:
+            window.observe_all(slippages_bps, at)
 
     def observe_health(self, at: float, *, failed: bool) -> None:
         """Count a health check of the candidate; `evaluate` asks what it amounts to."""

@@ -11,7 +11,7 @@ and left out, unless `keep_failures` says otherwise.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Final
 
 from execution_providers import ExecutionRequest, Fill
@@ -28,6 +28,9 @@ FAILURES: Final = frozenset({Rule.UNKNOWN, Rule.STALE})
 _ZERO: Final = Decimal(0)
 _TEN_THOUSAND: Final = Decimal(10_000)
 _MONEY: Final = Decimal("0.00000001")
+# Totals of whatever orders may say, which the usual 28 digits cannot hold to the last place.
+_EXACT: Final = Context(prec=400)
+REASONS_MAX: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +172,14 @@ class WhatIf:
         try:
             self._see(record)
         except Fault as fault:
-            self._unreadable[str(fault)] += 1
+            self._cannot(str(fault))
+        except (ArithmeticError, ValueError):
+            # A record that somebody changed: its request or fill says what no provider does.
+            self._cannot("the recorded figures cannot be computed with")
+
+    def _cannot(self, why: str) -> None:
+        known = why in self._unreadable or len(self._unreadable) < REASONS_MAX
+        self._unreadable[why if known else "other reasons"] += 1
 
     def to_json(self) -> dict[str, Any]:
         """Return who moves and what changes, as JSON values."""
@@ -375,4 +385,4 @@ def _describe(fill: Fill | None) -> str:
 
 
 def _money(amount: Decimal) -> str:
-    return plain(amount.quantize(_MONEY))
+    return plain(amount.quantize(_MONEY, context=_EXACT))

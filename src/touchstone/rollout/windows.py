@@ -80,6 +80,16 @@ class Window:
             counts = self._counts(slot)
         counts[spec.bucket(value)] += 1
 
+    def observe_all(self, values: Iterable[float], at: float) -> None:
+        """Count values of one time."""
+        counts, bucket = self._counts(math.floor(at / self.spec.slot_seconds)), self.spec.bucket
+        for value in values:
+            counts[bucket(value)] += 1
+
+    def add(self, value: float, at: float, count: int) -> None:
+        """Count a value at a time, so many times over."""
+        self._counts(math.floor(at / self.spec.slot_seconds))[self.spec.bucket(value)] += count
+
     def _counts(self, slot: int) -> list[int]:
         """Return the counts of a slot that is not the newest one, or not there yet."""
         if slot <= self._newest - self.spec.slots:

@@ -297,28 +297,32 @@ class ExecuteBatchResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ExecuteResult, _Mapping]]] = ...) -> None: ...
 
 class JsonRequest(_message.Message):
-    __slots__ = ("request_id", "request", "seed", "seconds_left")
+    __slots__ = ("request_id", "request", "seed", "seconds_left", "more")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     SECONDS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     request: bytes
     seed: int
     seconds_left: float
-    def __init__(self, request_id: _Optional[int] = ..., request: _Optional[bytes] = ..., seed: _Optional[int] = ..., seconds_left: _Optional[float] = ...) -> None: ...
+    more: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, request_id: _Optional[int] = ..., request: _Optional[bytes] = ..., seed: _Optional[int] = ..., seconds_left: _Optional[float] = ..., more: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class JsonResult(_message.Message):
-    __slots__ = ("request_id", "fill", "failure", "provider_seconds")
+    __slots__ = ("request_id", "fill", "failure", "provider_seconds", "more")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     FILL_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     fill: bytes
     failure: Failure
     provider_seconds: float
-    def __init__(self, request_id: _Optional[int] = ..., fill: _Optional[bytes] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., provider_seconds: _Optional[float] = ...) -> None: ...
+    more: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, request_id: _Optional[int] = ..., fill: _Optional[bytes] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., provider_seconds: _Optional[float] = ..., more: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class ExecuteManyRequest(_message.Message):
     __slots__ = ("requests",)

@@ -459,6 +459,12 @@ def test_several_publishers_need_a_choice(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"several publishers; allowed .*: 39, 40"):
         read(path)
     assert [2] == read(path, publisher_id=40)[0]["order_id"].tolist()
+    # The scale is that of the chosen one's prices, and is found without an instrument.
+    assert Decimal("22.5") == open_feed(path, publisher_id=40).instrument.tick_size
+    with pytest.raises(InvalidInput, match=r"x\.dbn: nothing of publisher 7"):
+        read(path, publisher_id=7)
+    with pytest.raises(InvalidInput, match=r"x\.dbn: nothing of publisher 7"):
+        open_feed(path, publisher_id=7)
 
 
 def test_the_tick_is_the_largest_that_fits(tmp_path: Path) -> None:

@@ -1,194 +1,18 @@
-"""How long messages take: distributions, four components, and profiles.
-
-A draw is `distribution x time of day x volatility`, then a spike, then a clamp. All parameters are
-microseconds; draws are whole nanoseconds. Every component has its own random stream, so that
-drawing one never moves another.
-"""
+"""The four legs of a message's way, what bends them, and the model that draws them."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
 from lob.errors import InvalidInput
+from lob.latency.distributions import Constant, Distribution, Shape, matched, require_that
 
 NANOSECONDS_PER_HOUR: Final = 3_600_000_000_000
 HOURS_PER_DAY: Final = 24
-
-
-class Distribution(Protocol):
-    """Draw a latency in microseconds; `mean_us` is the exact mean of the draws."""
-
-    @property
-    def mean_us(self) -> float:
-        """Return the mean in microseconds."""
-        ...
-
-    def draw(self, rng: np.random.Generator) -> float:
-        """Return one latency in microseconds."""
-        ...
-
-
-def _require(holds: bool, name: str, value: float, allowed: str) -> None:
-    if not holds or not math.isfinite(value):
-        raise InvalidInput(f"{name}: {value}; allowed: {allowed}")
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """Take the same time always."""
-
-    mean_us: float
-
-    def __post_init__(self) -> None:
-        _require(self.mean_us >= 0, "mean_us", self.mean_us, "0 or more")
-
-    def draw(self, rng: np.random.Generator) -> float:  # noqa: ARG002 - the protocol's argument
-        """Return the constant, leaving the generator alone."""
-        return self.mean_us
-
-
-@dataclass(frozen=True, slots=True)
-class Uniform:
-    """Take any time from `low_us` to `high_us`, all as likely."""
-
-    low_us: float
-    high_us: float
-
-    def __post_init__(self) -> None:
-        _require(self.low_us >= 0, "low_us", self.low_us, "0 or more")
-        _require(self.high_us >= self.low_us, "high_us", self.high_us, f"{self.low_us} or more")
-
-    @property
-    def mean_us(self) -> float:
-        """Return the middle."""
-        return (self.low_us + self.high_us) / 2
-
-    def draw(self, rng: np.random.Generator) -> float:
-        """Return one latency in microseconds."""
-        return float(rng.uniform(self.low_us, self.high_us))
-
-
-@dataclass(frozen=True, slots=True)
-class LogNormal:
-    """Take a lognormal time of the given mean and standard deviation (moment-matched).
-
-    sigma^2 = ln(1 + sd^2 / mean^2) and mu = ln(mean) - sigma^2 / 2.
-    """
-
-    mean_us: float
-    sd_us: float
-
-    def __post_init__(self) -> None:
-        _require(self.mean_us > 0, "mean_us", self.mean_us, "above 0")
-        _require(self.sd_us > 0, "sd_us", self.sd_us, "above 0")
-
-    def draw(self, rng: np.random.Generator) -> float:
-        """Return one latency in microseconds."""
-        variance = math.log1p((self.sd_us / self.mean_us) ** 2)
-        return float(rng.lognormal(math.log(self.mean_us) - variance / 2, math.sqrt(variance)))
-
-
-@dataclass(frozen=True, slots=True)
-class Gamma:
-    """Take a gamma time of the given mean and standard deviation (moment-matched).
-
-    shape = mean^2 / sd^2 and scale = sd^2 / mean.
-    """
-
-    mean_us: float
-    sd_us: float
-
-    def __post_init__(self) -> None:
-        _require(self.mean_us > 0, "mean_us", self.mean_us, "above 0")
-        _require(self.sd_us > 0, "sd_us", self.sd_us, "above 0")
-
-    def draw(self, rng: np.random.Generator) -> float:
-        """Return one latency in microseconds."""
-        variance = self.sd_us**2
-        return float(rng.gamma(self.mean_us**2 / variance, variance / self.mean_us))
-
-
-@dataclass(frozen=True, slots=True)
-class Pareto:
-    """Take a Pareto (type I) time: minimum `scale_us`, tail exponent `shape` above 1.
-
-    mean = scale * shape / (shape - 1); the variance is finite for a shape above 2 only.
-    """
-
-    scale_us: float
-    shape: float
-
-    def __post_init__(self) -> None:
-        _require(self.scale_us > 0, "scale_us", self.scale_us, "above 0")
-        _require(self.shape > 1, "shape", self.shape, "above 1, where the mean is finite")
-
-    @property
-    def mean_us(self) -> float:
-        """Return the mean in microseconds."""
-        return self.scale_us * self.shape / (self.shape - 1)
-
-    def draw(self, rng: np.random.Generator) -> float:
-        """Return one latency in microseconds."""
-        return float(self.scale_us * (1 + rng.pareto(self.shape)))
-
-
-@dataclass(frozen=True, slots=True)
-class Empirical:
-    """Take one of the measured times, each as likely."""
-
-    samples_us: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.samples_us:
-            raise InvalidInput("samples_us: (); allowed: at least one sample")
-        for sample in self.samples_us:
-            _require(sample >= 0, "samples_us", sample, "0 or more")
-
-    @property
-    def mean_us(self) -> float:
-        """Return the mean of the samples."""
-        return math.fsum(self.samples_us) / len(self.samples_us)
-
-    def draw(self, rng: np.random.Generator) -> float:
-        """Return one latency in microseconds."""
-        return self.samples_us[int(rng.integers(len(self.samples_us)))]
-
-
-class Shape(StrEnum):
-    """The families that `matched` can fit to a mean and a coefficient of variation."""
-
-    CONSTANT = "constant"
-    UNIFORM = "uniform"
-    LOGNORMAL = "lognormal"
-    PARETO = "pareto"
-    GAMMA = "gamma"
-
-
-def matched(shape: Shape, mean_us: float, cv: float) -> Distribution:
-    """Return the distribution of a family with this mean and coefficient of variation (sd/mean).
-
-    A uniform cannot have a cv above 1/sqrt(3) without negative times: that is `InvalidInput`.
-    """
-    if shape is Shape.CONSTANT or mean_us == 0:
-        return Constant(mean_us)
-    _require(cv > 0, "cv", cv, "above 0")
-    match shape:
-        case Shape.UNIFORM:
-            half_us = math.sqrt(3) * cv * mean_us
-            _require(half_us <= mean_us, "cv", cv, "at most 0.577 for a uniform distribution")
-            return Uniform(mean_us - half_us, mean_us + half_us)
-        case Shape.PARETO:
-            # cv^2 = 1 / (a (a - 2)), so a = 1 + sqrt(1 + 1 / cv^2)
-            exponent = 1 + math.sqrt(1 + cv**-2)
-            return Pareto(mean_us * (exponent - 1) / exponent, exponent)
-        case Shape.GAMMA:
-            return Gamma(mean_us, cv * mean_us)
-        case _:
-            return LogNormal(mean_us, cv * mean_us)
 
 
 class Component(StrEnum):
@@ -231,18 +55,20 @@ class Conditions:
 
     def __post_init__(self) -> None:
         chance = self.spike_probability
-        _require(0 <= chance <= 1, "spike_probability", chance, "0..1")
-        _require(self.spike_multiplier >= 1, "spike_multiplier", self.spike_multiplier, "1 or more")
-        _require(self.min_us >= 0, "min_us", self.min_us, "0 or more")
+        require_that(0 <= chance <= 1, "spike_probability", chance, "0..1")
+        require_that(
+            self.spike_multiplier >= 1, "spike_multiplier", self.spike_multiplier, "1 or more"
+        )
+        require_that(self.min_us >= 0, "min_us", self.min_us, "0 or more")
         if not self.max_us >= self.min_us:
             raise InvalidInput(f"max_us: {self.max_us}; allowed: {self.min_us} or more")
         if len(self.hour_multipliers) != HOURS_PER_DAY:
             count = len(self.hour_multipliers)
             raise InvalidInput(f"hour_multipliers: {count} values; allowed: {HOURS_PER_DAY}")
         for factor in self.hour_multipliers:
-            _require(factor > 0, "hour_multipliers", factor, "above 0")
+            require_that(factor > 0, "hour_multipliers", factor, "above 0")
         sensitivity = self.volatility_sensitivity
-        _require(sensitivity >= 0, "volatility_sensitivity", sensitivity, "0 or more")
+        require_that(sensitivity >= 0, "volatility_sensitivity", sensitivity, "0 or more")
 
     def factor(self, timestamp_ns: int, volatility_ratio: float) -> float:
         """Return what a draw at this time and volatility is multiplied by, spikes apart."""

@@ -1,0 +1,183 @@
+"""The lines of the decision log: a decision as the engine made it, encoded once."""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from execution_providers import ExecutionRequest, Fill
+from execution_providers.provider import execution_seed
+from lob.errors import Fault
+from touchstone.kit import codec
+from touchstone.rollout.assignment import Arm, Assignment, RoutingConfig
+from touchstone.rollout.decisions import (
+    FALLBACK,
+    CandidateRecord,
+    ConfigRecord,
+    config_record,
+    decision_line,
+    encode_candidate,
+    encode_config,
+    inputs_digest,
+    one_line,
+    routing_document,
+)
+from touchstone.rollout.shadow import ShadowPair
+
+L3_KNOWN_MAX: Final = 100
+
+
+class Made(NamedTuple):
+    """A decision as the engine made it; everything in it is immutable.
+
+    `config` and `now` are what `assign` saw. `fault` is L3's where L2 answered in its place,
+    `refusal` the fault that was the answer where `fill` is None.
+    """
+
+    identity: str
+    at: float
+    account: str
+    request: ExecutionRequest
+    seed: int
+    config: RoutingConfig
+    now: float
+    assignment: Assignment
+    arm: Arm
+    fill: Fill | None
+    fault: Fault | None = None
+    refusal: Fault | None = None
+
+
+class L3Identity(NamedTuple):
+    """What the simulator last said of itself."""
+
+    config: ConfigRecord
+    build: str
+
+
+class DecisionLines:
+    """Encode decisions and candidates, each configuration once in a segment, ahead of them."""
+
+    def __init__(self, build: str) -> None:
+        self._build = build
+        self._routing: tuple[RoutingConfig | None, ConfigRecord | None] = (None, None)
+        self._written: set[str] = set()
+        self._l3_known: dict[str, ConfigRecord] = {}
+        self.l3: L3Identity | None = None
+
+    def begin(self) -> None:
+        """Begin a segment, or one that lacks what was encoded last: no configuration is in it."""
+        self._written.clear()
+
+    def learn_l3(self, document: Mapping[str, Any], build: str) -> None:
+        """Note which configuration and build the simulator says it runs."""
+        found = config_record("l3", document)
+        if len(self._l3_known) >= L3_KNOWN_MAX:
+            self._l3_known.clear()
+        self._l3_known[found.hash] = found
+        self.l3 = L3Identity(found, build)
+
+    def of(self, made: Made | ShadowPair) -> tuple[list[bytes], bytes]:
+        """Return the lines of configurations that go ahead, and the line itself.
+
+        Raises:
+            InvalidInput: the request cannot be read.
+        """
+        return self._candidate(made) if isinstance(made, ShadowPair) else self._decision(made)
+
+    def _decision(self, made: Made) -> tuple[list[bytes], bytes]:
+        fill, request = made.fill, made.request
+        config = self._routing_record(made.config)
+        rule = made.assignment.rule.value
+        l3_config, l3_build = self._l3_of(fill if made.arm is Arm.L3 else None)
+        raw = one_line(codec.request_bytes(request))
+        assignment = made.assignment
+        line = decision_line(
+            id=made.identity,
+            at=made.at,
+            symbol=request.order.symbol,
+            account=made.account,
+            generation=assignment.generation,
+            bucket=assignment.bucket,
+            assigned_arm=assignment.arm.value,
+            assigned_rule=rule,
+            arm=made.arm.value,
+            rule=rule if made.fault is None else f"{FALLBACK}{made.fault.code}",
+            refusal=None if made.refusal is None else made.refusal.code,
+            latched=made.config.latched,
+            expires_at=made.config.expires_at,
+            now=made.now,
+            config_hash=config.hash,
+            seed=made.seed,
+            execution_seed=_execution_seed(made),
+            inputs_digest=inputs_digest(raw),
+            build=self._build,
+            l3_config=l3_config,
+            l3_build=l3_build,
+            fill=None if fill is None else codec.encode_fill(fill),
+            request=raw,
+        )
+        return self.configs(config, l3_config), line
+
+    def _candidate(self, pair: ShadowPair) -> tuple[list[bytes], bytes]:
+        fill = pair.candidate
+        l3_config, l3_build = self._l3_of(fill)
+        if fill is not None and _config_of(fill) is None:
+            l3_config = None  # a candidate of another model
+        record = CandidateRecord(
+            id=pair.decision_id,
+            at=pair.at,
+            seed=pair.seed,
+            l3_config=l3_config,
+            l3_build=l3_build,
+            error=pair.error,
+            fill=None,
+        )
+        line = encode_candidate(record, None if fill is None else codec.encode_fill(fill))
+        return self.configs(None, l3_config), line
+
+    def _routing_record(self, config: RoutingConfig) -> ConfigRecord:
+        """Return the lasting part of a routing configuration; hashed once while it lasts."""
+        before, record = self._routing
+        if (
+            record is None
+            or before is None
+            or before.document is not config.document
+            or before.environment_allows != config.environment_allows
+            or before.master_flag != config.master_flag
+        ):
+            record = config_record("routing", routing_document(config))
+            self._routing = (config, record)
+        return record
+
+    def _l3_of(self, fill: Fill | None) -> tuple[str | None, str | None]:
+        """Return configuration and build behind a fill of L3, or those L3 had lately."""
+        identity = self.l3
+        build = None if identity is None else identity.build
+        named = None if fill is None else _config_of(fill)
+        if named is not None:
+            return named, build
+        return (None if identity is None else identity.config.hash), build
+
+    def configs(self, routing: ConfigRecord | None, l3_config: str | None) -> list[bytes]:
+        """Return the lines of configurations that this segment does not have yet."""
+        lines = []
+        known, identity = self._l3_known.get(l3_config or ""), self.l3
+        for record in (routing, known, None if identity is None else identity.config):
+            if record is not None and record.hash not in self._written:
+                self._written.add(record.hash)
+                lines.append(encode_config(record))
+        return lines
+
+
+def _execution_seed(made: Made) -> int:
+    """Return the seed of this execution: the fill's own, else as providers derive it."""
+    told = None if made.fill is None else made.fill.attribution.get("seed")
+    if type(told) is int:
+        return told
+    return execution_seed(made.seed, made.request.order, made.request.market)
+
+
+def _config_of(fill: Fill) -> str | None:
+    """Return the hash of the L3 configuration that a fill names; None where it names none."""
+    models = fill.attribution.get("models")
+    named = models.get("config") if isinstance(models, Mapping) else None
+    return named if isinstance(named, str) else None
