@@ -205,7 +205,7 @@ def test_fit_of_a_pair_with_one_decay() -> None:
         (lambda: PAIR.log_likelihood([[1.0]], 5.0), "events: 1 lists; allowed: 2"),
         (lambda: PAIR.log_likelihood([[2.0, 1.0], []], 5.0), "events: 1.0 at place 1"),
         (lambda: PAIR.log_likelihood([[6.0], []], 5.0), "events: 6.0; allowed: at most 5.0"),
-        (lambda: fit_univariate([1.0, 2.0], 5.0), "events: 2; allowed: a list of 3"),
+        (lambda: fit_univariate([1.0, 2.0], 5.0), "events: 2 numbers; allowed: a list of 3"),
         (lambda: PAIR.expected_rate(1.0), "components: 2"),
     ],
 )

@@ -265,7 +265,10 @@ def test_without_cancels_the_curve_is_the_empirical_one(totals: list[int]) -> No
         (lambda: DetectionRules(high_ratio=0.5), "high_ratio: 0.5"),
         (lambda: IcebergDetector().shown(5, Side.BUY, 0, 1), "price_ticks: 0"),
         (lambda: TotalSizeCurve.fit([1.0], [2]), "completed: 2.0"),
-        (lambda: TotalSizeCurve.fit([1.0, 2.0], [1]), "totals, completed: lengths"),
+        (
+            lambda: TotalSizeCurve.fit([1.0, 2.0], [1]),
+            "completed: 1 numbers; allowed: as many as totals",
+        ),
         (lambda: detect_in_feed(np.zeros(3)), "messages: not of MESSAGE_DTYPE"),
     ],
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from lob.bounds import vector, whole
+from lob.bounds import row, whole
 from lob.errors import InvalidInput
 
 MAX_COMBINATIONS = 2_000_000
@@ -83,7 +83,7 @@ def checked_tails(tails: Sequence[ArrayLike]) -> list[list[float]]:
     """Return tails as lists; `InvalidInput` unless each falls, or stays, between 1 and 0."""
     if not len(tails):
         raise InvalidInput("tails: none; allowed: one venue or more")
-    lists = [vector("tails", tail, low=0.0, at_least=0).tolist() for tail in tails]
+    lists = [row("tails", tail, low=0, at_least=0).tolist() for tail in tails]
     for venue, tail in enumerate(lists):
         before = 1.0
         for place, chance in enumerate(tail):

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from lob.bounds import Floats, between, not_negative, positive, share, whole
+from lob.bounds import Floats, not_negative, number, positive, share, whole
 from lob.dark.allocation import greedy_allocation
 from lob.errors import InvalidInput
 from lob.types import INT64_MAX, Side
@@ -176,9 +176,7 @@ class DarkPoolRouter:
             raise InvalidInput(f"routing: {routing!r}; allowed: {', '.join(Routing)}")
         self.venues = tuple(venues)
         self.routing = Routing(routing)
-        self.max_dark_fill_pct = between(
-            "max_dark_fill_pct", max_dark_fill_pct, 0.0, 100.0, allowed="0..100", open_ends=False
-        )
+        self.max_dark_fill_pct = number("max_dark_fill_pct", max_dark_fill_pct, low=0, high=100)
         self.history: deque[DarkFill] = deque(maxlen=whole("max_history_size", max_history_size, 1))
         whole("seed", seed, 0)
         self._streams = [

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lob.bounds import Floats, positive, share, vector, whole
+from lob.bounds import Floats, positive, row, share, whole
 from lob.errors import InvalidInput
 
 _SUM_TOLERANCE = 1e-9
@@ -21,7 +21,7 @@ def tail_from_probabilities(probabilities: ArrayLike) -> Floats:
     >>> tail_from_probabilities([0.1, 0.3, 0.1, 0.4, 0.05, 0.05]).round(2).tolist()
     [0.9, 0.6, 0.5, 0.1, 0.05]
     """
-    chances = vector("probabilities", probabilities, low=0.0)
+    chances = row("probabilities", probabilities, low=0)
     if abs(float(chances.sum()) - 1) > _SUM_TOLERANCE:
         raise InvalidInput(f"probabilities: sum {float(chances.sum()):.9g}; allowed: 1")
     tail = np.cumsum(chances[::-1])[::-1][1:]
@@ -78,8 +78,8 @@ def exploration_cutoff(s: int, volume: int, epsilon: float, delta: float) -> flo
 
 
 def _checked(submitted: ArrayLike, filled: ArrayLike, up_to: int) -> tuple[Floats, Floats, int]:
-    sent = vector("submitted", submitted, low=0.0, at_least=0)
-    traded = vector("filled", filled, low=0.0, at_least=0)
+    sent = row("submitted", submitted, low=0, at_least=0)
+    traded = row("filled", filled, low=0, at_least=0)
     if len(sent) != len(traded):
         raise InvalidInput(f"filled: {len(traded)} values; allowed: {len(sent)}, as submitted")
     for name, values in (("submitted", sent), ("filled", traded)):

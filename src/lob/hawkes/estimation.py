@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lob.bounds import Floats, positive, vector, whole
+from lob.bounds import Floats, positive, row, whole
 from lob.errors import InvalidInput
 from lob.hawkes.process import HawkesProcess, decayed_moments
 
@@ -72,7 +72,7 @@ def fit(
     blank = ((1.0,) * size,) * size
     streams = HawkesProcess((1.0,) * size, blank, blank).checked_events(events, horizon)
     for stream in streams:
-        vector("events", stream, at_least=MIN_EVENTS)
+        row("events", stream, at_least=MIN_EVENTS)
     rows = [_fit_row(i, streams, horizon, beta, max_iterations) for i in range(size)]
     process = HawkesProcess(
         tuple(float(row[0][0]) for row in rows),

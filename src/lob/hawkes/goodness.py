@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lob.bounds import Floats, vector
+from lob.bounds import Floats, row
 from lob.hawkes.process import HawkesProcess, decayed_sums
 
 _TERMS = 100
@@ -60,7 +60,7 @@ def kolmogorov_smirnov_exponential(sample: ArrayLike, rate: float = 1.0) -> Kolm
     The p-value is Kolmogorov's limit at D (sqrt n + 0.12 + 0.11 / sqrt n) (Stephens 1970), good to
     about 0.01 from 5 observations on; an empty sample has statistic 0 and p-value 1.
     """
-    values = np.sort(vector("sample", sample, low=0.0, at_least=0))
+    values = np.sort(row("sample", sample, low=0, at_least=0))
     count = len(values)
     if not count:
         return KolmogorovSmirnov(0.0, 1.0, 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lob.bounds import Floats, finite_array, positive, vector, whole
+from lob.bounds import Floats, numbers, positive, row, whole
 from lob.errors import InvalidInput
 
 Matrix = tuple[tuple[float, ...], ...]
@@ -30,17 +30,17 @@ class HawkesProcess:
     beta: Matrix
 
     def __post_init__(self) -> None:
-        mu = vector("mu", self.mu, low=0.0)
+        mu = row("mu", self.mu, low=0)
         size = len(mu)
         for name in ("alpha", "beta"):
-            matrix = finite_array(name, getattr(self, name), low=0.0)
+            matrix = numbers(name, getattr(self, name), low=0)
             if matrix.shape != (size, size):
                 shape = "x".join(str(length) for length in matrix.shape)
                 raise InvalidInput(f"{name}: {shape}; allowed: {size}x{size}, as mu has {size}")
             as_tuples = tuple(tuple(float(value) for value in row) for row in matrix)
             object.__setattr__(self, name, as_tuples)
-        for row in self.beta:
-            for value in row:
+        for decays in self.beta:
+            for value in decays:
                 positive("beta", value)
         object.__setattr__(self, "mu", tuple(float(rate) for rate in mu))
 
@@ -90,7 +90,7 @@ class HawkesProcess:
         """
         self._require_univariate()
         mu, alpha, beta = self.mu[0], self.alpha[0][0], self.beta[0][0]
-        times = finite_array("time", time, low=0.0)
+        times = numbers("time", time, low=0)
         gap = beta - alpha
         # (1 - exp(-gap t)) / gap, which is t where there is no gap
         grown = times if gap == 0 else -np.expm1(-gap * times) / gap
@@ -113,7 +113,7 @@ class HawkesProcess:
         self._require_univariate()
         rate = self.stationary_rates()[0]
         alpha, beta = self.alpha[0][0], self.beta[0][0]
-        lags = finite_array("lag", lag, low=0.0)
+        lags = numbers("lag", lag, low=0)
         scale = alpha * rate * (2 * beta - alpha) / (2 * (beta - alpha))
         return np.asarray(scale * np.exp(-(beta - alpha) * lags))
 
@@ -122,7 +122,7 @@ class HawkesProcess:
 
         An event at the very time asked for does not count yet (left limit).
         """
-        times = finite_array("time", time)
+        times = numbers("time", time)
         streams = self.checked_events(events)
         rates = np.empty((self.dimension, *times.shape))
         for i, base in enumerate(self.mu):
@@ -138,7 +138,7 @@ class HawkesProcess:
 
         mu_i t + sum_j (alpha_ij / beta_ij) sum over t_jk < t of (1 - exp(-beta_ij (t - t_jk))).
         """
-        times = finite_array("time", time, low=0.0)
+        times = numbers("time", time, low=0)
         streams = self.checked_events(events)
         totals = np.empty((self.dimension, *times.shape))
         for i, base in enumerate(self.mu):
@@ -174,7 +174,7 @@ class HawkesProcess:
         if len(events) != self.dimension:
             allowed = f"{self.dimension}, one for each component"
             raise InvalidInput(f"events: {len(events)} lists; allowed: {allowed}")
-        streams = [vector("events", stream, low=0.0, at_least=0) for stream in events]
+        streams = [row("events", stream, low=0, at_least=0) for stream in events]
         for stream in streams:
             if (np.diff(stream) <= 0).any():
                 place = int(np.argmax(np.diff(stream) <= 0)) + 1

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from lob.bounds import between, positive, whole
-from lob.errors import InvalidInput
+from lob.bounds import number, whole
 from lob.hidden.refills import RefillPosterior
 from lob.types import Side
 
@@ -60,12 +59,9 @@ class DetectionRules:
     def __post_init__(self) -> None:
         whole("window_ns", self.window_ns, 1)
         whole("refill_within_ns", self.refill_within_ns, 0, self.window_ns)
-        allowed = "above 0, at most 1"
-        between("low_ratio", self.low_ratio, 1e-9, 1.0, allowed=allowed, open_ends=False)
-        if not positive("high_ratio", self.high_ratio) >= 1:
-            raise InvalidInput(f"high_ratio: {self.high_ratio}; allowed: 1 or more")
-        weight = self.display_weight
-        between("display_weight", weight, 1e-9, 1.0, allowed=allowed, open_ends=False)
+        number("low_ratio", self.low_ratio, low=1e-9, high=1)
+        number("high_ratio", self.high_ratio, low=1)
+        number("display_weight", self.display_weight, low=1e-9, high=1)
         whole("confirm_refills", self.confirm_refills, 1)
         whole("high_confidence_refills", self.high_confidence_refills, self.confirm_refills)
         RefillPosterior(0, self.prior_a, self.prior_b)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lob.bounds import Floats, not_negative, same_length, scalar_or_array, vector
+from lob.bounds import Floats, flags, not_negative, numbers, row, same_length, scalar_or_array
 from lob.errors import InvalidInput
 
 
@@ -36,13 +36,10 @@ class TotalSizeCurve:
 
         At one size, completed icebergs count before cancelled ones.
         """
-        values = vector("totals", totals, low=0.0)
-        flags = vector("completed", completed, low=0.0)
-        same_length(("totals", "completed"), (values, flags))
-        if not np.isin(flags, (0.0, 1.0)).all():
-            wrong = float(flags[~np.isin(flags, (0.0, 1.0))][0])
-            raise InvalidInput(f"completed: {wrong}; allowed: 0 or 1")
-        ends, counts = np.unique(values[flags == 1], return_counts=True)
+        values = row("totals", totals, low=0)
+        whole = flags("completed", completed)
+        same_length(totals=values, completed=whole)
+        ends, counts = np.unique(values[whole == 1], return_counts=True)
         ordered = np.sort(values)
         at_risk = len(values) - np.searchsorted(ordered, ends, side="left")
         survivals = np.cumprod(1 - counts / at_risk)
@@ -50,7 +47,7 @@ class TotalSizeCurve:
 
     def survival(self, size: ArrayLike) -> float | Floats:
         """Return P(total > size) at each size."""
-        places = np.searchsorted(self.sizes, np.asarray(size, dtype=np.float64), side="right")
+        places = np.searchsorted(self.sizes, numbers("size", size, infinite=True), side="right")
         return scalar_or_array(np.concatenate(([1.0], self.survivals))[places])
 
     def probability_of_more(self, executed: float, more: float) -> float:

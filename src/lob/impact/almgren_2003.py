@@ -11,7 +11,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lob.impact._checks import Floats, in_floats, non_negative_numbers, positive, real
+from lob.bounds import Floats, number, numbers, positive
+from lob.impact._in_floats import in_floats
 
 
 @in_floats
@@ -42,11 +43,11 @@ def almgren2003_holdings(
 
     An exponential for k = 1; for k above 1 it ends, at (k + 1) / (k - 1) T*, and is 0 from there.
     """
-    times, power = non_negative_numbers("t", t), positive("k", k)
+    times, power = numbers("t", t, low=0), positive("k", k)
     age = times / almgren2003_time(X, k, eta, lambda_u, sigma)
     shape = (power - 1) / (power + 1)
     if shape == 0:
-        return np.asarray(real("X", X) * np.exp(-age))
+        return np.asarray(number("X", X) * np.exp(-age))
     with np.errstate(divide="ignore"):
         log = np.log1p(np.maximum(-shape * age, -1))
-    return np.asarray(real("X", X) * np.exp(log / shape))
+    return np.asarray(number("X", X) * np.exp(log / shape))

@@ -13,14 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lob.impact._checks import (
-    Floats,
-    any_shape,
-    in_floats,
-    non_negative_numbers,
-    positive_numbers,
-    real,
-)
+from lob.bounds import Floats, number, numbers
+from lob.impact._in_floats import in_floats
 
 # Their section 4.2 (table 2's estimates with the exponents rounded as they are used).
 GAMMA_2005: Final = 0.314
@@ -63,18 +57,18 @@ def almgren2005_cost(
     >>> [round(10_000 * float(part)) for part in cost]
     [20, 8, 18]
     """
-    trade, volume = any_shape("X", X), positive_numbers("V", V)
-    shares, days = positive_numbers("Theta", Theta), positive_numbers("T", T)
-    volatility = non_negative_numbers("sigma", sigma)
+    trade, volume = numbers("X", X), numbers("V", V, above=0)
+    shares, days = numbers("Theta", Theta, above=0), numbers("T", T, above=0)
+    volatility = numbers("sigma", sigma, low=0)
     size, side = np.abs(trade) / volume, np.sign(trade)
     permanent = (
-        real("gamma", gamma)
+        number("gamma", gamma)
         * volatility
         * side
-        * size ** real("alpha", alpha)
-        * (shares / volume) ** real("delta", delta)
+        * size ** number("alpha", alpha)
+        * (shares / volume) ** number("delta", delta)
     )
-    temporary = real("eta", eta) * volatility * side * (size / days) ** real("beta", beta)
+    temporary = number("eta", eta) * volatility * side * (size / days) ** number("beta", beta)
     return TradeCost(
         np.asarray(permanent), np.asarray(temporary), np.asarray(permanent / 2 + temporary)
     )

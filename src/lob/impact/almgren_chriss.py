@@ -17,18 +17,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lob.bounds import COUNT_MAX, Floats, not_negative, number, numbers, positive, row, whole
 from lob.errors import InvalidInput
-from lob.impact._checks import (
-    Floats,
-    count,
-    in_floats,
-    inside,
-    non_negative,
-    non_negative_numbers,
-    numbers,
-    positive,
-    real,
-)
+from lob.impact._in_floats import in_floats
 
 # Below this kappa T the trajectory is a straight line to the last bit.
 _STRAIGHT: Final = 1e-100
@@ -85,10 +76,10 @@ def almgren_chriss_kappa(
     >>> round(almgren_chriss_kappa(1e-6, 0.95, 2.5e-6, 2.5e-7, tau=1), 2)
     0.61
     """
-    risk = non_negative("lambda_u", lambda_u)
-    tau = non_negative("tau", tau)
+    risk = not_negative("lambda_u", lambda_u)
+    tau = not_negative("tau", tau)
     temporary = _eta_tilde(eta, gamma, tau)
-    tilde = math.sqrt(risk) * non_negative("sigma", sigma) / math.sqrt(temporary)
+    tilde = math.sqrt(risk) * not_negative("sigma", sigma) / math.sqrt(temporary)
     # arcosh(1 + y^2 / 2) = 2 arsinh(y / 2), which loses nothing where y is small.
     return tilde if tau == 0 else 2 / tau * math.asinh(tilde * tau / 2)
 
@@ -99,7 +90,7 @@ def almgren_chriss_half_life(kappa: float) -> float:
 
     Infinite where kappa is 0: without risk aversion the trader is in no hurry.
     """
-    rate = non_negative("kappa", kappa)
+    rate = not_negative("kappa", kappa)
     return math.inf if rate == 0 else 1 / rate
 
 
@@ -129,8 +120,8 @@ def almgren_chriss_trajectory(
     Raises:
         InvalidInput: a number is not finite or out of its range, or eta <= gamma tau / 2.
     """
-    shares, horizon, steps = real("X", X), positive("T", T), count("N", N)
-    tau, drift = horizon / steps, real("alpha", alpha)
+    shares, horizon, steps = number("X", X), positive("T", T), whole("N", N, 1, COUNT_MAX)
+    tau, drift = horizon / steps, number("alpha", alpha)
     kappa = almgren_chriss_kappa(lambda_u, sigma, eta, gamma, tau)
     times = horizon * (np.arange(steps + 1) / steps)
     left = horizon * (np.arange(steps, -1, -1) / steps)
@@ -167,9 +158,9 @@ def almgren_chriss_cost(
     ...     gamma=2.5e-7, epsilon=0.0625).expected_cost
     662500.0
     """
-    held = numbers("holdings", holdings, at_least=2)
+    held = row("holdings", holdings, at_least=2)
     tau = positive("T", T) / (held.size - 1)
-    return _moments(held, -np.diff(held), tau, sigma, eta, gamma, epsilon, real("alpha", alpha))
+    return _moments(held, -np.diff(held), tau, sigma, eta, gamma, epsilon, number("alpha", alpha))
 
 
 @in_floats
@@ -185,7 +176,7 @@ def almgren_chriss_frontier(
     lambda_u: ArrayLike,
 ) -> Frontier:
     """Return the efficient frontier E(V) at the risk aversions given (sections 2.1 and 2.4)."""
-    risks = non_negative_numbers("lambda_u", lambda_u).ravel()
+    risks = numbers("lambda_u", lambda_u, low=0).ravel()
     plans = [
         almgren_chriss_trajectory(X, T, N, sigma, eta, gamma, epsilon, float(risk))
         for risk in risks
@@ -212,7 +203,7 @@ def almgren_chriss_continuous(
     x(t) = X sinh(kappa (T - t)) / sinh(kappa T) with kappa^2 = lambda_u sigma^2 / eta, so that
     E = gamma X^2 / 2 + epsilon |X| + eta int v^2 and V = sigma^2 int x^2.
     """
-    shares, horizon = real("X", X), positive("T", T)
+    shares, horizon = number("X", X), positive("T", T)
     kappa = almgren_chriss_kappa(lambda_u, sigma, eta, gamma)
     y = kappa * horizon
     if y < 1e-3:  # noqa: PLR2004 - the series' next terms are below the last bit
@@ -223,7 +214,7 @@ def almgren_chriss_continuous(
         gap = y / math.sinh(y) ** 2 if y < 350 else 0.0  # noqa: PLR2004 - sinh's float ends there
         speed = kappa * (coth + gap) / 2
         area = (coth - gap) / (2 * kappa)
-    fixed = real("gamma", gamma) * shares**2 / 2 + non_negative("epsilon", epsilon) * abs(shares)
+    fixed = number("gamma", gamma) * shares**2 / 2 + not_negative("epsilon", epsilon) * abs(shares)
     return CostMoments(fixed + eta * shares**2 * speed, sigma**2 * shares**2 * area)
 
 
@@ -232,12 +223,12 @@ def almgren_chriss_holdings(
     t: ArrayLike, X: float, T: float, sigma: float, eta: float, lambda_u: float
 ) -> Floats:
     """Return x(t) of the continuous optimal trajectory, for times 0..T of any shape."""
-    times = non_negative_numbers("t", t)
+    times = numbers("t", t, low=0)
     horizon = positive("T", T)
     if (times > horizon).any():
         raise InvalidInput(f"t: {times.max()}; allowed: 0..{horizon}")
     kappa = almgren_chriss_kappa(lambda_u, sigma, eta)
-    return real("X", X) * _sinh_ratio(kappa, horizon - times, horizon)
+    return number("X", X) * _sinh_ratio(kappa, horizon - times, horizon)
 
 
 @in_floats
@@ -249,8 +240,8 @@ def liquidity_adjusted_var(expected_cost: float, variance: float, p: float) -> f
     >>> round(liquidity_adjusted_var(100.0, 25.0, 0.95), 4)
     108.2243
     """
-    mean = real("expected_cost", expected_cost)
-    return mean + normal_quantile(p) * math.sqrt(non_negative("variance", variance))
+    mean = number("expected_cost", expected_cost)
+    return mean + normal_quantile(p) * math.sqrt(not_negative("variance", variance))
 
 
 @in_floats
@@ -271,7 +262,7 @@ def almgren_chriss_minimum_var(
     Where z is so large that everything should go in the first interval, lambda_u ends at e^70 of
     its natural unit, which does that.
     """
-    z = normal_quantile(inside("p", p, 0, 1))
+    z = normal_quantile(number("p", p, above=0, below=1))
     if z < 0:
         raise InvalidInput(f"p: {p}; allowed: 0.5 or more, else risk would be sought")
 
@@ -302,7 +293,7 @@ def normal_quantile(p: float) -> float:
     >>> round(normal_quantile(0.975), 6)
     1.959964
     """
-    wanted = inside("p", p, 0, 1)
+    wanted = number("p", p, above=0, below=1)
     if wanted == 0.5:  # noqa: PLR2004 - the middle
         return 0.0
     tail = min(wanted, 1 - wanted)
@@ -320,7 +311,7 @@ def normal_quantile(p: float) -> float:
 
 
 def _eta_tilde(eta: float, gamma: float, tau: float) -> float:
-    temporary, permanent = positive("eta", eta), non_negative("gamma", gamma)
+    temporary, permanent = positive("eta", eta), not_negative("gamma", gamma)
     tilde = temporary - permanent * tau / 2
     if tilde <= 0:
         raise InvalidInput(
@@ -378,7 +369,7 @@ def _moments(
     drift: float,
 ) -> CostMoments:
     temporary = _eta_tilde(eta, gamma, tau)
-    fixed, volatility = non_negative("epsilon", epsilon), non_negative("sigma", sigma)
+    fixed, volatility = not_negative("epsilon", epsilon), not_negative("sigma", sigma)
     # sum of gamma tau x_k v_k over k: with x_N = 0 it is the paper's gamma X^2 / 2 less a part of
     # eta's, and it holds for an unfinished schedule too.
     permanent = gamma * (held[0] ** 2 - held[-1] ** 2) / 2

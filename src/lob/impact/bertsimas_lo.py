@@ -12,8 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from lob.bounds import Floats, not_negative, number, positive, whole
 from lob.errors import InvalidInput
-from lob.impact._checks import Floats, between, count, in_floats, non_negative, positive, real
+from lob.impact._in_floats import in_floats
 
 _PERIODS_MAX: Final = 100_000
 
@@ -36,16 +37,16 @@ class LinearPriceRule:
     def trade(self, k: int, W: float, X: float) -> float:
         """Return what to buy now, with k periods after this one."""
         place = self._place(k)
-        return float(self.delta_w[place] * real("W", W) + self.delta_x[place] * real("X", X))
+        return float(self.delta_w[place] * number("W", W) + self.delta_x[place] * number("X", X))
 
     def expected_cost(self, k: int, P: float, W: float, X: float) -> float:
         """Return the least expected cost of W shares from here on."""
-        place, left, signal = self._place(k), real("W", W), real("X", X)
-        each = real("P", P) + self.a[place] * left + self.b[place] * signal
+        place, left, signal = self._place(k), number("W", W), number("X", X)
+        each = number("P", P) + self.a[place] * left + self.b[place] * signal
         return float(left * each + self.c[place] * signal**2 + self.d[place])
 
     def _place(self, k: int) -> int:
-        return count("k", k, at_least=0, at_most=self.a.size - 1)
+        return whole("k", k, 0, self.a.size - 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,17 +64,17 @@ class PercentageImpactRule:
 
     def trade(self, k: int, W: float, X: float) -> float:
         """Return what to buy now, with k periods after this one."""
-        place = count("k", k, at_least=0, at_most=self.delta_w.size - 1)
+        place = whole("k", k, 0, self.delta_w.size - 1)
         return float(
-            self.delta_w[place] * real("W", W)
-            + self.delta_x[place] * real("X", X)
+            self.delta_w[place] * number("W", W)
+            + self.delta_x[place] * number("X", X)
             + self.delta_1[place]
         )
 
     def expected_cost(self, k: int, P: float, W: float, X: float) -> float:
         """Return the least expected cost of W shares from here on."""
-        place = count("k", k, at_least=0, at_most=self.delta_w.size - 1)
-        left, signal = real("W", W), real("X", X)
+        place = whole("k", k, 0, self.delta_w.size - 1)
+        left, signal = number("W", W), number("X", X)
         terms = np.array([left**2, left * signal, signal**2, left, signal, 1.0])
         return positive("P", P) * float(self.value[place] @ terms)
 
@@ -85,8 +86,8 @@ def bertsimas_lo_schedule(S_bar: float, T: int) -> Floats:
     >>> bertsimas_lo_schedule(S_bar=100.0, T=4).tolist()
     [25.0, 25.0, 25.0, 25.0]
     """
-    periods = count("T", T, at_most=_PERIODS_MAX)
-    return np.full(periods, real("S_bar", S_bar) / periods)
+    periods = whole("T", T, 1, _PERIODS_MAX)
+    return np.full(periods, number("S_bar", S_bar) / periods)
 
 
 @in_floats
@@ -96,9 +97,9 @@ def bertsimas_lo_cost(S_bar: float, T: int, theta: float, P0: float) -> float:
     >>> bertsimas_lo_cost(S_bar=100.0, T=4, theta=0.01, P0=50.0)
     5062.5
     """
-    shares, periods = real("S_bar", S_bar), count("T", T, at_most=_PERIODS_MAX)
+    shares, periods = number("S_bar", S_bar), whole("T", T, 1, _PERIODS_MAX)
     each = positive("theta", theta) / 2 * (1 + 1 / periods)
-    return shares * real("P0", P0) + each * shares**2
+    return shares * number("P0", P0) + each * shares**2
 
 
 @in_floats
@@ -111,9 +112,9 @@ def bertsimas_lo_information(
     b_k = gamma + theta rho b / (2 a), c_k = rho^2 (c - b^2 / (4 a)), d_k = d + c sigma_eta^2, all
     of k - 1, from theta, gamma, 0, 0. `rho` is from -1 to 1. O(T).
     """
-    periods = count("T", T, at_most=_PERIODS_MAX)
-    slope, pull = positive("theta", theta), real("gamma", gamma)
-    memory, noise = between("rho", rho, -1, 1), non_negative("sigma_eta", sigma_eta)
+    periods = whole("T", T, 1, _PERIODS_MAX)
+    slope, pull = positive("theta", theta), number("gamma", gamma)
+    memory, noise = number("rho", rho, low=-1, high=1), not_negative("sigma_eta", sigma_eta)
     k = np.arange(periods)
     a = slope / 2 * (1 + 1 / (k + 1))
     b, c, d, delta_x = np.zeros((4, periods))
@@ -145,9 +146,9 @@ def bertsimas_lo_percentage(
     Raises:
         InvalidInput: a number is out of range, or q so that the cost has no least.
     """
-    periods = count("T", T, at_most=_PERIODS_MAX)
-    slope, pull, growth = positive("theta", theta), real("gamma", gamma), positive("q", q)
-    memory, noise = between("rho", rho, -1, 1), non_negative("sigma_eta", sigma_eta)
+    periods = whole("T", T, 1, _PERIODS_MAX)
+    slope, pull, growth = positive("theta", theta), number("gamma", gamma), positive("q", q)
+    memory, noise = number("rho", rho, low=-1, high=1), not_negative("sigma_eta", sigma_eta)
     rule, value = np.zeros((3, periods)), np.zeros((periods, 6))
     rule[0, 0] = 1.0
     value[0] = (slope, pull, 0.0, 1.0, 0.0, 0.0)

@@ -5,16 +5,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lob.bounds import Floats, number, row, same_length
 from lob.errors import InvalidInput
-from lob.impact._checks import (
-    Floats,
-    in_floats,
-    inside,
-    non_negative_numbers,
-    numbers,
-    positive_numbers,
-    same_length,
-)
+from lob.impact._in_floats import in_floats
 
 DELTA_RANGE: Final = (0.05, 2.0)
 _GOLDEN: Final = (5**0.5 - 1) / 2
@@ -49,14 +42,16 @@ def fit_power_impact(
     >>> round(fit.eta, 6), round(fit.delta, 6)
     (0.05, 0.5)
     """
-    paid = numbers("cost", cost, at_least=3)
-    sizes = numbers("size", non_negative_numbers("size", size), at_least=3)
-    volatility = numbers("sigma", positive_numbers("sigma", sigma), at_least=3)
+    paid = row("cost", cost, at_least=3)
+    sizes = row("size", size, low=0, at_least=3)
+    volatility = row("sigma", sigma, above=0, at_least=3)
     same_length(cost=paid, size=sizes, sigma=volatility)
     if not (sizes > 0).any():
         raise InvalidInput("size: 0 all along; allowed: one or more above 0")
-    fixed = delta is not None
-    power = inside("delta", delta, 0, 10) if fixed else _best_power(paid, sizes, volatility)
+    if delta is None:
+        power = _best_power(paid, sizes, volatility)
+    else:
+        power = number("delta", delta, above=0, below=10)
     eta, error = _profile(paid, sizes, volatility, power)
     total = float(paid @ paid)
     return PowerFit(

@@ -16,19 +16,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lob.bounds import Floats, increasing, not_negative, number, numbers, positive, row
 from lob.errors import InvalidInput
-from lob.impact._checks import (
-    Floats,
-    in_floats,
-    increasing,
-    inside,
-    non_negative,
-    non_negative_numbers,
-    numbers,
-    positive,
-    positive_numbers,
-    real,
-)
+from lob.impact._in_floats import in_floats
 from lob.impact.kernels import Kernel, PowerLawKernel
 
 GAMMA_STAR: Final = 2 - math.log(3) / math.log(2)
@@ -47,7 +37,7 @@ class PowerImpact:
 
     def __post_init__(self) -> None:
         positive("delta", self.delta)
-        non_negative("coefficient", self.coefficient)
+        not_negative("coefficient", self.coefficient)
 
     def __call__(self, v: ArrayLike) -> Floats:
         """Return f(v) for rates of any shape."""
@@ -104,7 +94,7 @@ def gatheral_no_arbitrage(gamma: float, delta: float) -> NoArbitrage:
     >>> gatheral_no_arbitrage(gamma=0.4, delta=0.5).sum_holds
     False
     """
-    decay, power = inside("gamma", gamma, 0, 1), positive("delta", delta)
+    decay, power = number("gamma", gamma, above=0, below=1), positive("delta", delta)
     theta = np.concatenate([np.arange(1, 2000) / 2000, 1 - np.logspace(-12, -4, 60)])
     cost = gatheral_two_rate_cost(decay, power, theta)
     least = int(np.argmin(cost))
@@ -127,8 +117,8 @@ def gatheral_two_rate_cost(gamma: float, delta: float, theta: ArrayLike) -> Floa
     In units of v2 f(v1) T^(2 - gamma) / ((1 - gamma) (2 - gamma)), v1 and v2 the rates:
     theta^(1 - gamma) + (1 - theta)^(2 - gamma) (1 + (theta / (1 - theta))^delta) - 1.
     """
-    decay, power = inside("gamma", gamma, 0, 1), positive("delta", delta)
-    share = positive_numbers("theta", theta)
+    decay, power = number("gamma", gamma, above=0, below=1), positive("delta", delta)
+    share = numbers("theta", theta, above=0)
     if (share >= 1).any():
         raise InvalidInput(f"theta: {share.max()}; allowed: above 0 and below 1")
     rest = 1 - share
@@ -185,7 +175,7 @@ def propagator_price_path(
     O(len(t) x len(rates)).
     """
     at, speed = _schedule(times, rates)
-    asked = np.atleast_1d(numbers("t", np.atleast_1d(np.asarray(t))))
+    asked = row("t", np.atleast_1d(numbers("t", t)))
     pressed, moved = _impact(f, speed), np.zeros(asked.shape)
     for begin, end, force in zip(at[:-1], at[1:], pressed.tolist(), strict=True):
         since = kernel.first(np.maximum(asked - begin, 0))
@@ -202,8 +192,8 @@ def round_trip_cost(
     A round trip where v1 theta = v2 (1 - theta), which is asked for (to 1e-9): a cost below 0 is an
     arbitrage.
     """
-    share, horizon = inside("theta", theta, 0, 1), positive("T", T)
-    first, second = real("v1", v1), real("v2", v2)
+    share, horizon = number("theta", theta, above=0, below=1), positive("T", T)
+    first, second = number("v1", v1), number("v2", v2)
     if not math.isclose(first * share, second * (1 - share), rel_tol=1e-9):
         raise InvalidInput(
             f"v2: {second}; allowed: v1 theta / (1 - theta) ({first * share / (1 - share)})"
@@ -220,7 +210,7 @@ def power_law_vwap_cost(
     coefficient X |X/T|^delta T^(1 - gamma) / ((1 - gamma) (2 - gamma)): with gamma = delta = 1/2
     the square-root law, whatever T is.
     """
-    shares, horizon = real("X", X), positive("T", T)
+    shares, horizon = number("X", X), positive("T", T)
     impact = PowerImpact(delta, coefficient)
     kernel = PowerLawKernel(gamma)
     rate = shares / horizon
@@ -235,11 +225,11 @@ def power_law_optimal_rate(t: ArrayLike, X: float, T: float, gamma: float) -> Fl
     Gatheral, Schied and Slynko, "Transient Linear Price Impact and Fredholm Integral Equations"
     (Mathematical Finance 22, 2012). Infinite at both ends.
     """
-    horizon, decay = positive("T", T), inside("gamma", gamma, 0, 1)
-    times = non_negative_numbers("t", t)
+    horizon, decay = positive("T", T), number("gamma", gamma, above=0, below=1)
+    times = numbers("t", t, low=0)
     if (times > horizon).any():
         raise InvalidInput(f"t: {times.max()}; allowed: 0..{horizon}")
-    scale = real("X", X) / (horizon**decay * _beta((1 + decay) / 2))
+    scale = number("X", X) / (horizon**decay * _beta((1 + decay) / 2))
     with np.errstate(divide="ignore"):
         return np.asarray(scale * (times * (horizon - times)) ** (-(1 - decay) / 2))
 
@@ -250,9 +240,9 @@ def power_law_optimal_cost(X: float, T: float, gamma: float) -> float:
 
     X^2 pi / (2 T^gamma cos(pi gamma / 2) B((1 + gamma) / 2, (1 + gamma) / 2)).
     """
-    horizon, decay = positive("T", T), inside("gamma", gamma, 0, 1)
+    horizon, decay = positive("T", T), number("gamma", gamma, above=0, below=1)
     norm = float(horizon**decay) * _beta((1 + decay) / 2)
-    return real("X", X) ** 2 * math.pi / (2 * math.cos(math.pi * decay / 2) * norm)
+    return number("X", X) ** 2 * math.pi / (2 * math.cos(math.pi * decay / 2) * norm)
 
 
 def _beta(a: float) -> float:
@@ -261,7 +251,7 @@ def _beta(a: float) -> float:
 
 
 def _schedule(times: ArrayLike, rates: ArrayLike) -> tuple[Floats, Floats]:
-    at, speed = increasing("times", times), numbers("rates", rates)
+    at, speed = increasing("times", times, at_least=2), row("rates", rates)
     if speed.size != at.size - 1:
         raise InvalidInput(f"rates: {speed.size}; allowed: one fewer than times ({at.size - 1})")
     if speed.size > _SEGMENTS_MAX:

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lob.impact._checks import Floats, inside, non_negative, non_negative_numbers, positive
+from lob.bounds import Floats, not_negative, number, numbers, positive
 
 
 class Kernel(Protocol):
@@ -33,15 +33,15 @@ class PermanentKernel:
 
     def value(self, t: ArrayLike) -> Floats:
         """Return 1."""
-        return np.ones_like(non_negative_numbers("t", t))
+        return np.ones_like(numbers("t", t, low=0))
 
     def first(self, t: ArrayLike) -> Floats:
         """Return t."""
-        return non_negative_numbers("t", t)
+        return numbers("t", t, low=0)
 
     def second(self, t: ArrayLike) -> Floats:
         """Return t^2 / 2."""
-        return np.asarray(non_negative_numbers("t", t) ** 2 / 2)
+        return np.asarray(numbers("t", t, low=0) ** 2 / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +51,22 @@ class ExponentialKernel:
     rho: float
 
     def __post_init__(self) -> None:
-        non_negative("rho", self.rho)
+        not_negative("rho", self.rho)
 
     def value(self, t: ArrayLike) -> Floats:
         """Return e^(-rho t)."""
-        return np.asarray(np.exp(-self.rho * non_negative_numbers("t", t)))
+        return np.asarray(np.exp(-self.rho * numbers("t", t, low=0)))
 
     def first(self, t: ArrayLike) -> Floats:
         """Return (1 - e^(-rho t)) / rho."""
-        ages = non_negative_numbers("t", t)
+        ages = numbers("t", t, low=0)
         if self.rho == 0:
             return ages
         return np.asarray(-np.expm1(-self.rho * ages) / self.rho)
 
     def second(self, t: ArrayLike) -> Floats:
         """Return (e^(-rho t) - 1 + rho t) / rho^2, which loses no digits where rho t is small."""
-        ages = non_negative_numbers("t", t)
+        ages = numbers("t", t, low=0)
         y = self.rho * ages
         series = sum((-y) ** k / math.factorial(k + 2) for k in range(12))
         small = y < 0.3  # noqa: PLR2004 - twelve terms are exact to the last bit below it
@@ -82,22 +82,22 @@ class PowerLawKernel:
     gamma: float
 
     def __post_init__(self) -> None:
-        inside("gamma", self.gamma, 0, 1)
+        number("gamma", self.gamma, above=0, below=1)
 
     def value(self, t: ArrayLike) -> Floats:
         """Return t^(-gamma), infinite at 0."""
         with np.errstate(divide="ignore"):
-            return np.asarray(non_negative_numbers("t", t) ** -self.gamma)
+            return np.asarray(numbers("t", t, low=0) ** -self.gamma)
 
     def first(self, t: ArrayLike) -> Floats:
         """Return t^(1 - gamma) / (1 - gamma)."""
         power = 1 - self.gamma
-        return np.asarray(non_negative_numbers("t", t) ** power / power)
+        return np.asarray(numbers("t", t, low=0) ** power / power)
 
     def second(self, t: ArrayLike) -> Floats:
         """Return t^(2 - gamma) / ((1 - gamma) (2 - gamma))."""
         power = 2 - self.gamma
-        return np.asarray(non_negative_numbers("t", t) ** power / ((1 - self.gamma) * power))
+        return np.asarray(numbers("t", t, low=0) ** power / ((1 - self.gamma) * power))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class ShiftedPowerLawKernel:
         return np.asarray(self.tau**2 * gap / (1 - self.beta))
 
     def _log(self, t: ArrayLike) -> Floats:
-        return np.asarray(np.log1p(non_negative_numbers("t", t) / self.tau))
+        return np.asarray(np.log1p(numbers("t", t, low=0) / self.tau))
 
 
 def _power_less_1(power: float, log: Floats) -> Floats:

@@ -13,16 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lob.bounds import COUNT_MAX, Floats, numbers, positive, row, whole
 from lob.errors import InvalidInput
-from lob.impact._checks import (
-    Floats,
-    count,
-    in_floats,
-    non_negative_numbers,
-    numbers,
-    positive,
-    positive_numbers,
-)
+from lob.impact._in_floats import in_floats
 
 _AUCTIONS_MAX = 100_000
 
@@ -93,7 +86,7 @@ def kyle_single(Sigma0: float, sigma_u2: float, M: int = 1) -> KyleSingle:
     KyleSingle(lam=0.3333333333333333, beta=1.5, profit=3.0, Sigma1=2.0)
     """
     variance, noise = positive("Sigma0", Sigma0), positive("sigma_u2", sigma_u2)
-    insiders = count("M", M)
+    insiders = whole("M", M, 1, COUNT_MAX)
     deviation, orders = math.sqrt(variance), math.sqrt(noise)
     root = math.sqrt(insiders)
     lam = root * deviation / orders / (insiders + 1)
@@ -125,11 +118,11 @@ def kyle_sequential(
     ([0.7648, 0.7568, 0.7372, 0.6642], 0.7307)
     """
     variance, noise = positive("Sigma0", Sigma0), positive("sigma_u2", sigma_u2)
-    steps = count("N", N, at_most=_AUCTIONS_MAX)
+    steps = whole("N", N, 1, _AUCTIONS_MAX)
     if dt is None:
         gaps = np.full(steps, positive("T", T) / steps)
     else:
-        gaps = numbers("dt", positive_numbers("dt", dt))
+        gaps = row("dt", dt, above=0)
         if gaps.size != steps:
             raise InvalidInput(f"dt: {gaps.size} gaps; allowed: as many as N ({steps})")
     # The noise of each auction in units of the average one keeps all figures near 1.
@@ -159,7 +152,7 @@ def kyle_continuous(
     """
     variance, noise = positive("Sigma0", Sigma0), positive("sigma_u2", sigma_u2)
     horizon = positive("T", T)
-    times = non_negative_numbers("t", t)
+    times = numbers("t", t, low=0)
     if (times > horizon).any():
         raise InvalidInput(f"t: {times.max()}; allowed: 0..{horizon}")
     left = (horizon - times) / horizon

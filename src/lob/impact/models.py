@@ -14,16 +14,9 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lob.bounds import Floats, not_negative, numbers, positive, share
 from lob.errors import InvalidInput
-from lob.impact._checks import (
-    Floats,
-    between,
-    in_floats,
-    non_negative,
-    non_negative_numbers,
-    positive,
-    positive_numbers,
-)
+from lob.impact._in_floats import in_floats
 from lob.impact.kernels import (
     ExponentialKernel,
     Kernel,
@@ -61,7 +54,7 @@ class ImpactMarket:
         if self.adv_quantity is not None:
             positive("adv_quantity", self.adv_quantity)
         if self.volatility is not None:
-            non_negative("volatility", self.volatility)
+            not_negative("volatility", self.volatility)
         if self.mid_price is not None:
             positive("mid_price", self.mid_price)
 
@@ -107,13 +100,13 @@ class TemporaryPermanent:
     exponential: bool = False
 
     def __post_init__(self) -> None:
-        non_negative("eta", self.eta)
-        non_negative("gamma", self.gamma)
+        not_negative("eta", self.eta)
+        not_negative("gamma", self.gamma)
         positive("delta", self.delta)
         positive("tau_s", self.tau_s)
         positive("beta", self.beta)
         if self.sigma is not None:
-            non_negative("sigma", self.sigma)
+            not_negative("sigma", self.sigma)
 
     @classmethod
     def equity(cls) -> "TemporaryPermanent":
@@ -134,7 +127,7 @@ class TemporaryPermanent:
 
     def impact(self, quantity: float, market: ImpactMarket) -> Impact:
         """Return the impact of trading `quantity`."""
-        size = non_negative("quantity", quantity) / market.need("adv_quantity")
+        size = not_negative("quantity", quantity) / market.need("adv_quantity")
         unknown = market.volatility is None and self.sigma is not None
         sigma = self.sigma if unknown else market.need("volatility")
         assert sigma is not None  # noqa: S101 - one of the two was taken
@@ -153,8 +146,8 @@ class SquareRootImpact:
     tau_s: float = 30.0
 
     def __post_init__(self) -> None:
-        non_negative("Y", self.Y)
-        between("permanent_share", self.permanent_share, 0, 1)
+        not_negative("Y", self.Y)
+        share("permanent_share", self.permanent_share)
         positive("tau_s", self.tau_s)
 
     @property
@@ -164,7 +157,7 @@ class SquareRootImpact:
 
     def impact(self, quantity: float, market: ImpactMarket) -> Impact:
         """Return the impact of trading `quantity`."""
-        size = non_negative("quantity", quantity) / market.need("adv_quantity")
+        size = not_negative("quantity", quantity) / market.need("adv_quantity")
         return _split(
             self.Y * market.need("volatility") * math.sqrt(size) * BPS, self.permanent_share
         )
@@ -182,8 +175,8 @@ class LinearImpact:
     tau_s: float = 30.0
 
     def __post_init__(self) -> None:
-        non_negative("coefficient", self.coefficient)
-        between("permanent_share", self.permanent_share, 0, 1)
+        not_negative("coefficient", self.coefficient)
+        share("permanent_share", self.permanent_share)
         positive("tau_s", self.tau_s)
 
     @property
@@ -193,7 +186,7 @@ class LinearImpact:
 
     def impact(self, quantity: float, market: ImpactMarket) -> Impact:
         """Return the impact of trading `quantity`."""
-        size = non_negative("quantity", quantity) / market.need("adv_quantity")
+        size = not_negative("quantity", quantity) / market.need("adv_quantity")
         return _split(self.coefficient * size * BPS, self.permanent_share)
 
 
@@ -209,8 +202,8 @@ class KyleImpact:
     tau_s: float = 30.0
 
     def __post_init__(self) -> None:
-        non_negative("lam", self.lam)
-        between("permanent_share", self.permanent_share, 0, 1)
+        not_negative("lam", self.lam)
+        share("permanent_share", self.permanent_share)
         positive("tau_s", self.tau_s)
 
     @property
@@ -220,7 +213,7 @@ class KyleImpact:
 
     def impact(self, quantity: float, market: ImpactMarket) -> Impact:
         """Return the impact of trading `quantity`."""
-        moved = self.lam * non_negative("quantity", quantity) / market.need("mid_price")
+        moved = self.lam * not_negative("quantity", quantity) / market.need("mid_price")
         return _split(moved * BPS, self.permanent_share)
 
 
@@ -238,7 +231,7 @@ class ObizhaevaWangImpact:
 
     def __post_init__(self) -> None:
         positive("q", self.q)
-        non_negative("lambda_perm", self.lambda_perm)
+        not_negative("lambda_perm", self.lambda_perm)
         positive("rho", self.rho)
         if self.lambda_perm > 1 / self.q:
             raise InvalidInput(f"lambda_perm: {self.lambda_perm}; allowed: 1 / q or less")
@@ -250,7 +243,7 @@ class ObizhaevaWangImpact:
 
     def impact(self, quantity: float, market: ImpactMarket) -> Impact:
         """Return the impact of trading `quantity`."""
-        unit = non_negative("quantity", quantity) / market.need("mid_price") * BPS
+        unit = not_negative("quantity", quantity) / market.need("mid_price") * BPS
         return Impact((1 / self.q - self.lambda_perm) * unit, self.lambda_perm * unit)
 
 
@@ -272,7 +265,7 @@ class CompositeImpact:
                 f"weights: {len(self.weights)}; allowed: as many as models ({len(self.models)})"
             )
         for weight in self.weights:
-            non_negative("weights", weight)
+            not_negative("weights", weight)
         if self.weights and not sum(self.weights) > 0:
             raise InvalidInput("weights: all 0; allowed: one or more above 0")
 
@@ -332,8 +325,8 @@ def temporary_impact_bps(
     >>> round(float(temporary_impact_bps(Q=1, ADV=1000, sigma=0.02)), 3)
     0.316
     """
-    size = non_negative_numbers("Q", Q) / positive_numbers("ADV", ADV)
-    scale = non_negative("eta", eta) * non_negative_numbers("sigma", sigma) * BPS
+    size = numbers("Q", Q, low=0) / numbers("ADV", ADV, above=0)
+    scale = not_negative("eta", eta) * numbers("sigma", sigma, low=0) * BPS
     return np.asarray(scale * size ** positive("delta", delta))
 
 
@@ -348,8 +341,8 @@ def permanent_impact_bps(
     >>> round(float(permanent_impact_bps(Q=1, ADV=1000)), 3)
     0.3
     """
-    size = non_negative_numbers("Q", Q) / positive_numbers("ADV", ADV)
-    return np.asarray(non_negative("gamma", gamma) * size * BPS)
+    size = numbers("Q", Q, low=0) / numbers("ADV", ADV, above=0)
+    return np.asarray(not_negative("gamma", gamma) * size * BPS)
 
 
 @in_floats
@@ -367,16 +360,14 @@ def square_root_impact(
     >>> round(float(square_root_impact(Q=1e4, V=1e6, sigma=0.02)), 6)
     0.002
     """
-    size = non_negative_numbers("Q", Q) / positive_numbers("V", V)
-    return np.asarray(non_negative("Y", Y) * non_negative_numbers("sigma", sigma) * np.sqrt(size))
+    size = numbers("Q", Q, low=0) / numbers("V", V, above=0)
+    return np.asarray(not_negative("Y", Y) * numbers("sigma", sigma, low=0) * np.sqrt(size))
 
 
 @in_floats
 def linear_impact(Q: ArrayLike, lam: float) -> Floats:  # noqa: N803 - the law's name
     """Return lam Q in price, signed as Q; zero-sum trades leave nothing behind."""
-    quantity = np.asarray(Q, dtype=np.float64)
-    signed = np.sign(quantity) * non_negative_numbers("Q", np.abs(quantity))
-    return np.asarray(non_negative("lam", lam) * signed)
+    return np.asarray(not_negative("lam", lam) * numbers("Q", Q))
 
 
 def _split(total: float, permanent_share: float) -> Impact:

@@ -18,19 +18,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lob.errors import InvalidInput
-from lob.impact._checks import (
+from lob.bounds import (
     Floats,
-    count,
-    in_floats,
     increasing,
-    non_negative,
-    non_negative_numbers,
+    not_negative,
+    number,
     numbers,
     positive,
-    real,
+    row,
     same_length,
+    whole,
 )
+from lob.errors import InvalidInput
+from lob.impact._in_floats import in_floats
 
 _GRID_MAX = 100_000
 
@@ -72,7 +72,7 @@ class ContinuousSchedule:
         return np.asarray(self.X0 * scale * (omega2 * sinh + self.rho * cosh))
 
     def _waves(self, t: ArrayLike) -> tuple[Floats, Floats, float]:
-        times = non_negative_numbers("t", t)
+        times = numbers("t", t, low=0)
         if (times > self.T).any():
             raise InvalidInput(f"t: {times.max()}; allowed: 0..{self.T}")
         omega = math.sqrt(_omega2(self.rho, self.kappa, self._risk))
@@ -151,9 +151,9 @@ def obizhaeva_wang_continuous(
     >>> plan.x0, plan.rate, round(plan.transient_cost), round(plan.permanent_cost)
     (25000.0, 50000.0, 250000, 500000)
     """
-    shares, horizon, speed = real("X0", X0), positive("T", T), positive("rho", rho)
+    shares, horizon, speed = number("X0", X0), positive("T", T), positive("rho", rho)
     kappa = _kappa(q, lambda_perm)
-    risk = non_negative("a", a) * non_negative("sigma", sigma) ** 2
+    risk = not_negative("a", a) * not_negative("sigma", sigma) ** 2
     omega2 = _omega2(speed, kappa, risk)
     omega = math.sqrt(omega2)
     total = 2 * kappa * speed + risk
@@ -206,10 +206,10 @@ def obizhaeva_wang_discrete(
     >>> [round(shares) for shares in plan.trades[:3].tolist()]
     [26318, 5263, 5263]
     """
-    shares, horizon, speed = real("X0", X0), positive("T", T), positive("rho", rho)
-    steps = count("N", N, at_most=_GRID_MAX)
+    shares, horizon, speed = number("X0", X0), positive("T", T), positive("rho", rho)
+    steps = whole("N", N, 1, _GRID_MAX)
     kappa, tau = _kappa(q, lambda_perm), horizon / steps
-    risk = non_negative("a", a) * non_negative("sigma", sigma) ** 2
+    risk = not_negative("a", a) * not_negative("sigma", sigma) ** 2
     rule = obizhaeva_wang_coefficients(T, rho, q, lambda_perm, N=N, a=a, sigma=sigma)
     left, pressure, fade = shares, 0.0, math.exp(-speed * tau)
     trades, holdings, pressures = np.empty((3, steps + 1))
@@ -252,9 +252,9 @@ def obizhaeva_wang_coefficients(
     From alpha_N = 1 / (2 q) - lambda_perm, beta_N = 1, gamma_N = 0 backwards. O(N).
     """
     horizon, speed = positive("T", T), positive("rho", rho)
-    steps = count("N", N, at_most=_GRID_MAX)
+    steps = whole("N", N, 1, _GRID_MAX)
     kappa, tau = _kappa(q, lambda_perm), horizon / steps
-    held = non_negative("a", a) * non_negative("sigma", sigma) ** 2 * tau / 2
+    held = not_negative("a", a) * not_negative("sigma", sigma) ** 2 * tau / 2
     fade = math.exp(-speed * tau)
     alpha, beta, gamma, delta = np.zeros((4, steps + 1))
     alpha[-1], beta[-1] = 1 / (2 * q) - lambda_perm, 1.0
@@ -274,9 +274,9 @@ def obizhaeva_wang_cost(
     trades: ArrayLike, times: ArrayLike, rho: float, q: float, lambda_perm: float = 0.0
 ) -> ScheduleCost:
     """Return what any trades at increasing times cost. O(number of trades)."""
-    shares, at = numbers("trades", trades), increasing("times", times, at_least=1)
+    shares, at = row("trades", trades), increasing("times", times, at_least=1)
     same_length(trades=shares, times=at)
-    kappa, speed = _kappa(q, lambda_perm), non_negative("rho", rho)
+    kappa, speed = _kappa(q, lambda_perm), not_negative("rho", rho)
     fades = np.exp(-speed * np.diff(at, prepend=at[0]))
     pressure = cost = 0.0
     for trade, fade in zip(shares.tolist(), fades.tolist(), strict=True):
@@ -300,10 +300,10 @@ def obizhaeva_wang_ask(
     lambda_perm times what was bought by then, plus each trade's kappa x e^(-rho age); a trade at t
     itself is counted. O(len(t) x len(trades)).
     """
-    asked, shares = np.atleast_1d(non_negative_numbers("t", t)), numbers("trades", trades)
+    asked, shares = np.atleast_1d(numbers("t", t, low=0)), row("trades", trades)
     at = increasing("times", times, at_least=1)
     same_length(trades=shares, times=at)
-    kappa, speed = _kappa(q, lambda_perm), non_negative("rho", rho)
+    kappa, speed = _kappa(q, lambda_perm), not_negative("rho", rho)
     moved = np.zeros(asked.shape)
     for trade, when in zip(shares.tolist(), at.tolist(), strict=True):
         past = asked >= when
@@ -312,7 +312,7 @@ def obizhaeva_wang_ask(
 
 
 def _kappa(q: float, lambda_perm: float) -> float:
-    density, permanent = positive("q", q), non_negative("lambda_perm", lambda_perm)
+    density, permanent = positive("q", q), not_negative("lambda_perm", lambda_perm)
     kappa = 1 / density - permanent
     if kappa <= 0:
         raise InvalidInput(f"lambda_perm: {permanent}; allowed: 0 or more and below 1 / q")

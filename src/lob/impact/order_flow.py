@@ -13,18 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lob.bounds import Floats, increasing, numbers, positive, row, same_length
 from lob.errors import InvalidInput
-from lob.impact._checks import (
-    Floats,
-    any_shape,
-    in_floats,
-    increasing,
-    non_negative_numbers,
-    numbers,
-    positive,
-    positive_numbers,
-    same_length,
-)
+from lob.impact._in_floats import in_floats
 
 
 class Regression(NamedTuple):
@@ -44,7 +35,7 @@ class Regression(NamedTuple):
 
     def predict(self, x: ArrayLike) -> Floats:
         """Return alpha + beta x."""
-        return np.asarray(self.alpha + self.beta * any_shape("x", x))
+        return np.asarray(self.alpha + self.beta * numbers("x", x))
 
 
 class DepthLaw(NamedTuple):
@@ -56,7 +47,7 @@ class DepthLaw(NamedTuple):
 
     def beta(self, AD: ArrayLike) -> Floats:
         """Return the price impact coefficient at average depths AD."""
-        return np.asarray(self.c / positive_numbers("AD", AD) ** self.lam)
+        return np.asarray(self.c / numbers("AD", AD, above=0) ** self.lam)
 
 
 @in_floats
@@ -72,9 +63,9 @@ def ofi_contributions(
     >>> ofi_contributions([100, 100, 101], [5, 8, 2], [102, 102, 102], [4, 4, 1]).tolist()
     [3.0, 5.0]
     """
-    bids, asks = numbers("bid_price", bid_price), numbers("ask_price", ask_price)
-    bid = numbers("bid_size", non_negative_numbers("bid_size", bid_size))
-    ask = numbers("ask_size", non_negative_numbers("ask_size", ask_size))
+    bids, asks = row("bid_price", bid_price), row("ask_price", ask_price)
+    bid = row("bid_size", bid_size, low=0)
+    ask = row("ask_size", ask_size, low=0)
     same_length(bid_price=bids, bid_size=bid, ask_price=asks, ask_size=ask)
     bid_move, ask_move = np.diff(bids), np.diff(asks)
     return np.asarray(
@@ -98,7 +89,7 @@ def order_flow_imbalance(
 
     `times` are of the quotes, not decreasing. O(n + K log n).
     """
-    at, bins = numbers("times", times), increasing("edges", edges)
+    at, bins = row("times", times), increasing("edges", edges, at_least=2)
     if (np.diff(at) < 0).any():
         raise InvalidInput("times: one below the one before; allowed: not decreasing")
     events = ofi_contributions(bid_price, bid_size, ask_price, ask_size)
@@ -121,7 +112,7 @@ def ofi_from_flows(
     7.0
     """
     flows = [
-        non_negative_numbers(name, values)
+        numbers(name, values, low=0)
         for name, values in (("Lb", Lb), ("Cb", Cb), ("Ms", Ms), ("Ls", Ls), ("Cs", Cs), ("Mb", Mb))
     ]
     return np.asarray(flows[0] - flows[1] - flows[2] - flows[3] + flows[4] + flows[5])
@@ -130,7 +121,7 @@ def ofi_from_flows(
 @in_floats
 def trade_imbalance(Mb: ArrayLike, Ms: ArrayLike) -> Floats:
     """Return TI = Mb - Ms: buyers' market orders less sellers'."""
-    return np.asarray(non_negative_numbers("Mb", Mb) - non_negative_numbers("Ms", Ms))
+    return np.asarray(numbers("Mb", Mb, low=0) - numbers("Ms", Ms, low=0))
 
 
 @in_floats
@@ -142,13 +133,13 @@ def stylized_price_change(OFI: ArrayLike, D: float, tick: float = 1.0) -> Floats
     >>> float(stylized_price_change(OFI=300, D=150, tick=0.01))
     0.01
     """
-    return np.asarray(positive("tick", tick) * any_shape("OFI", OFI) / (2 * positive("D", D)))
+    return np.asarray(positive("tick", tick) * numbers("OFI", OFI) / (2 * positive("D", D)))
 
 
 @in_floats
 def ofi_impact_coefficient(AD: ArrayLike, c: float = 0.5, lam: float = 1.0) -> Floats:
     """Return beta = c / AD^lam, in ticks by share; the defaults are the stylised book's."""
-    return np.asarray(positive("c", c) / positive_numbers("AD", AD) ** positive("lam", lam))
+    return np.asarray(positive("c", c) / numbers("AD", AD, above=0) ** positive("lam", lam))
 
 
 @in_floats
@@ -158,7 +149,7 @@ def fit_price_impact(dP: ArrayLike, OFI: ArrayLike, *, robust: bool = True) -> R
     Raises:
         InvalidInput: the lists do not go together, or OFI is all of one value.
     """
-    y, x = numbers("dP", dP, at_least=3), numbers("OFI", OFI, at_least=3)
+    y, x = row("dP", dP, at_least=3), row("OFI", OFI, at_least=3)
     same_length(dP=y, OFI=x)
     return _least_squares(y, x, "OFI", robust=robust)
 
@@ -169,8 +160,8 @@ def fit_depth_law(beta: ArrayLike, AD: ArrayLike) -> DepthLaw:
 
     One pair for each period (the paper: half an hour, beta by `fit_price_impact`), 3 or more.
     """
-    slopes = numbers("beta", positive_numbers("beta", beta), at_least=3)
-    depth = numbers("AD", positive_numbers("AD", AD), at_least=3)
+    slopes = row("beta", beta, above=0, at_least=3)
+    depth = row("AD", AD, above=0, at_least=3)
     same_length(beta=slopes, AD=depth)
     fit = _least_squares(np.log(slopes), np.log(depth), "AD", robust=False)
     return DepthLaw(math.exp(fit.alpha), -fit.beta, fit.r2)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lob.bounds import COUNT_MAX, Floats, not_negative, number, positive, row, whole
 from lob.errors import InvalidInput
-from lob.impact._checks import Floats, count, in_floats, inside, non_negative, numbers, positive
+from lob.impact._in_floats import in_floats
 
 _LAGS_MAX = 2_000
 
@@ -28,9 +29,9 @@ class Response(NamedTuple):
 @in_floats
 def propagator_kernel(lags: int, beta: float, l0: float = 20.0, G0: float = 1.0) -> Floats:
     """Return G(l) = G0 l0^beta / (l0 + l)^beta for l = 1..lags (their eq. for the bare impact)."""
-    ages = np.arange(1, count("lags", lags) + 1)
-    start, power = positive("l0", l0), non_negative("beta", beta)
-    return np.asarray(non_negative("G0", G0) * (start / (start + ages)) ** power)
+    ages = np.arange(1, whole("lags", lags, 1, COUNT_MAX) + 1)
+    start, power = positive("l0", l0), not_negative("beta", beta)
+    return np.asarray(not_negative("G0", G0) * (start / (start + ages)) ** power)
 
 
 @in_floats
@@ -43,7 +44,7 @@ def critical_beta(gamma: float) -> float:
     >>> critical_beta(0.5)
     0.25
     """
-    return (1 - inside("gamma", gamma, 0, 1)) / 2
+    return (1 - number("gamma", gamma, above=0, below=1)) / 2
 
 
 @in_floats
@@ -53,7 +54,7 @@ def propagator_prices(signed_volumes: ArrayLike, G: ArrayLike) -> Floats:
     Entry n is before trade n, so there is one more than trades. G of a distance beyond the list is
     its last entry's. O(trades x len(G)).
     """
-    signs, kernel = numbers("signed_volumes", signed_volumes), numbers("G", G)
+    signs, kernel = row("signed_volumes", signed_volumes), row("G", G)
     steps = np.diff(kernel, prepend=0.0)
     # A trade adds G(1) at once and G(l) - G(l - 1) at each distance l that it comes to.
     return np.concatenate([[0.0], np.cumsum(np.convolve(signs, steps)[: signs.size])])
@@ -66,9 +67,9 @@ def response_from_propagator(G: ArrayLike, C: ArrayLike, lags: int) -> Floats:
     R(l) = G(l) C(0) + sum_{0<j<l} G(l - j) C(j) + sum_{j>0} [G(l + j) - G(j)] C(j). The last sum
     ends with the list C; G beyond its list is its last entry's.
     """
-    kernel = numbers("G", G)
-    furthest = count("lags", lags, at_most=_LAGS_MAX)
-    return np.asarray(_response_matrix(numbers("C", C), furthest, kernel.size) @ kernel)
+    kernel = row("G", G)
+    furthest = whole("lags", lags, 1, _LAGS_MAX)
+    return np.asarray(_response_matrix(row("C", C), furthest, kernel.size) @ kernel)
 
 
 @in_floats
@@ -78,10 +79,10 @@ def fit_propagator(R: ArrayLike, C: ArrayLike) -> Floats:
     C needs L entries or more; those from C(L) on do not matter, as G is flat from L on. O(L^3), L
     at most 2,000.
     """
-    response = numbers("R", R)
+    response = row("R", R)
     if response.size > _LAGS_MAX:
         raise InvalidInput(f"R: {response.size} lags; allowed: {_LAGS_MAX} or fewer")
-    correlation = numbers("C", C)
+    correlation = row("C", C)
     if correlation.size < response.size:
         raise InvalidInput(f"C: {correlation.size} lags; allowed: {response.size} or more")
     matrix = _response_matrix(correlation, response.size, response.size)
@@ -98,8 +99,8 @@ def measure_response(signed_volumes: ArrayLike, prices: ArrayLike, lags: int) ->
     `prices[n]` is the mid before trade n: as many as trades, or one more. Needs more trades than
     lags. O(trades x lags).
     """
-    signs, mids = numbers("signed_volumes", signed_volumes), numbers("prices", prices)
-    furthest = count("lags", lags, at_most=_LAGS_MAX)
+    signs, mids = row("signed_volumes", signed_volumes), row("prices", prices)
+    furthest = whole("lags", lags, 1, _LAGS_MAX)
     if mids.size not in (signs.size, signs.size + 1):
         raise InvalidInput(
             f"prices: {mids.size}; allowed: as many as trades ({signs.size}), or one more"

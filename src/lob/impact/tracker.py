@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from lob.bounds import Floats, not_negative, numbers, whole
 from lob.errors import InvalidInput
-from lob.impact._checks import Floats, count, non_negative, non_negative_numbers
 from lob.impact.kernels import Kernel
 from lob.impact.models import BPS, Impact
 from lob.types import Side
@@ -37,7 +37,7 @@ class ImpactTracker:
 
     def __init__(self, kernel: Kernel, max_trades: int = 1_000) -> None:
         self.kernel = kernel
-        self.max_trades = count("max_trades", max_trades, at_most=_TRADES_MAX)
+        self.max_trades = whole("max_trades", max_trades, 1, _TRADES_MAX)
         self.dropped = 0
         self.permanent_bps = 0.0
         self._trades: deque[tuple[int, float]] = deque()
@@ -50,8 +50,8 @@ class ImpactTracker:
     def record(self, ts_ns: int, side: Side, impact: Impact) -> None:
         """Take a trade's impact in; times must not decrease. O(1)."""
         now = self._time(ts_ns)
-        temporary = non_negative("temporary_bps", impact.temporary_bps)
-        permanent = non_negative("permanent_bps", impact.permanent_bps)
+        temporary = not_negative("temporary_bps", impact.temporary_bps)
+        permanent = not_negative("permanent_bps", impact.permanent_bps)
         self.permanent_bps += side.sign * permanent
         if temporary > 0:
             if len(self._trades) == self.max_trades:
@@ -74,13 +74,13 @@ class ImpactTracker:
         return self.permanent_bps + self.temporary_bps(ts_ns)
 
     def _fades(self, now: int) -> Floats:
-        return self.kernel.value(non_negative_numbers("ages", list(self._ages(now))))
+        return self.kernel.value(numbers("ages", list(self._ages(now)), low=0))
 
     def _ages(self, now: int) -> Iterator[float]:
         return ((now - at) / _NANOSECONDS for at, _ in self._trades)
 
     def _time(self, ts_ns: int) -> int:
-        now = count("ts_ns", ts_ns, at_least=0, at_most=2**63 - 1)
+        now = whole("ts_ns", ts_ns, 0, 2**63 - 1)
         if self._trades and now < self._trades[-1][0]:
             raise InvalidInput(f"ts_ns: {now}; allowed: {self._trades[-1][0]} or later")
         return now
@@ -94,8 +94,8 @@ def shift_quotes(quotes: Quotes, shift_bps: float) -> Quotes:
     >>> shift_quotes(Quotes(bid_ticks=9_999, ask_ticks=10_001), 2.6)
     Quotes(bid_ticks=10002, ask_ticks=10004)
     """
-    bid = count("bid_ticks", quotes.bid_ticks, at_most=2**62)
-    ask = count("ask_ticks", quotes.ask_ticks, at_least=bid + 1, at_most=2**62)
+    bid = whole("bid_ticks", quotes.bid_ticks, 1, 2**62)
+    ask = whole("ask_ticks", quotes.ask_ticks, bid + 1, 2**62)
     if not math.isfinite(shift_bps) or abs(shift_bps) > BPS:
         raise InvalidInput(f"shift_bps: {shift_bps}; allowed: -10000..10000")
     ticks = max(round((bid + ask) * shift_bps / (2 * BPS)), 1 - bid)

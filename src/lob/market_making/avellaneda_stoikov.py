@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike
 
 from lob.bounds import (
     Floats,
-    finite,
-    finite_array,
     not_negative,
+    number,
+    numbers,
     positive,
+    row,
     same_length,
     scalar_or_array,
-    vector,
     whole,
 )
 from lob.errors import InvalidInput
@@ -60,7 +60,7 @@ class FillIntensity:
 
     def rate(self, delta: ArrayLike) -> float | Floats:
         """Return the fills per unit of time at each distance."""
-        return scalar_or_array(self.a * np.exp(-self.k * finite_array("delta", delta)))
+        return scalar_or_array(self.a * np.exp(-self.k * numbers("delta", delta)))
 
     def fill_probability(self, delta: ArrayLike, time: float) -> float | Floats:
         """Return P(hit within `time`) = 1 - exp(-rate time) at each distance."""
@@ -96,10 +96,10 @@ def fit_fill_intensity(
     `weights` are best the counts of fills, since ln(rate) has variance 1/count. `InvalidInput`
     below two distances, or where the rates do not fall with distance.
     """
-    deltas = vector("delta", delta, at_least=MIN_POINTS)
-    rates = vector("rate", rate, low=0.0, at_least=MIN_POINTS)
-    given = np.ones(len(deltas)) if weights is None else vector("weights", weights, low=0.0)
-    same_length(("delta", "rate", "weights"), (deltas, rates, given))
+    deltas = row("delta", delta, at_least=MIN_POINTS)
+    rates = row("rate", rate, low=0, at_least=MIN_POINTS)
+    given = np.ones(len(deltas)) if weights is None else row("weights", weights, low=0)
+    same_length(delta=deltas, rate=rates, weights=given)
     for value in rates:
         positive("rate", float(value))
     total = positive("weights", float(given.sum()))
@@ -125,8 +125,8 @@ def reservation_price(
     >>> reservation_price(100.0, 5, gamma=0.1, sigma=2.0, time_left=1.0)
     98.0
     """
-    mids, held = finite_array("s", s), finite_array("q", q)
-    left = finite_array("time_left", time_left, low=0.0)
+    mids, held = numbers("s", s), numbers("q", q)
+    left = numbers("time_left", time_left, low=0)
     variance = positive("gamma", gamma) * not_negative("sigma", sigma) ** 2
     return scalar_or_array(np.asarray(mids - held * variance * left))
 
@@ -156,10 +156,10 @@ def infinite_horizon_reservation_prices(
     >>> round(bid, 4), round(ask, 4)
     (99.5918, 100.3922)
     """
-    s, gamma = finite("s", s), positive("gamma", gamma)
+    s, gamma = number("s", s), positive("gamma", gamma)
     positive("sigma", sigma)
     whole("q_max", q_max, 0)
-    if abs(finite("q", q)) > q_max:
+    if abs(number("q", q)) > q_max:
         raise InvalidInput(f"q: {q}; allowed: -{q_max}..{q_max} (q_max)")
     # gamma^2 sigma^2 is in numerator and denominator alike
     room = (q_max + 1) ** 2 - q**2
@@ -178,7 +178,7 @@ def optimal_spread(gamma: float, sigma: float, time_left: ArrayLike, k: float) -
     >>> round(optimal_spread(0.1, 2.0, 0.5, 1.5), 2)
     1.49
     """
-    left = finite_array("time_left", time_left, low=0.0)
+    left = numbers("time_left", time_left, low=0)
     gamma, sigma, k = positive("gamma", gamma), not_negative("sigma", sigma), positive("k", k)
     return scalar_or_array(np.asarray(gamma * sigma**2 * left + 2 * math.log1p(gamma / k) / gamma))
 

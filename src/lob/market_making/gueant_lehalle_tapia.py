@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lob.bounds import Floats, between, finite, not_negative, positive, whole
+from lob.bounds import Floats, not_negative, number, positive, whole
 from lob.errors import InvalidInput
 
 MAX_INVENTORY = 1_000
+_POWER_MAX = 600  # exp of it is within the floats, with room for what multiplies it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class GueantLehalleTapia:
         for name in ("a", "k", "gamma"):
             positive(name, getattr(self, name))
         whole("q_max", self.q_max, 1, MAX_INVENTORY)
-        finite("mu", self.mu)
+        number("mu", self.mu)
 
     def matrix(self) -> Floats:
         """Return M of Theorem 1: alpha q^2 - beta q on the diagonal, -eta beside it.
@@ -105,7 +106,7 @@ def asymptotic_quotes(
     >>> round(bid, 4), round(ask, 4)
     (3.3129, 3.3129)
     """
-    q, mu = finite("q", q), finite("mu", mu)
+    q, mu = number("q", q), number("mu", mu)
     slope = _slope(sigma, a, k, gamma)
     least = math.log1p(gamma / k) / gamma
     if mu and not sigma:
@@ -127,12 +128,7 @@ def _slope(sigma: float, a: float, k: float, gamma: float) -> float:
     sigma, a = not_negative("sigma", sigma), positive("a", a)
     k, gamma = positive("k", k), positive("gamma", gamma)
     power = (1 + k / gamma) * math.log1p(gamma / k)
-    between(
-        "gamma",
-        power,
-        0,
-        600,
-        allowed="such that (1 + gamma/k)^(1 + k/gamma) is finite",
-        open_ends=True,
-    )
+    if not 0 < power < _POWER_MAX:
+        allowed = "such that (1 + gamma/k)^(1 + k/gamma) is finite"
+        raise InvalidInput(f"gamma: {gamma}; allowed: {allowed}")
     return math.sqrt(sigma**2 * gamma / (2 * k * a) * math.exp(power))

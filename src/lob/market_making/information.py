@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lob.bounds import Floats, finite, not_negative, positive, same_length, share, vector, whole
+from lob.bounds import Floats, not_negative, number, positive, row, same_length, share, whole
 from lob.errors import InvalidInput
 from lob.types import Side
 
@@ -50,7 +50,7 @@ def glosten_milgrom(
     >>> round(quotes.bid, 9), round(quotes.ask, 9)
     (99.8, 100.2)
     """
-    v_low, v_high = finite("v_low", v_low), finite("v_high", v_high)
+    v_low, v_high = number("v_low", v_low), number("v_high", v_high)
     if not v_high >= v_low:
         raise InvalidInput(f"v_high: {v_high}; allowed: {v_low} or more (v_low)")
     after_buy = glosten_milgrom_posterior(p, mu, [Side.BUY], uninformed_buy)
@@ -89,7 +89,7 @@ def roll_covariance(prices: ArrayLike) -> float:
     Mean of the products of neighbouring changes less the product of their means (divided by their
     number, not that less one). Three prices or more.
     """
-    changes = np.diff(vector("prices", prices, at_least=MIN_PRICES))
+    changes = np.diff(row("prices", prices, at_least=MIN_PRICES))
     first, second = changes[:-1], changes[1:]
     return float((first * second).mean() - first.mean() * second.mean())
 
@@ -129,9 +129,9 @@ def bulk_buy_volumes(volumes: ArrayLike, price_changes: ArrayLike, sigma: float)
     liquidity in a high-frequency world" (Review of Financial Studies 25, 2012); `sigma` is
     the standard deviation of the price changes.
     """
-    bars = vector("volumes", volumes, low=0.0)
-    changes = vector("price_changes", price_changes)
-    same_length(("volumes", "price_changes"), (bars, changes))
+    bars = row("volumes", volumes, low=0)
+    changes = row("price_changes", price_changes)
+    same_length(volumes=bars, price_changes=changes)
     sigma = positive("sigma", sigma)
     shares = np.array([_STANDARD.cdf(change / sigma) for change in changes.tolist()])
     return np.asarray(bars * shares)
@@ -146,9 +146,9 @@ def vpin(buy_volumes: ArrayLike, sell_volumes: ArrayLike, window: int) -> Floats
     >>> vpin([80.0, 50.0, 20.0], [20.0, 50.0, 80.0], window=2).tolist()
     [0.3, 0.3]
     """
-    buys = vector("buy_volumes", buy_volumes, low=0.0)
-    sells = vector("sell_volumes", sell_volumes, low=0.0)
-    same_length(("buy_volumes", "sell_volumes"), (buys, sells))
+    buys = row("buy_volumes", buy_volumes, low=0)
+    sells = row("sell_volumes", sell_volumes, low=0)
+    same_length(buy_volumes=buys, sell_volumes=sells)
     window = whole("window", window, 1, len(buys))
     every = np.lib.stride_tricks.sliding_window_view(
         np.stack((np.abs(buys - sells), buys + sells)), window, axis=1

@@ -10,16 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lob.bounds import (
-    Floats,
-    finite,
-    finite_array,
-    same_length,
-    scalar_or_array,
-    share,
-    vector,
-    whole,
-)
+from lob.bounds import Floats, number, numbers, row, same_length, scalar_or_array, share, whole
 from lob.errors import InvalidInput
 
 MIN_QUOTES = 2
@@ -36,8 +27,8 @@ def imbalance(bid_size: ArrayLike, ask_size: ArrayLike) -> float | Floats:
     >>> imbalance(30, 10)
     0.75
     """
-    bids, asks = finite_array("bid_size", bid_size, low=0.0), finite_array("ask_size", ask_size)
-    finite_array("ask_size", asks, low=0.0)
+    bids, asks = numbers("bid_size", bid_size, low=0), numbers("ask_size", ask_size)
+    numbers("ask_size", asks, low=0)
     total = np.asarray(bids + asks)
     if (total <= 0).any():
         raise InvalidInput("bid_size: 0 with ask_size 0; allowed: a size above 0 on either side")
@@ -53,7 +44,7 @@ def weighted_mid(
     100.75
     """
     weight = imbalance(bid_size, ask_size)
-    bids, asks = finite_array("bid", bid), finite_array("ask", ask)
+    bids, asks = numbers("bid", bid), numbers("ask", ask)
     return scalar_or_array(np.asarray(weight * asks + (1 - weight) * bids))
 
 
@@ -74,11 +65,11 @@ class MicroPrice:
     buckets: int
 
     def __post_init__(self) -> None:
-        states = len(finite_array("q", self.q, low=0.0))
+        states = len(numbers("q", self.q, low=0))
         whole("buckets", self.buckets, 1, max(states, 1))
-        jumps = vector("jumps", self.jumps)
+        jumps = row("jumps", self.jumps)
         for name, columns in (("q", states), ("r", len(jumps)), ("t", states)):
-            matrix = finite_array(name, getattr(self, name), low=0.0)
+            matrix = numbers(name, getattr(self, name), low=0)
             if matrix.shape != (states, columns) or states % self.buckets:
                 shape = "x".join(map(str, matrix.shape))
                 raise InvalidInput(
@@ -127,8 +118,8 @@ class MicroPrice:
     def price(self, mid: float, imbalance: float, spread_ticks: int, tick: float = 1.0) -> float:
         """Return mid + g(imbalance, spread), in units of price."""
         place = bucket_of(share("imbalance", imbalance), self.buckets)
-        row = whole("spread_ticks", spread_ticks, 1, self.spreads) - 1
-        return finite("mid", mid) + finite("tick", tick) * float(self.adjustments()[row, place])
+        line = whole("spread_ticks", spread_ticks, 1, self.spreads) - 1
+        return number("mid", mid) + number("tick", tick) * float(self.adjustments()[line, place])
 
     def _after_stay(self, then: Floats) -> Floats:
         try:
@@ -142,7 +133,7 @@ class MicroPrice:
 
 def bucket_of(imbalance: ArrayLike, buckets: int) -> Integers:
     """Return the bucket of each imbalance: floor(I n), the last one for I = 1."""
-    values = np.floor(finite_array("imbalance", imbalance) * buckets).astype(np.int64)
+    values = np.floor(numbers("imbalance", imbalance) * buckets).astype(np.int64)
     return np.asarray(np.minimum(values, buckets - 1))
 
 
@@ -160,9 +151,9 @@ def fit_micro_price(
     Prices are whole ticks. A step from or to a spread above `max_spread_ticks` is left out. The
     mirror (bid for ask, up for down) makes the mid's moves average out, so that G* exists.
     """
-    bids, asks = vector("bid_ticks", bid_ticks, at_least=2), vector("ask_ticks", ask_ticks)
-    weight = vector("bid_size", np.atleast_1d(imbalance(bid_size, ask_size)), at_least=MIN_QUOTES)
-    same_length(("bid_ticks", "ask_ticks", "bid_size"), (bids, asks, weight))
+    bids, asks = row("bid_ticks", bid_ticks, at_least=2), row("ask_ticks", ask_ticks)
+    weight = row("bid_size", np.atleast_1d(imbalance(bid_size, ask_size)), at_least=MIN_QUOTES)
+    same_length(bid_ticks=bids, ask_ticks=asks, bid_size=weight)
     buckets = whole("buckets", buckets, 1, 1_000)
     limit = whole("max_spread_ticks", max_spread_ticks, 1, 100)
     spread = np.rint(asks - bids).astype(np.int64)

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from lob.bounds import Floats, finite, not_negative, positive, vector, whole
+from lob.bounds import Floats, not_negative, number, positive, row, whole
 from lob.errors import InvalidInput
 
 MAX_QUEUE_LOTS = 1_000_000
@@ -73,7 +73,7 @@ class QueueValueModel:
             "sweep_loss",
         ):
             not_negative(name, getattr(self, name))
-        sizes = vector("trade_sizes", self.trade_sizes, low=0.0)
+        sizes = row("trade_sizes", self.trade_sizes, low=0)
         if abs(float(sizes.sum()) - 1) > _SUM_TOLERANCE:
             raise InvalidInput(f"trade_sizes: sum {float(sizes.sum()):.9g}; allowed: 1")
 
@@ -123,7 +123,7 @@ class QueueValueModel:
 
         `delta` is the distance from the efficient price: half the spread, and the maker's rebate.
         """
-        delta = finite("delta", delta)
+        delta = number("delta", delta)
         alpha, beta = self.curves(lots_ahead)
         return float(alpha[-1] * delta - beta[-1])
 

@@ -257,7 +257,7 @@ def test_refusals_name_the_argument() -> None:
     """A temporary impact below gamma tau / 2, no intervals, and a confidence below a half."""
     with pytest.raises(InvalidInput, match=r"^eta: 1e-09; allowed: above gamma tau / 2"):
         almgren_chriss_trajectory(1e6, 5.0, 5, 0.95, 1e-9, 2.5e-7)
-    with pytest.raises(InvalidInput, match=r"^N: 0; allowed: 1\.\."):
+    with pytest.raises(InvalidInput, match=r"^N: 0; allowed: a whole number 1\.\."):
         almgren_chriss_trajectory(1e6, 5.0, 0, 0.95, 1e-6)
     with pytest.raises(InvalidInput, match=r"^p: 0\.4; allowed: 0\.5 or more"):
         almgren_chriss_minimum_var(**PAPER, N=5, p=0.4)

@@ -33,7 +33,9 @@ def test_refusals_name_the_argument() -> None:
     """Trades without size say nothing; lists go together."""
     with pytest.raises(InvalidInput, match=r"^size: 0 all along"):
         fit_power_impact([1, 2, 3], [0, 0, 0], [1, 1, 1])
-    with pytest.raises(InvalidInput, match=r"^size: 2 numbers|^size: of shape"):
+    with pytest.raises(
+        InvalidInput, match=r"^size: 2 numbers; allowed: a list of 3 or more numbers$"
+    ):
         fit_power_impact([1, 2, 3], [1, 2], [1, 1, 1])
     with pytest.raises(InvalidInput, match=r"^delta: 0\.0; allowed: above 0 and below 10$"):
         fit_power_impact([1, 2, 3], [1, 2, 3], [1, 1, 1], delta=0.0)

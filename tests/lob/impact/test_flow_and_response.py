@@ -248,7 +248,7 @@ def test_refusals_name_the_argument() -> None:
         order_flow_imbalance([1, 0], [1, 1], [1, 1], [2, 2], [1, 1], [0, 1])
     with pytest.raises(InvalidInput, match=r"^rho: 1\.5; allowed: -1\.\.1$"):
         bertsimas_lo_information(3, 0.1, 0.1, 1.5)
-    with pytest.raises(InvalidInput, match=r"^k: 3; allowed: 0\.\.2$"):
+    with pytest.raises(InvalidInput, match=r"^k: 3; allowed: a whole number 0\.\.2$"):
         bertsimas_lo_information(3, 0.1, 0.1, 0.5).trade(3, 1.0, 1.0)
     with pytest.raises(InvalidInput, match=r"^prices: 5; allowed: as many as trades \(3\)"):
         measure_response([1, 1, 1], [1, 2, 3, 4, 5], 1)

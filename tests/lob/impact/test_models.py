@@ -174,7 +174,9 @@ def test_refusals_name_the_argument() -> None:
         CompositeImpact(models=(LinearImpact(),), weights=(0.0,))
     with pytest.raises(InvalidInput, match=r"^lambda_perm: 2\.0; allowed: 1 / q or less$"):
         ObizhaevaWangImpact(q=1.0, lambda_perm=2.0)
-    with pytest.raises(InvalidInput, match=r"^ask_ticks: 5; allowed: 11\.\."):
+    with pytest.raises(InvalidInput, match=r"^ask_ticks: 5; allowed: a whole number 11\.\."):
         shift_quotes(Quotes(10, 5), 1.0)
-    with pytest.raises(InvalidInput, match=r"^volatility: nan; allowed: a finite number$"):
+    with pytest.raises(
+        InvalidInput, match=r"^volatility: nan; allowed: a finite number of 0 or more$"
+    ):
         ImpactMarket(volatility=math.nan)
