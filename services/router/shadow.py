@@ -23,9 +23,6 @@ LEVELS_WAITING_MAX: Final = 200_000
 LEVEL_BYTES: Final = 30
 """What a level takes as JSON, about: so many bytes that came count as one, whatever is in them."""
 
-BURST_SECONDS: Final = 0.1
-"""How long the rate may be saved up. What comes in bursts is felt by the answers of that moment."""
-
 _log = structlog.get_logger("touchstone.router")
 
 __all__ = [
@@ -90,8 +87,8 @@ class ShadowRunner:
         self._levels = 0
         self._per_second_max = per_second_max
         self._clock = clock
-        self._allowance_max = min(float(queue_size), max(1.0, per_second_max * BURST_SECONDS))
-        self._allowance = self._allowance_max
+        self._allowance = float(queue_size)
+        self._allowance_max = float(queue_size)
         self._allowed_at = clock()
         self._metrics = metrics
         self._executions = executions
@@ -125,7 +122,7 @@ class ShadowRunner:
         self._levels += levels
 
     def _may(self) -> bool:
-        """Return whether the rate allows one more: no more at once than of `BURST_SECONDS`."""
+        """Return whether the rate allows one more; a burst of a whole queue is allowed."""
         if self._per_second_max == math.inf:
             return True
         now = self._clock()

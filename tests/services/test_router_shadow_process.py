@@ -206,11 +206,11 @@ async def test_a_candidate_sees_no_secret_and_reaches_nothing(
 
 @pytest.mark.usefixtures("router_environment")
 async def test_beyond_the_rate_orders_are_let_go_and_counted() -> None:
-    """What comes at once is not saved up for: one is taken, and so much in a second after it."""
+    """A burst of a whole queue is taken, and so much in a second after it."""
     async with shadowed("l2", shadow_queue_size=10, shadow_per_second_max=1) as harness:
         for _ in range(30):
             await harness.execute()
-        assert 20 <= await harness.metric('shadow_dropped_total{reason="rate"}') <= 29
+        assert 15 <= await harness.metric('shadow_dropped_total{reason="rate"}') <= 20
 
 
 def children(pid: int) -> list[int]:
