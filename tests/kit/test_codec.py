@@ -5,7 +5,6 @@ import dataclasses
 import json
 import pickle
 from decimal import Decimal
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from execution_providers import ExecutionRequest, Fill, FillStatus, create_execu
 from execution_providers.types import Liquidity, PartialFill
 from lob.errors import Fault, InvalidInput
 from tests.services.router_harness import request_json
-from touchstone.kit import codec
+from touchstone.kit import codec, typed_json
 from touchstone.kit.received import ReceivedRequest
 
 REQUEST: dict[str, Any] = request_json() | {
@@ -134,13 +133,19 @@ def test_encoding_and_decoding_are_each_others_inverse() -> None:
     assert b": " not in encoded
 
 
-def test_without_the_typed_reader_everything_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def _by_the_standard_library(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def test_what_the_typed_reader_refuses_is_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """The slow reader and the standard library give the same bytes and values."""
     body = json.dumps(REQUEST, ensure_ascii=False).encode()
     fill = a_fill()
     fast = codec.decode_execution_request(body)
     encoded = codec.encode_execution_request(fast), codec.encode_fill(fill)
-    monkeypatch.setattr(codec, "typed_json", None)
+    for reader in ("read_request", "receive_request", "receive_fill", "split_batch"):
+        monkeypatch.setattr(typed_json, reader, lambda *_: None)
+    monkeypatch.setattr(typed_json, "encode", _by_the_standard_library)
     slow = codec.receive_execution_request(body)
     assert fast == slow
     assert encoded == (codec.encode_execution_request(slow), codec.encode_fill(fill))
@@ -150,8 +155,6 @@ def test_without_the_typed_reader_everything_is_the_same(monkeypatch: pytest.Mon
 
 def test_a_received_request_is_read_when_it_is_looked_at() -> None:
     """Its market is wrong, and only looking says so, in the words of the rules."""
-    if find_spec("msgspec") is None:
-        pytest.skip("without msgspec everything is read at once")
     body = changed(("market", "bids", 0, 0), "-1")
     request = codec.receive_execution_request(body)
     assert isinstance(request, ReceivedRequest)
@@ -232,8 +235,6 @@ def test_a_fill_is_refused_as_the_rules_do(name: str, value: Any) -> None:
 
 def test_a_batch_is_split_into_the_bytes_of_its_requests() -> None:
     """Exactly one key, a list; anything else is left to the rules."""
-    if find_spec("msgspec") is None:
-        pytest.skip("without msgspec batches are read whole")
     assert [b'{"a": 1}', b"5"] == codec.split_batch(b'{"requests": [{"a": 1}, 5]}')
     for other in (b"[]", b"{", b'{"requests": 1}', b'{"requests": [], "more": 1}', b"\xff"):
         assert codec.split_batch(other) is None

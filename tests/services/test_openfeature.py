@@ -10,15 +10,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-
-from services.router.app import create_app as _create_app  # noqa: F401 - the harness needs it
-from tests.services.router_harness import Harness, control_of, to_canary
-from touchstone.kit.leases import LEASE_SECONDS
-from touchstone.kit.redis_server import RedisServer
-from touchstone.openfeature.switches import Switches
-
-pytest.importorskip("openfeature")
-
 from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
@@ -27,7 +18,12 @@ from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 from openfeature.provider import ProviderStatus
 
+from services.router.app import create_app as _create_app  # noqa: F401 - the harness needs it
+from tests.services.router_harness import Harness, control_of, to_canary
+from touchstone.kit.leases import LEASE_SECONDS
+from touchstone.kit.redis_server import RedisServer
 from touchstone.openfeature.provider import TouchstoneProvider
+from touchstone.openfeature.switches import Switches
 
 Eventually = Callable[..., Awaitable[float]]
 ON = Switches(master_flag=True)

@@ -58,7 +58,6 @@ async def test_the_program_on_the_page_runs(
     page: str, url: str, router_environment: str, root: Path
 ) -> None:
     """Beside a router in SHADOW: L2, disabled, by the rule shadow."""
-    pytest.importorskip("openfeature")
     assert url
     (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
 

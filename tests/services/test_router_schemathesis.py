@@ -14,8 +14,6 @@ import pytest
 from tests.services.test_router_process import environment, start
 from touchstone.kit.redis_server import RedisServer
 
-pytest.importorskip("schemathesis")
-
 TOKEN = "a-token-of-24-characters"
 # What no schema says: that prices rise from level to level, that a bar's high is its highest price,
 # which characters Unicode has assigned (400), and that a change has to name its generation (428).

@@ -27,12 +27,8 @@ from execution_providers.types import (
     member,
 )
 from lob.errors import InvalidInput
+from touchstone.kit import typed_json
 from touchstone.kit.received import ReceivedFill, ReceivedRequest
-
-try:
-    from touchstone.kit import typed_json
-except ModuleNotFoundError:  # without msgspec everything is read by the rules, slowly
-    typed_json = None  # type: ignore[assignment]
 
 _REQUEST = ("order", "market", "bar", "asset_class")
 _ORDER = (
@@ -77,7 +73,7 @@ def decode_execution_request(encoded: bytes) -> ExecutionRequest:
     Raises:
         InvalidInput: it is no JSON, or as `execution_request_from_json`.
     """
-    request = None if typed_json is None else typed_json.read_request(encoded)
+    request = typed_json.read_request(encoded)
     return execution_request_from_json(decode_json(encoded)) if request is None else request
 
 
@@ -90,8 +86,6 @@ def receive_execution_request(encoded: bytes) -> ExecutionRequest:
     Raises:
         InvalidInput: as `decode_execution_request`.
     """
-    if typed_json is None:
-        return decode_execution_request(encoded)
     request = typed_json.receive_request(encoded, decode_execution_request)
     return decode_execution_request(encoded) if request is None else request
 
@@ -143,13 +137,13 @@ def decode_fill(encoded: bytes) -> Fill:
     Raises:
         InvalidInput: it is no JSON, or as `fill_from_json`.
     """
-    fill = None if typed_json is None else typed_json.receive_fill(encoded)
+    fill = typed_json.receive_fill(encoded)
     return fill_from_json(decode_json(encoded)) if fill is None else fill
 
 
 def split_batch(encoded: bytes) -> list[bytes] | None:
     """Return the JSON of each of `{"requests": [...]}`; None where it is not just that."""
-    return None if typed_json is None else typed_json.split_batch(encoded)
+    return typed_json.split_batch(encoded)
 
 
 def decode_json(encoded: bytes, *, keys_once: bool = False) -> Any:
@@ -344,9 +338,7 @@ def _answered(name: str, value: object) -> Decimal:
 
 def encode_json(value: object) -> bytes:
     """Return JSON values as JSON without blanks."""
-    if typed_json is not None:
-        return typed_json.encode(value)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return typed_json.encode(value)
 
 
 def _decimal(text: str) -> Decimal:
