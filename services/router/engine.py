@@ -221,7 +221,7 @@ class Router:
         request, assignment = route.request, route.assignment
         complete(request)
         fill, seconds = await self._execute_l2(route, "live")
-        if assignment.rule is Rule.SHADOW:
+        if assignment.rule is Rule.SHADOW and self._shadow.wants():
             self._shadow.offer(
                 Mirror(route.identity, assignment.generation, request, self._seed, fill, seconds)
             )

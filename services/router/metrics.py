@@ -143,10 +143,9 @@ class ShadowMetrics:
     """Count what shadow comparison does; every child exists from the start, at zero."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.pairs = Counter("shadow_pairs", "Pairs compared", registry=registry)
-        dropped = Counter(
-            "shadow_dropped", "Orders not mirrored, by reason", ["reason"], registry=registry
-        )
+        self.pairs = Counts("shadow_pairs", "Pairs compared", (), registry).labels()
+        # Most answers are counted here, on their way.
+        dropped = Counts("shadow_dropped", "Orders not mirrored, by reason", ["reason"], registry)
         failed = Counter(
             "shadow_errors", "Candidate failures, by code", ["code"], registry=registry
         )

@@ -20,6 +20,8 @@ from touchstone.rollout.shadow import ShadowPair, ShadowStore
 
 LEVELS_WAITING_MAX: Final = 200_000
 """Levels of all books waiting together: their memory, whatever one order brings."""
+BURST_SECONDS: Final = 0.25
+"""So much of a second's orders may be mirrored one right after the other."""
 LEVEL_BYTES: Final = 30
 """What a level takes as JSON, about: so many bytes that came count as one, whatever is in them."""
 
@@ -87,8 +89,9 @@ class ShadowRunner:
         self._levels = 0
         self._per_second_max = per_second_max
         self._clock = clock
-        self._allowance = float(queue_size)
-        self._allowance_max = float(queue_size)
+        # A little at a time: what comes in a burst is felt in a burst.
+        self._allowance_max = max(1.0, min(float(queue_size), per_second_max * BURST_SECONDS))
+        self._allowance = self._allowance_max
         self._allowed_at = clock()
         self._metrics = metrics
         self._executions = executions
@@ -109,11 +112,15 @@ class ShadowRunner:
         """Return the time on the clock of the pairs, in seconds since 1970."""
         return self._wall_clock()
 
+    def wants(self) -> bool:
+        """Return whether the rate allows to mirror one more answer; one that is not is counted."""
+        if self._may():
+            return True
+        self.drop("rate")
+        return False
+
     def offer(self, mirror: Mirror) -> None:
-        """Queue a control answer, or drop and count it; never waits, never raises."""
-        if not self._may():
-            self.drop("rate")
-            return
+        """Queue an answer that is wanted, or drop and count it; never waits, never raises."""
         levels = _levels(mirror)
         if self._queue.full() or self._levels + levels > LEVELS_WAITING_MAX:
             self.drop("queue_full")
@@ -122,7 +129,7 @@ class ShadowRunner:
         self._levels += levels
 
     def _may(self) -> bool:
-        """Return whether the rate allows one more; a burst of a whole queue is allowed."""
+        """Return whether the rate allows one more, and count it as taken."""
         if self._per_second_max == math.inf:
             return True
         now = self._clock()

@@ -1,8 +1,8 @@
 """Run the candidate in a process of its own, and let nothing that it does reach the loop.
 
-The router looks at the process a hundred times a second, and nothing that the process does wakes
-it: each time it sends at most a few orders, reads at most 64 KiB, and settles pairs in slices of
-0.1 ms with the loop free in between. No call here waits.
+The router looks at the process some times a second (four to a hundred, by how many orders are to be
+mirrored), and nothing that the process does wakes it: each time it sends some orders, reads at most
+64 KiB, and settles pairs in slices of 0.1 ms with the loop free in between. No call here waits.
 
 The process is started when the shadow phase is entered and killed when it is left. One that ends,
 hangs or says what is not in the protocol is killed and started again, after a pause that doubles;
@@ -42,7 +42,8 @@ from services.router.shadow_process import Task
 from services.router.shadow_work import inputs_digest
 from touchstone.kit.codec import request_bytes
 
-TICK_SECONDS: Final = 0.01
+TICK_SECONDS_MIN: Final = 0.01
+TICK_SECONDS_MAX: Final = 0.25
 SLICE_SECONDS: Final = 0.0001
 HEAVY_SECONDS: Final = 0.0003
 DEAF_FACTOR: Final = 100
@@ -115,8 +116,11 @@ class ProcessLane:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._task = task
+        # Seldom and several at a time: what a processor has not done for a while, it does slowly.
+        tick = min(max(WINDOW / 2 / per_second_max, TICK_SECONDS_MIN), TICK_SECONDS_MAX)
+        self._tick_seconds = tick
         # Faster than orders are taken, so that after a stall none waits for long.
-        self._per_tick = max(1, round(2 * per_second_max * TICK_SECONDS))
+        self._per_tick = max(1, round(2 * per_second_max * tick))
         self._metrics = metrics
         self._clock = clock
         self._life: _Life | None = None
@@ -168,7 +172,8 @@ class ProcessLane:
                 except Exception:  # noqa: BLE001 - the comparison goes on with another process
                     _log.exception("shadow_lane_failed")
                     await self._end(shadow, "garbage", "a defect; see the log")
-                await asyncio.sleep(TICK_SECONDS)
+                ready = self._life is not None and self._life.ready
+                await asyncio.sleep(self._tick_seconds if ready else TICK_SECONDS_MIN)
         finally:
             self._kill()
             self._starter.shutdown(wait=False)
@@ -392,7 +397,10 @@ async def _yield_after(started: float) -> float:
 def _spawn(task: Task) -> subprocess.Popen[bytes]:
     """Start a shadow process, with the least priority from the start.
 
-    It gets no environment but where to import from, no descriptor but its socket, and no terminal.
+    It gets no environment but where to import from and no descriptor but its socket. It stays in
+    the router's session: Linux shares the processors out between sessions before it looks at the
+    priorities within one (`CONFIG_SCHED_AUTOGROUP`), and in a session of its own the least priority
+    would have half of a processor by right.
     """
     environment = {
         "PYTHONPATH": os.pathsep.join(str(Path(entry or ".").absolute()) for entry in sys.path),
@@ -413,7 +421,7 @@ def _spawn(task: Task) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         pass_fds=(task.descriptor,),
-        start_new_session=True,
+        process_group=0,
     )
     # It does this itself too, some 20 ms later.
     with contextlib.suppress(OSError, AttributeError):

@@ -114,6 +114,7 @@ def demo_environment(count: int, folder: Path) -> dict[str, str]:
         "TOUCHSTONE_EXCHANGE_FLOW_SPEED": "50",
         # Every request of the run is compared: none dropped, none forgotten, however slow the
         # machine; in production these bounds are what keeps the candidate off the path.
+        "TOUCHSTONE_ROUTER_SHADOW_PER_SECOND_MAX": "10000",
         "TOUCHSTONE_ROUTER_SHADOW_QUEUE_SIZE": str(count),
         "TOUCHSTONE_ROUTER_SHADOW_PAIRS_MAX": str(count),
         "TOUCHSTONE_ROUTER_SHADOW_DEADLINE_SECONDS": "10",
