@@ -7,9 +7,9 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from lob.errors import Fault
-from services.router.flags import load_flags
 from services.router.rollout_control import RolloutControl
 from services.router.settings import RouterSettings
+from touchstone.kit.flags import load_flags
 
 _log = structlog.get_logger("touchstone.router")
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 import structlog
 
 from lob.errors import Conflict, Fault, InvalidInput, Unavailable
-from services.router.flags import Flags
 from services.router.watermark import Latch, Watermark, load_watermark, save_watermark
 from touchstone.kit.control import (
     ROLLOUT_SCOPE,
@@ -23,6 +22,7 @@ from touchstone.kit.control import (
     require_text,
 )
 from touchstone.kit.control_store import document_text
+from touchstone.kit.flags import Flags
 from touchstone.kit.leases import LEASE_SECONDS, Lease
 from touchstone.kit.membership import (
     Acknowledgement,

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from lob.errors import ConfigError
-from services.router.flags import FILE_BYTES_MAX
+from touchstone.kit.flags import FILE_BYTES_MAX
 
 _ENDS: Final = " \t\r\n#,}"
 _log = structlog.get_logger("touchstone.router")

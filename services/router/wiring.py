@@ -14,7 +14,6 @@ from services.router.decision_wiring import open_decision_log
 from services.router.dossier_folder import DossierFolder
 from services.router.durability import export_durability, watch_durability
 from services.router.engine import Router
-from services.router.flags import Flags, load_flags
 from services.router.graceful import GracefulRollback
 from services.router.health_watch import HealthWatch
 from services.router.l3_identity import watch_identity
@@ -30,6 +29,7 @@ from services.router.shadow_wiring import build_shadow
 from services.router.shared_windows import SharedWindows
 from services.router.triggers import TriggerWatch, WatchedL3, is_rolled_back
 from touchstone.kit.control import ROLLOUT_SCOPE, ControlStore
+from touchstone.kit.flags import Flags, load_flags
 from touchstone.kit.health import Readiness
 from touchstone.kit.membership import ack_histogram
 from touchstone.kit.metrics import create_registry

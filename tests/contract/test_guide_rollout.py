@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from services.router.flags import load_flags
+from touchstone.kit.flags import load_flags
 from touchstone.rollout.assignment import should_use_l3
 from touchstone.rollout.state import Phase
 

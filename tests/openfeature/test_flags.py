@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lob.errors import ConfigError, InvalidInput
-from services.router.flags import load_flags
+from touchstone.kit.flags import load_flags
 from touchstone.openfeature.flags import FLAGS, WHY, Evaluation, Question, Why, evaluate
 from touchstone.openfeature.switches import Switches, read_switches
 from touchstone.rollout.assignment import TRUTH_TABLE, RoutingConfig, Rule, assign
@@ -166,11 +166,14 @@ def test_the_switches_are_the_routers(
 
 
 def test_what_is_not_surely_on_is_off(tmp_path: Path) -> None:
-    """A word that the router would refuse to start with forbids; so does a text for a flag."""
-    config, rollout = files(tmp_path, level="L3", use="'true'", enabled="true", l3="true")
-    assert read_switches(config, rollout, {"USE_L3_SIMULATOR": "perhaps"}) == Switches(
-        master_flag=False, environment_allows=False
+    """A word that the router would refuse to start with forbids; a text for a flag is refused."""
+    config, rollout = files(tmp_path, level="L3", use="true", enabled="true", l3="true")
+    assert Switches(master_flag=True, environment_allows=False) == read_switches(
+        config, rollout, {"USE_L3_SIMULATOR": "perhaps"}
     )
+    config, rollout = files(tmp_path, level="L3", use="'true'", enabled="true", l3="true")
+    with pytest.raises(ConfigError, match=r"use_l3_simulator: 'true'; allowed: true, false"):
+        read_switches(config, rollout, {})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "other: {}", "rollout: 5", "a: [", "\x00"])

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lob.errors import ConfigError
-from services.router.flags import Flags, load_flags
 from tests.services.router_harness import copy_configs, edit
+from touchstone.kit.flags import Flags, load_flags
 from touchstone.rollout.state import Phase
 
 

@@ -7,9 +7,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from lob.errors import ConfigError
-from services.router.flags import load_flags
 from services.router.rollout_file import RolloutFile, with_phase
 from tests.services.router_harness import ROOT, copy_configs, settings_of
+from touchstone.kit.flags import load_flags
 from touchstone.rollout.state import Phase
 
 

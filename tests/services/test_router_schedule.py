@@ -19,11 +19,11 @@ import pytest
 from redis.asyncio import Redis
 
 from services.router.analysis import Analysis
-from services.router.flags import load_flags
 from services.router.scheduler import Scheduler
 from tests.services.router_harness import Harness, control_of, copy_configs, edit, running_router
 from touchstone.kit.control import ROLLOUT_SCOPE, ControlStore
 from touchstone.kit.control_store import record_key
+from touchstone.kit.flags import load_flags
 from touchstone.rollout.go_no_go import ROWS, Measurement
 from touchstone.rollout.judge import JudgeConfig, Outcome
 from touchstone.rollout.plan import Plan

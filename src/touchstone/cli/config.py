@@ -15,12 +15,12 @@ from lob.config import L3ExecutionConfig
 from lob.errors import Fault
 from services.order_gateway.settings import GatewaySettings
 from services.paper_exchange.settings import ExchangeSettings
-from services.router.flags import load_flags
 from services.router.settings import RouterSettings
 from services.simulator.settings import SimulatorSettings
 from touchstone.cli.console import EXIT_OK, EXIT_USAGE, JsonOption, out, print_json
 from touchstone.cli.ports import Ports
 from touchstone.cli.stack import redis_client
+from touchstone.kit.flags import load_flags
 from touchstone.kit.settings import load, without_password
 
 app = typer.Typer(help="Show or check the configuration.", no_args_is_help=True)

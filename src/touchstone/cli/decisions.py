@@ -15,7 +15,6 @@ from lob.errors import Fault, InvalidInput, NotFound
 from services.router.decision_log import JsonCodec
 from services.router.decision_reading import Reading, ReplayReport, replay_record
 from services.router.decision_segments import Line
-from services.router.flags import load_proposal
 from touchstone.cli.console import (
     EXIT_FAILED,
     EXIT_OK,
@@ -33,6 +32,7 @@ from touchstone.cli.decisions_text import (
 )
 from touchstone.cli.up import data_dir_or_default
 from touchstone.kit.build import build_id
+from touchstone.kit.flags import load_proposal
 from touchstone.rollout.decisions import CandidateRecord, DecisionRecord, config_record, to_json
 from touchstone.rollout.decisions_replay import Providers, Replayer
 from touchstone.rollout.state import (
