@@ -24,7 +24,7 @@ from services.router.rollout_control import RolloutControl, StaleGeneration
 from services.router.wiring import Components
 from touchstone.kit.control import ROLLOUT_SCOPE, ControlRecord
 from touchstone.kit.membership import not_waited
-from touchstone.rollout.dossier_page import CONTENT_SECURITY_POLICY
+from touchstone.pages import CONTENT_SECURITY_POLICY
 from touchstone.rollout.state import (
     Phase,
     basis_points_from_fraction,

@@ -34,9 +34,9 @@ from execution_providers.slippage import (
     Reference,
     Slippage,
     average_price,
-    reference_of,
     rounded,
     split,
+    split_moved,
     totals_of,
 )
 from execution_providers.types import (
@@ -142,31 +142,34 @@ class L2Provider(ExecutionProvider):
         if isinstance(armed, Ended):
             ended = {"seed": seed, "models": {}, "reason": armed.reason}
             return self._finish(order, armed.status, (), NOTHING, None, Slippage(), ended)
-        reference = reference_of(market)
+        seen = self._seen_in(market)
         modelled: _Modelled | None = None
-        if market.best(Side.BUY) is not None or market.best(Side.SELL) is not None:
+        if market.bids or market.asks:
             met = meet(armed, market)
         else:
-            modelled = self._model(armed, reference, market, bar)
-            met = _meet_modelled(armed, reference, modelled)
+            modelled = self._model(armed, seen.reference, market, bar)
+            met = _meet_modelled(armed, seen.reference, modelled)
         explained: dict[str, Any] = {"seed": seed, "models": {}}
         if met.refused is not None:
             explained["reason"] = met.refused
             rejected = FillStatus.REJECTED
-            return self._finish(order, rejected, (), NOTHING, reference, Slippage(), explained)
+            return self._finish(order, rejected, (), NOTHING, seen, Slippage(), explained)
         fills = met.fills
         if bar is not None:
             fills += self._rest(armed, met.leaves, bar)
         totals = totals_of(fills)
-        slippage = split(armed.side, reference.price, totals, met.touch, met.touch)
-        if modelled is not None:
+        if modelled is None:
+            slippage = split(armed.side, seen, totals, met.touch)
+        else:
             # What a modelled price costs beyond the half-spread is impact, not depth.
+            touches = (met.touch, met.touch, met.touch)
+            slippage = split_moved(armed.side, seen.reference.price, totals, touches, NOTHING)
             slippage = slippage._replace(depth=_ZERO, impact=slippage.depth)
         status = status_of(armed.quantity, totals.quantity)
         explained["models"] = _models(modelled)
         if not fills:
             explained["reason"] = NO_LIQUIDITY
-        return self._finish(order, status, fills, totals, reference, slippage, explained)
+        return self._finish(order, status, fills, totals, seen, slippage, explained)
 
     def _rest(self, working: Working, leaves: Decimal, bar: BarData) -> tuple[PartialFill, ...]:
         """Return the fill of a resting remainder: at its limit, if the bar trades through it."""

@@ -11,41 +11,41 @@ from collections.abc import Mapping
 from decimal import Decimal, localcontext
 from pathlib import Path
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from execution_providers.config_digest import config_digest
 from execution_providers.fees import FeeSchedule
 from execution_providers.l2 import L2Config, estimate_from
-from execution_providers.l3_flow import COUNT_NAMES, BackgroundFlow, OwnTrade
+from execution_providers.l3_arrival import Outcome, arrive, given, in_units, met_alone
+from execution_providers.l3_flow import COUNT_NAMES, BackgroundFlow
+from execution_providers.l3_forecast import Place, rates_at, state_of, typical_order
+from execution_providers.l3_impact import daily_volatility
+from execution_providers.l3_modelled import Asked, run_modelled
+from execution_providers.l3_plan import Plan
 from execution_providers.l3_scene import (
-    OWN_ORDER_ID,
+    Ladders,
     Reach,
     build_book,
     instrument_for,
     usual_tick,
     within_reach,
 )
-from execution_providers.provider import (
-    ARITHMETIC,
-    NOT_IMPLEMENTED,
-    UNIMPLEMENTED_MODELS,
-    ExecutionProvider,
-)
+from execution_providers.provider import ARITHMETIC, ExecutionProvider
 from execution_providers.rules import (
     NO_LIQUIDITY,
     Ended,
     Working,
     arm,
-    opposite_levels,
-    opposite_touch,
     status_of,
 )
 from execution_providers.slippage import (
+    EXACT,
     NOTHING,
+    Seen,
     Slippage,
+    Totals,
     plain,
-    reference_of,
     split,
+    split_moved,
     totals_of,
 )
 from execution_providers.types import (
@@ -53,46 +53,24 @@ from execution_providers.types import (
     CostEstimate,
     Fill,
     FillStatus,
-    Liquidity,
     MarketState,
     Order,
-    PartialFill,
-    TimeInForce,
 )
-from execution_providers.walk import fits_a_book, joined_size, meet
+from execution_providers.walk import joined_size, meet
 from lob import OrderBook
-from lob.config import L3ExecutionConfig, create_l3_config
-from lob.errors import ConfigError, Conflict, InvalidInput
-from lob.latency import Component, LatencyModel
-from lob.types import (
-    AssetClass,
-    Event,
-    Instrument,
-    OrderType,
-    Rejected,
-    Side,
-    Traded,
-)
-from lob.types import TimeInForce as BookTimeInForce
+from lob.bounds import not_negative
+from lob.config import CHANGES, L3ExecutionConfig, create_l3_config
+from lob.errors import ConfigError, Conflict, NotSupported
+from lob.types import AssetClass, Instrument, Side
 
 LOGGER: Final = logging.getLogger("execution_providers_l3")
-NS_PER_MS: Final = 1_000_000
 
 _PRESETS: Final[Mapping[AssetClass, str]] = {
     AssetClass.EQUITY: "equity",
     AssetClass.CRYPTO: "crypto",
     AssetClass.FUTURES: "crypto",
 }
-_IN_FLIGHT: Final = (Component.ORDER, Component.EXCHANGE)
-"""What lies between the decision and the match. The market state is that of the decision, so the
-feed's latency is behind it; the fill's is how much later the owner hears."""
 _NO_EVENTS: Final = dict.fromkeys(COUNT_NAMES, 0)
-_BOOK_TIF: Final[Mapping[TimeInForce, BookTimeInForce]] = {
-    TimeInForce.GTC: BookTimeInForce.GTC,
-    TimeInForce.DAY: BookTimeInForce.GTC,
-    TimeInForce.IOC: BookTimeInForce.IOC,
-    TimeInForce.FOK: BookTimeInForce.FOK,
-}
 
 
 def create_l3(
@@ -119,17 +97,6 @@ def create_l3(
     return L3Provider(asset_class, config, seed, fees, instruments)
 
 
-class _Outcome(NamedTuple):
-    """What became of the order: events are counted where others act in the book."""
-
-    fills: tuple[PartialFill, ...]
-    touch: Decimal | None
-    refused: str | None = None
-    queue_ahead: Decimal | None = None
-    in_flight: dict[str, int] | None = None
-    while_resting: dict[str, int] | None = None
-
-
 class L3Provider(ExecutionProvider):
     """Execute through a book, with latency and a queue."""
 
@@ -145,24 +112,21 @@ class L3Provider(ExecutionProvider):
     ) -> None:
         super().__init__(asset_class, seed, fees)
         self.config = config
-        # Part of every fill: whoever keeps the fill can make it again.
-        self._config_digest = config_digest(config)
         self._instruments = dict(instruments or {})
-        self._latency: tuple[tuple[Any, ...], LatencyModel] | None = None
+        self._plan_of: tuple[L3ExecutionConfig, int, Plan] | None = None
+        self._plan()
 
     def stats(self) -> dict[str, Any]:
-        """Return counts, the seed, and which models are on, off, or not implemented."""
-        models = {
-            "enabled": self.config.enabled,
-            "matching": "enabled",
-            "queue": "enabled",
-            "background_flow": "enabled where a bar is given",
-            "latency": "enabled" if self.config.latency.enabled else "disabled",
-        }
-        return {
+        """Return counts, the seed, which models are on, and latency percentiles in microseconds."""
+        plan = self._plan()
+        found = {
             **self._base_stats(),
-            "models": models | dict.fromkeys(UNIMPLEMENTED_MODELS, NOT_IMPLEMENTED),
+            "models": plan.states(),
+            "latency_us": plan.latency_us(),
         }
+        if plan.dark is not None:
+            found["dark_pools"] = plan.dark.summary()
+        return found
 
     def estimate_execution_cost(
         self,
@@ -170,18 +134,79 @@ class L3Provider(ExecutionProvider):
         market_state: MarketState,
         bar: BarData | None = None,  # noqa: ARG002
     ) -> CostEstimate:
-        """Return what the book as given would cost an immediate order: no latency, no flow."""
-        self._require_enabled()
+        """Return what the book as given would cost an immediate order: no latency, no flow.
+
+        Of the models only market impact has a part in it: the others are draws.
+        """
+        plan = self._require_enabled()
         with localcontext(ARITHMETIC):
-            fill = self._run(order, market_state, None, self.seed, latency_ns=0)
+            fill = self._run(order, market_state, None, self.seed, plan.for_estimates(), 0)
             return estimate_from(self, order, fill)
 
+    def get_fill_probability(
+        self, order: Order, market_state: MarketState, horizon_seconds: float
+    ) -> float:
+        """Return the probability that all of `order` has filled `horizon_seconds` from now.
+
+        What the given depth fills at once counts as filled; what then rests is forecast by the
+        configuration's model, from the queue ahead of it and the rates of `lob_data`; an order that
+        cannot rest fills now or never.
+
+        Raises:
+            InvalidInput: a horizon below 0, or something that the order or the model needs.
+            NotSupported: `fill_probability` is off.
+        """
+        horizon_s = not_negative("horizon_seconds", horizon_seconds)
+        plan = self._require_enabled()
+        if plan.fill_model is None:
+            raise NotSupported(
+                "fill probability: fill_probability.enabled: false; allowed for a forecast: true"
+            )
+        with localcontext(ARITHMETIC):
+            armed = arm(order, market_state)
+            if isinstance(armed, Ended):
+                return 0.0
+            met = meet(armed, market_state)
+            if met.refused is not None or (met.leaves and not armed.rests):
+                return 0.0
+            if not met.leaves:
+                return 1.0
+            instrument = self._instruments.get(order.symbol)
+            if instrument is None:
+                instrument = plan.instrument(order, market_state)
+            seen = plan.ladders(instrument, market_state)
+            place = _would_rest(seen, armed, met.leaves)
+            rates = rates_at(place, None, plan.config.lob_data, instrument.lot_size)
+            volatility = daily_volatility(market_state, None, self.asset_class)
+            seen_ms = market_state.timestamp_ms
+            state = state_of(place, rates, volatility, self.asset_class, seen_ms)
+            return plan.fill_model.predict(state, horizon_s).probability
+
     def _execute(self, order: Order, market: MarketState, bar: BarData | None, seed: int) -> Fill:
-        self._require_enabled()
-        fill = self._run(order, market, bar, seed, self._draw_latency_ns(seed, market))
+        plan = self._require_enabled()
+        latency_ns = plan.latency_ns(seed, market, bar)
+        fill = self._run(order, market, bar, seed, plan, latency_ns)
         if LOGGER.isEnabledFor(logging.DEBUG):
             LOGGER.debug("execution of %s: %s", order, fill)
         return fill
+
+    def _plan(self) -> Plan:
+        """Return the models of the configuration as it stands."""
+        made = self._plan_of
+        if made is not None and made[0] is self.config and made[1] == CHANGES.latest:
+            return made[2]
+        changes = CHANGES.latest
+        plan = Plan(self.config, self.asset_class)
+        if made is not None and made[0] is self.config and made[2].digest == plan.digest:
+            plan = made[2]  # another configuration was changed
+        self._plan_of = (self.config, changes, plan)
+        return plan
+
+    def _require_enabled(self) -> Plan:
+        plan = self._plan()
+        if not plan.enabled:
+            raise Conflict("L3 configuration: enabled: false; allowed for an execution: true")
+        return plan
 
     def _run(
         self,
@@ -189,19 +214,29 @@ class L3Provider(ExecutionProvider):
         market: MarketState,
         bar: BarData | None,
         seed: int,
+        plan: Plan,
         latency_ns: int,
     ) -> Fill:
         """Let the order meet the book `latency_ns` after the decision."""
-        models = self._models(bar)
+        models = plan.names(bar)
         armed = arm(order, market)
         if isinstance(armed, Ended):
             ended = {"seed": seed, "models": models, "reason": armed.reason}
             return self._finish(order, armed.status, (), NOTHING, None, Slippage(), ended)
-        reference = reference_of(market)
+        seen = self._seen_in(market)
+        if plan.modelled:
+            instrument = self._instruments.get(order.symbol)
+            if instrument is None:
+                instrument = plan.instrument(order, market)
+            maker_bps = self.fees.maker_bps
+            asked = Asked(
+                armed, market, bar, seed, instrument, seen.reference.price, latency_ns, maker_bps
+            )
+            return self._modelled(order, plan, asked, seen)
         others_act = bar is not None and (latency_ns > 0 or armed.rests)
-        outcome: _Outcome | None = None
+        outcome: Outcome | None = None
         if not others_act and order.symbol not in self._instruments:
-            outcome = _met_alone(armed, market, latency_ns)
+            outcome = met_alone(armed, market, latency_ns)
         if outcome is None:
             rng = Random(seed)  # noqa: S311 - a simulation, not a secret
             acting = bar if others_act else None
@@ -216,7 +251,7 @@ class L3Provider(ExecutionProvider):
         if refused is not None:
             explained["reason"] = refused
             rejected = FillStatus.REJECTED
-            return self._finish(order, rejected, (), NOTHING, reference, Slippage(), explained)
+            return self._finish(order, rejected, (), NOTHING, seen, Slippage(), explained)
         if queue_ahead is not None:
             explained["queue_ahead"] = plain(queue_ahead)
         if while_resting is not None:
@@ -224,10 +259,9 @@ class L3Provider(ExecutionProvider):
         if not fills:
             explained["reason"] = NO_LIQUIDITY
         totals = totals_of(fills)
-        touch0 = opposite_touch(order.side, market)
-        slippage = split(order.side, reference.price, totals, touch0, touch)
+        slippage = split(order.side, seen, totals, touch)
         status = status_of(order.quantity, totals.quantity)
-        return self._finish(order, status, fills, totals, reference, slippage, explained)
+        return self._finish(order, status, fills, totals, seen, slippage, explained)
 
     def _in_book(
         self,
@@ -237,7 +271,7 @@ class L3Provider(ExecutionProvider):
         bar: BarData | None,
         rng: Random,
         latency_ns: int,
-    ) -> _Outcome:
+    ) -> Outcome:
         """Let the order meet a book built of the market; `bar` is given where others act in it."""
         seen, first_bid, first_ask = within_reach(armed, market) if bar is None else Reach(market)
         instrument = self._instruments.get(order.symbol)
@@ -245,129 +279,58 @@ class L3Provider(ExecutionProvider):
             instrument = instrument_for(self.asset_class, order, seen)
         book = build_book(instrument, seen, rng, first_bid, first_ask)
         if bar is None:
-            return _arrive(book, instrument, armed, latency_ns)
+            return arrive(book, instrument, armed, latency_ns)
         flow = self._flow(book, bar, rng)
         flow.run(latency_ns, own_waits=False)
         in_flight = dict(flow.counts)
-        arrived = _arrive(book, instrument, armed, latency_ns)._replace(in_flight=in_flight)
+        arrived = arrive(book, instrument, armed, latency_ns)._replace(in_flight=in_flight)
         if arrived.queue_ahead is None:
             return arrived
-        given = _given(flow.run(flow.end_ns, own_waits=True), instrument)
+        rested = given(flow.run(flow.end_ns, own_waits=True), instrument)
         waited = {name: total - in_flight[name] for name, total in flow.counts.items()}
-        return arrived._replace(fills=arrived.fills + given, while_resting=waited)
+        return arrived._replace(fills=arrived.fills + rested, while_resting=waited)
 
-    def _require_enabled(self) -> None:
-        if not self.config.enabled:
-            raise Conflict("L3 configuration: enabled: false; allowed for an execution: true")
-
-    def _draw_latency_ns(self, seed: int, market: MarketState) -> int:
-        """Return the time from the market state to the match, in nanoseconds."""
-        if not self.config.latency.enabled:
-            return 0
-        model = self._latency_model().reseeded(seed)
-        now_ns = market.timestamp_ms * NS_PER_MS
-        return sum(model.draw_ns(leg, now_ns) for leg in _IN_FLIGHT)
-
-    def _latency_model(self) -> LatencyModel:
-        """Return the configuration's latency model, made anew where a key of it was changed."""
-        keys = tuple(self.config.latency.__dict__.values())
-        if self._latency is None or self._latency[0] != keys:
-            self._latency = keys, self.config.latency.model(seed=0)
-        return self._latency[1]
+    def _modelled(self, order: Order, plan: Plan, asked: Asked, seen: Seen) -> Fill:
+        """Return the fill of an execution with models on."""
+        done = run_modelled(plan, asked)
+        explained = {"seed": asked.seed, "models": plan.names(asked.bar), **done.explained}
+        lit, dark = done.totals()
+        if done.refused is not None:
+            # Nothing went into the dark: what the book may refuse whole does not go there.
+            explained["reason"] = done.refused
+            rejected = FillStatus.REJECTED
+            return self._finish(order, rejected, (), NOTHING, seen, Slippage(), explained)
+        fills = done.dark + done.lit
+        if not fills:
+            explained["reason"] = NO_LIQUIDITY
+        slippage = split_moved(order.side, seen.reference.price, lit, done.touches, dark)
+        totals = Totals(*map(EXACT.add, lit, dark))
+        status = status_of(order.quantity, totals.quantity)
+        return self._finish(order, status, fills, totals, seen, slippage, explained)
 
     def _flow(self, book: OrderBook, bar: BarData, rng: Random) -> BackgroundFlow:
-        rates = self.config.lob_data
         return BackgroundFlow(
             book,
             bar,
             rng,
             quote_tick=usual_tick(self.asset_class),
-            cancels_per_trade=rates.cancels_per_second / rates.markets_per_second,
+            cancels_per_trade=self._plan().cancels_per_trade,
         )
 
-    def _models(self, bar: BarData | None) -> dict[str, str]:
-        """Return the names of what took part."""
-        latency = self.config.latency
-        return {
-            "background_flow": "none" if bar is None else "bar-consistent Poisson",
-            "config": self._config_digest,
-            "latency": f"{latency.distribution} {latency.profile}" if latency.enabled else "none",
-            "matching": "price-time",
-            "queue": "exact",
-        }
 
-
-def _met_alone(order: Working, market: MarketState, offset_ns: int) -> _Outcome | None:
-    """Return what a book of the market would answer where nobody else acts, without making one.
-
-    None leaves the answer to a book: it has the words for numbers that it does not take.
-    """
-    fills, leaves, touch, refused = meet(order, market, offset_ns)
-    # A refused order may have met any of them; one that nobody accepted met the touch.
-    if refused or len(fills) > 1:
-        levels = opposite_levels(order.side, market)
-        reached = levels if refused else levels[: len(fills)]
-    else:
-        best = market.best(Side.SELL if order.side is Side.BUY else Side.BUY)
-        reached = () if best is None else (best,)
-    joined = joined_size(order, market)
-    if not fits_a_book(order, reached, joined):
-        return None
-    waits = order.rests and leaves and refused is None
-    return _Outcome(fills, touch, refused, joined if waits else None)
-
-
-def _arrive(book: OrderBook, instrument: Instrument, order: Working, offset_ns: int) -> _Outcome:
-    """Submit the order to the book as it stands."""
-    best = book.best_ask() if order.side is Side.BUY else book.best_bid()
-    try:
-        lots = instrument.to_lots(order.quantity)
-        limit_ticks = None if order.limit is None else instrument.to_ticks(order.limit)
-    except InvalidInput as error:
-        text = str(error)
-        name = "limit_price" if text.startswith("price") else "quantity"
-        raise InvalidInput(f"order.{name}: {text.partition(': ')[2]}") from None
-    events = book.submit(
-        OWN_ORDER_ID,
+def _would_rest(seen: Ladders, order: Working, leaves: Decimal) -> Place:
+    """Return where a limit order would rest in the given depth with `leaves` left."""
+    instrument = seen.instrument
+    own, other = (seen.bids, seen.asks) if order.side is Side.BUY else (seen.asks, seen.bids)
+    leaves_lots, limit_ticks = in_units(instrument, order._replace(quantity=leaves))
+    ahead = joined_size(order, seen.market)
+    return Place(
         order.side,
-        lots,
-        limit_ticks,
-        order_type=OrderType.MARKET if limit_ticks is None else OrderType.LIMIT,
-        time_in_force=_BOOK_TIF[order.time_in_force],
-        post_only=order.post_only,
-    )
-    touch = None if best is None else instrument.price(best.price_ticks)
-    first = events[0]
-    if isinstance(first, Rejected):
-        return _Outcome((), touch, first.reason.value)
-    ahead: Decimal | None = None
-    if OWN_ORDER_ID in book:
-        ahead = instrument.quantity(book.queue_position(OWN_ORDER_ID).lots_ahead)
-    return _Outcome(_taken(events, instrument, offset_ns), touch, None, ahead)
-
-
-def _taken(
-    events: tuple[Event, ...], instrument: Instrument, offset_ns: int
-) -> tuple[PartialFill, ...]:
-    """Return what the order took on arrival, one fill a price."""
-    lots_at: dict[int, int] = {}
-    for event in events:
-        if isinstance(event, Traded):
-            lots_at[event.price_ticks] = lots_at.get(event.price_ticks, 0) + event.quantity_lots
-    return tuple(
-        PartialFill(instrument.price(ticks), instrument.quantity(lots), Liquidity.TAKER, offset_ns)
-        for ticks, lots in lots_at.items()
-    )
-
-
-def _given(trades: list[OwnTrade], instrument: Instrument) -> tuple[PartialFill, ...]:
-    """Return what the resting order gave, trade by trade."""
-    return tuple(
-        PartialFill(
-            instrument.price(trade.price_ticks),
-            instrument.quantity(trade.quantity_lots),
-            Liquidity.MAKER,
-            trade.time_ns,
-        )
-        for trade in trades
+        limit_ticks or 0,
+        leaves_lots,
+        instrument.round_lots(ahead) if ahead else 0,
+        own,
+        [level for level in other if (level[0] - (limit_ticks or 0)) * order.side.sign > 0],
+        seen.step,
+        typical_order(own, other),
     )

@@ -13,15 +13,17 @@ for them, with the same expected volume and the same variance.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import count
 from random import Random
 from typing import Final, NamedTuple
 
 from execution_providers.l3_scene import FIRST_OTHER_ID, OWN_ORDER_ID
+from execution_providers.streams import Stream
 from execution_providers.types import BarData
 from lob import OrderBook
+from lob.config import Reaction
 from lob.types import Event, Side, TimeInForce, Traded
 
 MAX_TRADES: Final = 48
@@ -71,6 +73,10 @@ class BackgroundFlow:
         self._cancels_per_trade = cancels_per_trade
         self.counts = dict.fromkeys(COUNT_NAMES, 0)
         self._own_trades: list[OwnTrade] = []
+        # Set where our own trades move the quotes, and where somebody looks at what trades.
+        self.pushed_ticks: Callable[[int], int] | None = None
+        self.watch: Callable[[int, Sequence[Event]], None] | None = None
+        self._pushed = 0
         self._now_ns = 0
         self.end_ns = bar.duration_ms * NS_PER_MS
         instrument = book.instrument
@@ -117,6 +123,8 @@ class BackgroundFlow:
             if self._now_ns >= until_ns:
                 self._now_ns = until_ns
                 return trades
+            if self.pushed_ticks is not None:
+                self.follow_push()
             which = draw() * total
             if which < trades_below:
                 self._trade(pace)
@@ -126,6 +134,48 @@ class BackgroundFlow:
                 self._move(pace)
             if own_waits and OWN_ORDER_ID not in book:
                 return trades
+
+    def react(
+        self, reaction: Reaction, side: Side, lots: int, share: float, draws: Stream
+    ) -> list[OwnTrade]:
+        """Let others answer our having taken `lots`, and return what our order gave meanwhile.
+
+        `side` is our order's; see `lob.config.Reaction` for what each reaction is.
+        """
+        book, hit = self._book, _SELL if side is _BUY else _BUY
+        answered = round(lots * share)
+        trades = self._own_trades = []
+        if self.pushed_ticks is not None:
+            self.follow_push()
+        if reaction is Reaction.REPLENISH and answered:
+            quote = self._quote(hit)
+            if quote is not None:
+                self._add(hit, quote, answered)
+        elif reaction is Reaction.WITHDRAW:
+            leaving = [order.order_id for order in book.orders(hit)]
+            for order_id in leaving:
+                if draws.random() < share:
+                    book.cancel(order_id)
+                    self.counts["cancels"] += 1
+        elif reaction is Reaction.INFORMED and answered:
+            touch = book.best_ask() if side is _BUY else book.best_bid()
+            if touch is not None:
+                followed = next(self._next_id)
+                ticks = touch.price_ticks
+                book.submit(followed, side, answered, ticks, time_in_force=TimeInForce.IOC)
+                self.counts["trades"] += 1
+        return trades
+
+    def follow_push(self) -> None:
+        """Move the quotes to where our own trades hold them at this time."""
+        if self.pushed_ticks is None:
+            return
+        pushed = self.pushed_ticks(self._now_ns)
+        if pushed != self._pushed:
+            up = pushed > self._pushed
+            self._pushed = pushed
+            self.counts["quote_moves"] += 1
+            self._requote(up)
 
     def _pace(self, stretch_ns: int) -> _Pace:
         """Return rates and sizes such that a stretch has a bounded number of events."""
@@ -160,6 +210,8 @@ class BackgroundFlow:
         order_id = next(self._next_id)
         events = book.submit(order_id, side, lots, price_ticks, time_in_force=TimeInForce.IOC)
         self.counts["trades"] += 1
+        if self.watch is not None:
+            self.watch(self._now_ns, events)
         taken = self._taken_from_others(events)
         if taken:
             quote = self._quote(resting)
@@ -177,7 +229,8 @@ class BackgroundFlow:
                 continue  # it traded, or a quote move took it
             book.cancel(order.order_id)
             self.counts["cancels"] += 1
-            self._add(order.side, order.price_ticks, order.leaves)
+            # An iceberg's reserve goes with it: what comes back is what showed.
+            self._add(order.side, order.price_ticks, order.displayed_lots)
             return
 
     def _move(self, pace: _Pace) -> None:
@@ -235,7 +288,7 @@ class BackgroundFlow:
         first = self._bid0 if side is _BUY else self._ask0
         if first is None:
             return None
-        quote = first + self._shift
+        quote = first + self._shift + self._pushed
         return max(1, quote)
 
     def _add(self, side: Side, price_ticks: int, lots: int) -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from execution_providers.rules import Working
 from execution_providers.slippage import EXACT
@@ -35,23 +35,37 @@ def usual_tick(asset_class: AssetClass) -> Decimal:
     return Decimal(1).scaleb(_USUAL_SIZES[asset_class][0])
 
 
+def quote_step(instrument: Instrument) -> int:
+    """Return the price step that quotes move by, in ticks of the instrument."""
+    return max(1, int(usual_tick(instrument.asset_class) / instrument.tick_size))
+
+
 def instrument_for(asset_class: AssetClass, order: Order, market: MarketState) -> Instrument:
     """Return an instrument in which every price and size of the request is a whole number.
 
     Tick and lot are the asset class's usual ones, or the next finer powers of ten that the request
     needs.
     """
+    return instrument_of(asset_class, order, exponents_of(asset_class, market))
+
+
+def exponents_of(asset_class: AssetClass, market: MarketState) -> tuple[int, int]:
+    """Return the powers of ten of the tick and of the lot that a market's levels need."""
     tick, lot = _USUAL_SIZES[asset_class]
     levels = market.bids + market.asks
-    prices, sizes = zip(*levels, strict=True) if levels else ((), ())
+    if not levels:
+        return tick, lot
+    prices, sizes = zip(*levels, strict=True)
+    return _exponent_of_all(prices, tick), _exponent_of_all(sizes, lot)
+
+
+def instrument_of(asset_class: AssetClass, order: Order, exponents: tuple[int, int]) -> Instrument:
+    """Return the instrument of an order in a market of these exponents."""
+    tick, lot = exponents
     if order.limit_price is not None:
-        prices += (order.limit_price,)
-    return _instrument(
-        order.symbol,
-        asset_class,
-        _exponent_of_all(prices, tick),
-        _exponent_of_all((*sizes, order.quantity), lot),
-    )
+        tick = _exponent_of_all((order.limit_price,), tick)
+    lot = _exponent_of_all((order.quantity,), lot)
+    return _instrument(order.symbol, asset_class, tick, lot)
 
 
 class Reach(NamedTuple):
@@ -101,21 +115,82 @@ def build_book(
     Raises:
         InvalidInput: a price or size that is no whole number of the instrument's ticks or lots.
     """
+    return book_of(
+        instrument,
+        _in_units(instrument, "bids", market.bids, first_bid),
+        _in_units(instrument, "asks", market.asks, first_ask),
+        rng,
+    )
+
+
+class Splitting(Protocol):
+    """What levels are split by: a seeded stream of numbers of 0 or more and below 1."""
+
+    def random(self) -> float:
+        """Return the next one."""
+        ...
+
+
+class Ladders:
+    """A market's levels in ticks and lots, best first, in the units of one instrument.
+
+    Raises `InvalidInput` for a price or size that is no whole number of them.
+    """
+
+    __slots__ = ("asks", "bids", "instrument", "market", "step")
+
+    def __init__(self, instrument: Instrument, market: MarketState) -> None:
+        self.instrument, self.market = instrument, market
+        self.step = quote_step(instrument)
+        self.bids = list(_in_units(instrument, "bids", market.bids, 0))
+        self.asks = list(_in_units(instrument, "asks", market.asks, 0))
+
+    def of(self, side: Side) -> list[tuple[int, int]]:
+        """Return one side's levels."""
+        return self.bids if side is Side.BUY else self.asks
+
+    def reached(
+        self, side: Side, lots: int, limit_ticks: int | None
+    ) -> tuple[int, list[tuple[int, int]], list[tuple[int, int]]]:
+        """Return what an order can meet when nobody else acts, as `within_reach` does.
+
+        That is the place of its own level, that level where there is one, and the opposite levels.
+        """
+        own, opposite = (self.bids, self.asks) if side is Side.BUY else (self.asks, self.bids)
+        met: list[tuple[int, int]] = []
+        for level in opposite:
+            beyond = limit_ticks is not None and (level[0] - limit_ticks) * side.sign > 0
+            if lots <= 0 or (met and beyond):
+                break
+            lots -= level[1]
+            met.append(level)
+        for place, level in enumerate(own):
+            if level[0] == limit_ticks:
+                return place, [level], met
+        return 0, [], met
+
+
+def book_of(
+    instrument: Instrument,
+    bids: Iterable[tuple[int, int]],
+    asks: Iterable[tuple[int, int]],
+    rng: Splitting | None,
+) -> OrderBook:
+    """Return a book with these levels; other people's order ids start at FIRST_OTHER_ID.
+
+    Levels are split into orders by `rng`; without one each is one order.
+    """
     book = OrderBook(instrument)
     add, order_id = book.feed_add, FIRST_OTHER_ID
-    sides = (
-        (Side.BUY, "bids", market.bids, first_bid),
-        (Side.SELL, "asks", market.asks, first_ask),
-    )
-    for side, name, levels, first in sides:
-        for ticks, lots in _in_units(instrument, name, levels, first):
-            for part in split_lots(lots, rng):
+    for side, levels in ((Side.BUY, bids), (Side.SELL, asks)):
+        for ticks, lots in levels:
+            for part in (lots,) if rng is None else split_lots(lots, rng):
                 add(order_id, side, ticks, part)
                 order_id += 1
     return book
 
 
-def split_lots(lots: int, rng: Random) -> list[int]:
+def split_lots(lots: int, rng: Splitting) -> list[int]:
     """Return 1 to `MAX_ORDERS_PER_LEVEL` positive whole numbers that add up to `lots`."""
     draw = rng.random
     count = min(lots, 1 + int(draw() * MAX_ORDERS_PER_LEVEL))

@@ -1,16 +1,17 @@
 """The one interface of all providers, and what they share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Context, Decimal, getcontext, setcontext
 from hashlib import blake2b
+from itertools import repeat
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final
 
 from execution_providers.fees import DEFAULT_FEES, FeeSchedule
 from execution_providers.slippage import (
     EXACT,
-    Reference,
+    Seen,
     Slippage,
     Totals,
     average_price,
@@ -26,7 +27,7 @@ from execution_providers.types import (
     Order,
     PartialFill,
 )
-from lob.errors import InvalidInput, NotSupported
+from lob.errors import Fault, InvalidInput, NotSupported
 from lob.types import AssetClass
 
 ARITHMETIC: Final = Context(prec=28)
@@ -71,6 +72,7 @@ class ExecutionProvider(ABC):
         self.seed = require_seed(seed)
         self.fees = DEFAULT_FEES[asset_class] if fees is None else fees
         self._counts = dict.fromkeys(FillStatus, 0)
+        self._seen: Seen | None = None
 
     def execute(
         self,
@@ -102,6 +104,60 @@ class ExecutionProvider(ABC):
             setcontext(ambient)
         self._counts[fill.status] += 1
         return fill
+
+    def execute_many(
+        self,
+        orders: Sequence[Order],
+        market_state: MarketState,
+        bar: BarData | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+    ) -> list[Fill | Fault]:
+        """Return what becomes of each of `orders` by itself, in the order they are given.
+
+        Each answer is that of `execute` with the same seed, or the fault that it raises: one wrong
+        order leaves the others alone. What all of them ask of the market is found once.
+
+        Args:
+            orders: each meets the market as it is given; they do not see one another.
+            market_state: the market at the decision of all of them.
+            bar: what trades while they live.
+            seeds: one for each order, in place of the provider's own.
+
+        Raises:
+            InvalidInput: another number of seeds than of orders, or a wrong seed.
+        """
+        if seeds is None:
+            bases: Iterable[int] = repeat(self.seed)
+        elif len(seeds) != len(orders):
+            raise InvalidInput(f"seeds: {len(seeds)}; allowed: one for each order ({len(orders)})")
+        else:
+            bases = [require_seed(seed) for seed in seeds]
+        answers: list[Fill | Fault] = []
+        answer, counts, execute = answers.append, self._counts, self._execute
+        ambient = getcontext()
+        setcontext(ARITHMETIC)
+        try:
+            for order, base in zip(orders, bases, strict=False):
+                try:
+                    fill = execute(
+                        order, market_state, bar, execution_seed(base, order, market_state)
+                    )
+                except Fault as fault:
+                    answer(fault)
+                    continue
+                counts[fill.status] += 1
+                answer(fill)
+        finally:
+            setcontext(ambient)
+        return answers
+
+    def _seen_in(self, market: MarketState) -> Seen:
+        """Return what executions ask of a market, found once where it is the same as before."""
+        seen = self._seen
+        if seen is None or seen.market is not market:
+            seen = self._seen = Seen(market)
+        return seen
 
     @abstractmethod
     def _execute(
@@ -146,22 +202,23 @@ class ExecutionProvider(ABC):
         status: FillStatus,
         fills: tuple[PartialFill, ...],
         totals: Totals,
-        reference: Reference | None,
+        seen: Seen | None,
         slippage: Slippage,
         attribution: Mapping[str, Any],
     ) -> Fill:
         """Return a Fill with fees, averages and the attribution all providers give.
 
-        `totals` are those of `fills`.
+        `totals` are those of `fills`; `seen` is the market's, None for an order that ended before.
         """
-        fees = rounded(self.fees.of_totals(order.side, totals))
+        fees = self.fees.of_totals(order.side, totals)
+        fees = rounded(fees) if fees else fees
         average = average_price(totals)
         explained: dict[str, Any] = {
             "provider": self.level,
-            "reference_price": None if reference is None else plain(reference.price),
-            "reference": None if reference is None else reference.kind,
+            "reference_price": None if seen is None else seen.text,
+            "reference": None if seen is None else seen.reference.kind,
             "slippage": slippage.parts(),
-            "fees_bps": None if average is None else plain(_bps_of(fees, average, totals.quantity)),
+            "fees_bps": _fees_bps(fees, average, totals),
             **attribution,
         }
         fill = _new(Fill)
@@ -194,11 +251,26 @@ def execution_seed(seed: int, order: Order, market: MarketState) -> int:
     else:
         limit = "" if order.limit_price is None else plain(order.limit_price)
         stop = "" if order.stop_price is None else plain(order.stop_price)
-        named = (
-            f'[{seed},"order",{quoted(order.symbol)},"{order.side}","{plain(order.quantity)}",'
-            f'"{order.type}","{limit}","{stop}","{order.time_in_force}","{market.timestamp_ms}"]'
+        # Joined, as the text of an enumeration's member takes a call that its joining does not.
+        named = "".join(
+            (
+                f'[{seed},"order",{quoted(order.symbol)},"',
+                order.side,
+                f'","{plain(order.quantity)}","',
+                order.type,
+                f'","{limit}","{stop}","',
+                order.time_in_force,
+                f'","{market.timestamp_ms}"]',
+            )
         )
     return int.from_bytes(blake2b(named.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def _fees_bps(fees: Decimal, average: Decimal | None, totals: Totals) -> str | None:
+    """Return fees in bps as text; None without fills."""
+    if average is None:
+        return None
+    return plain(_bps_of(fees, average, totals.quantity)) if fees else "0"
 
 
 def _bps_of(fees: Decimal, average: Decimal, quantity: Decimal) -> Decimal:

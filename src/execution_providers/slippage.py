@@ -5,9 +5,10 @@ touch on arrival, an aggressor's cost p - mid0 is
 
     spread (touch0 - mid0)  +  latency drift (touch1 - touch0)  +  depth (p - touch1)
 
-so the half-spread is counted once. A resting fill is all spread: p - mid0, which is negative where
-the order earned it. Every part is signed by side (positive costs), weighted by quantity, and in bps
-of mid0. Fees are not slippage and are reported beside it.
+so the half-spread is counted once. Where our own order moved the quotes before it traded, that
+move stands between touch1 and depth, as impact. A resting fill is all spread: p - mid0, which is
+negative where the order earned it. Every part is signed by side (positive costs), weighted by
+quantity, and in bps of mid0. Fees are not slippage and are reported beside it.
 """
 
 from collections.abc import Iterable
@@ -49,16 +50,17 @@ class Slippage(NamedTuple):
     @property
     def total(self) -> Decimal:
         """Return the sum of the parts."""
-        paid = _add(self.spread, self.depth)
-        return _add(_add(paid, self.latency_drift), self.impact)
+        spread, depth, drift, impact = self
+        return _add(_add(_add(spread, depth), drift), impact)
 
     def parts(self) -> dict[str, str]:
         """Return the parts as decimal text by name."""
+        spread, depth, drift, impact = self
         return {
-            "spread": plain(self.spread),
-            "depth": plain(self.depth),
-            "latency_drift": plain(self.latency_drift),
-            "impact": plain(self.impact),
+            "spread": plain(spread) if spread else "0",
+            "depth": plain(depth) if depth else "0",
+            "latency_drift": plain(drift) if drift else "0",
+            "impact": plain(impact) if impact else "0",
         }
 
 
@@ -100,6 +102,38 @@ def reference_of(market: MarketState) -> Reference:
     )
 
 
+class Seen:
+    """What every execution against one market asks of it: the reference, the touches, the spread.
+
+    Raises `InvalidInput` where there is no reference.
+    """
+
+    __slots__ = ("ask", "bid", "crossing_bps", "market", "reference", "text")
+
+    def __init__(self, market: MarketState) -> None:
+        self.market = market
+        self.reference = reference_of(market)
+        self.text = plain(self.reference.price)
+        bids, asks = market.bids, market.asks
+        self.bid = bids[0][0] if bids else None
+        self.ask = asks[0][0] if asks else None
+        # By side, once it is asked for: what reaching the opposite touch costs.
+        self.crossing_bps: dict[Side, Decimal] = {}
+
+    def touch(self, side: Side) -> Decimal | None:
+        """Return the best price that an aggressor of `side` meets, or None."""
+        return self.ask if side is Side.BUY else self.bid
+
+    def crossing(self, side: Side) -> Decimal:
+        """Return the spread part of an order that only takes, in bps."""
+        known = self.crossing_bps.get(side)
+        if known is None:
+            price, touch = self.reference.price, self.touch(side)
+            far = _subtract(price if touch is None else touch, price)
+            known = self.crossing_bps[side] = _bps(side, far, price)
+        return known
+
+
 def totals_of(fills: Iterable[PartialFill]) -> Totals:
     """Return the sums over `fills`."""
     taken = taken_cost = given = given_cost = _ZERO
@@ -131,37 +165,67 @@ def rounded(amount: Decimal) -> Decimal:
     return amount if short == amount else short
 
 
-def split(
-    side: Side,
-    reference: Decimal,
-    totals: Totals,
-    touch_at_decision: Decimal | None,
-    touch_on_arrival: Decimal | None,
-) -> Slippage:
-    """Return the parts of the slippage of fills; the touches are those of the opposite side.
+def split(side: Side, seen: Seen, totals: Totals, touch_on_arrival: Decimal | None) -> Slippage:
+    """Return the parts of the slippage of fills; the touch is the opposite side's.
 
-    A touch that was not there (None) counts as the reference price: its parts are then in depth
-    or in latency drift.
+    A touch that was not there (None) counts as the reference price at the decision, and as that of
+    the decision on arrival: its parts are then in depth or in latency drift.
     """
     taken, taken_cost, given, given_cost = totals
     if not taken and not given:
         return Slippage()
-    touch0 = reference if touch_at_decision is None else touch_at_decision
+    reference = seen.reference.price
+    touch0 = seen.touch(side)
+    touch0 = reference if touch0 is None else touch0
     touch1 = touch0 if touch_on_arrival is None else touch_on_arrival
-    unit = _multiply(reference, totals.quantity)
     if given:
+        unit = _multiply(reference, totals.quantity)
         crossing = _multiply(taken, _subtract(touch0, reference))
         resting = _subtract(given_cost, _multiply(reference, given))
         spread = _bps(side, _add(crossing, resting), unit)
     else:
-        spread = _bps(side, _subtract(touch0, reference), reference)
+        unit = _multiply(reference, taken)
+        spread = seen.crossing(side)
     return Slippage(
         spread,
         _bps(side, _subtract(taken_cost, _multiply(touch1, taken)), unit),
         _NO_BPS
-        if touch1 == touch0
+        if touch1 is touch0 or touch1 == touch0
         else _bps(side, _multiply(taken, _subtract(touch1, touch0)), unit),
         _ZERO,
+    )
+
+
+def split_moved(
+    side: Side,
+    reference: Decimal,
+    lit: Totals,
+    touches: tuple[Decimal | None, Decimal | None, Decimal | None],
+    dark: Totals,
+) -> Slippage:
+    """Return the parts of the slippage where our own trading moved the market.
+
+    `touches` are those of the opposite side at the decision, on arrival, and on arrival once the
+    quotes had moved against the order: the last step is impact. `lit` are the fills of the book,
+    `dark` those at a mid, of which what is beyond the reference is impact too: what leaked.
+    """
+    touch0, touch1, moved = touches
+    touch0 = reference if touch0 is None else touch0
+    touch1 = touch0 if touch1 is None else touch1
+    moved = touch1 if moved is None else moved
+    taken, taken_cost, given, given_cost = lit
+    unit = _multiply(reference, _add(lit.quantity, dark.quantity))
+    if not unit:
+        return Slippage()
+    crossing = _multiply(taken, _subtract(touch0, reference))
+    resting = _subtract(given_cost, _multiply(reference, given))
+    leaked = _subtract(dark.cost, _multiply(reference, dark.quantity))
+    pushed = _add(_multiply(taken, _subtract(moved, touch1)), leaked)
+    return Slippage(
+        spread=_bps(side, _add(crossing, resting), unit),
+        depth=_bps(side, _subtract(taken_cost, _multiply(moved, taken)), unit),
+        latency_drift=_bps(side, _multiply(taken, _subtract(touch1, touch0)), unit),
+        impact=_bps(side, pushed, unit),
     )
 
 

@@ -12,7 +12,6 @@ from execution_providers.rules import (
     FOK_NOT_FILLABLE,
     POST_ONLY_WOULD_CROSS,
     Working,
-    opposite_levels,
 )
 from execution_providers.slippage import EXACT
 from execution_providers.types import (
@@ -26,6 +25,9 @@ from lob.types import Side
 
 _ZERO: Final = Decimal(0)
 _add, _subtract = EXACT.add, EXACT.subtract
+_TAKER: Final = Liquidity.TAKER
+# `PartialFill(...)` takes twice as long, and a sweep has one for each level.
+_filled: Final = tuple.__new__
 _FINEST_UNIT: Final = Decimal("1E-9")
 _SUM_MAX: Final = Decimal(9_000_000_000)
 """Sums below this, of at most nine decimals, are below 2^63 in ticks or lots of 1E-9."""
@@ -45,29 +47,25 @@ class Met(NamedTuple):
 
 def meet(working: Working, market: MarketState, offset_ns: int = 0) -> Met:
     """Return what the order takes of the opposite levels, `offset_ns` after the decision."""
-    best = market.best(Side.SELL if working.side is Side.BUY else Side.BUY)
-    touch = None if best is None else best[0]
-    leaves = working.quantity
-    limited = working.limit is not None
-    if best is None or (limited and not working.accepts(best[0])):
-        levels: Sequence[PriceLevel] = ()
-    elif working.post_only:
+    side, leaves, limit, lives, post_only, _ = working
+    levels = market.asks if side is Side.BUY else market.bids
+    touch = levels[0][0] if levels else None
+    limited = limit is not None
+    if touch is None or (limited and not working.accepts(touch)):
+        levels = ()
+    elif post_only:
         return Met((), leaves, touch, POST_ONLY_WOULD_CROSS)
-    elif best[1] >= leaves:
-        return Met((PartialFill(best[0], leaves, Liquidity.TAKER, offset_ns),), _ZERO, touch, None)
-    else:
-        levels = opposite_levels(working.side, market)
     fills: list[PartialFill] = []
     for price, size in levels:
         if limited and not working.accepts(price):
             break
         if size >= leaves:
-            fills.append(PartialFill(price, leaves, Liquidity.TAKER, offset_ns))
+            fills.append(_filled(PartialFill, (price, leaves, _TAKER, offset_ns)))
             leaves = _ZERO
             break
-        fills.append(PartialFill(price, size, Liquidity.TAKER, offset_ns))
+        fills.append(_filled(PartialFill, (price, size, _TAKER, offset_ns)))
         leaves = _subtract(leaves, size)
-    if leaves and working.time_in_force is TimeInForce.FOK:
+    if leaves and lives is TimeInForce.FOK:
         return Met((), working.quantity, touch, FOK_NOT_FILLABLE)
     return Met(tuple(fills), leaves, touch, None)
 

@@ -52,6 +52,18 @@ _COLUMNS: Final = (
     "flags",
 )
 
+HIDDEN_DTYPE: Final = np.dtype(
+    [
+        ("ts_event_ns", "<i8"),
+        ("price_ticks", "<f8"),
+        ("quantity_lots", "<i8"),
+        ("side", "i1"),
+        ("before_index", "<i8"),
+    ]
+)
+"""One execution of an order that was not displayed: `side` is that of the hidden order (+1 BUY),
+`before_index` the place in the feed's messages that it comes just before."""
+
 Fields = tuple[int, int, int, int, int, int, int, int, int]
 
 
@@ -75,22 +87,27 @@ class Recording(NamedTuple):
 
     `commands` are what was asked for, `participants` who asked, row by row. `feed` is what a venue
     would publish of it, market by order and anonymous, with `Flag.LAST` where a command's end.
+    `hidden` (`HIDDEN_DTYPE`) are the executions of hidden orders, of which the feed says nothing.
     """
 
     commands: Array
     participants: NDArray[np.int64]
     feed: Array
     book: OrderBook
+    hidden: Array
 
 
-def record(flow: Flow, commands: int, *, book: OrderBook | None = None) -> Recording:
+def record(
+    flow: Flow, commands: int, *, book: OrderBook | None = None, until_ns: int | None = None
+) -> Recording:
     """Let a flow give so many commands after those of its initial book, and write all of it down.
 
     Without `book` a new one of the flow's instrument takes them; one that is given must be empty.
+    With `until_ns` the recording ends before the first command that comes later.
 
     Raises:
         InvalidInput: fewer than 0 commands; a command that an array cannot say (stops, GTD), or
-            whose order a feed would not show as it is (iceberg, hidden).
+            whose order a feed would not show as it is (iceberg).
     """
     if commands < 0:
         raise InvalidInput(f"commands: {commands}; allowed: 0 or more")
@@ -100,17 +117,52 @@ def record(flow: Flow, commands: int, *, book: OrderBook | None = None) -> Recor
     asked: list[Fields] = []
     participants: list[int] = []
     published: list[Fields] = []
-    for timestamp_ns, command in _commands(flow, commands, book):
+    concealed: dict[int, int] = {}
+    unseen: list[tuple[int, int, int, int, int]] = []
+    for timestamp_ns, command in _commands(flow, commands, book, until_ns):
         asked.append(_command_fields(timestamp_ns, command))
         participants.append(command.participant_id if isinstance(command, Submit) else 0)
+        if isinstance(command, Submit):
+            concealed.pop(command.order_id, None)
+            if command.hidden:
+                concealed[command.order_id] = command.side.sign
         said = [
             row for event in book.advance(timestamp_ns) for row in _of_resting(timestamp_ns, event)
         ]
         said += published_by(timestamp_ns, command, book.apply(command))
+        if concealed:
+            said = _without(concealed, said, len(published), unseen)
         if said:
             said[-1] = (*said[-1][:-1], said[-1][-1] | Flag.LAST)
             published += said
-    return Recording(_tape(asked), np.array(participants, np.int64), _tape(published), book)
+    return Recording(
+        _tape(asked), np.array(participants, np.int64), _tape(published), book, _hidden(unseen)
+    )
+
+
+def _without(
+    concealed: dict[int, int],
+    said: list[Fields],
+    published: int,
+    unseen: list[tuple[int, int, int, int, int]],
+) -> list[Fields]:
+    """Take what concerns hidden orders out of what is said; note their executions."""
+    shown: list[Fields] = []
+    for row in said:
+        timestamp_ns, order_id, price, lots, _, action, *_ = row
+        side = concealed.get(order_id)
+        if side is None:
+            shown.append(row)
+        elif action == Action.FEED_EXECUTE:
+            unseen.append((timestamp_ns, price, lots, side, published + len(shown)))
+    return shown
+
+
+def _hidden(rows: list[tuple[int, int, int, int, int]]) -> Array:
+    found = np.zeros(len(rows), HIDDEN_DTYPE)
+    for name, column in zip(HIDDEN_DTYPE.names or (), zip(*rows, strict=True), strict=False):
+        found[name] = column
+    return found
 
 
 def published_by(timestamp_ns: int, command: Command, events: Iterable[Event]) -> Iterator[Fields]:
@@ -174,12 +226,17 @@ def _feed(
     return (timestamp_ns, order_id, price, lots, 0, action.value, side, 0, 0)
 
 
-def _commands(flow: Flow, count: int, book: OrderBook) -> Iterator[tuple[int, Command]]:
+def _commands(
+    flow: Flow, count: int, book: OrderBook, until_ns: int | None
+) -> Iterator[tuple[int, Command]]:
     begin_ns = flow.now_ns
     for order in flow.seed_book():
         yield begin_ns, order
     for _ in range(count):
-        yield flow.step(book)
+        timestamp_ns, command = flow.step(book)
+        if until_ns is not None and timestamp_ns > until_ns:
+            return
+        yield timestamp_ns, command
 
 
 def _command_fields(timestamp_ns: int, command: Command) -> Fields:
@@ -199,12 +256,14 @@ def _submit_fields(timestamp_ns: int, order: Submit) -> Fields:
         raise InvalidInput(f"order_type: {order.order_type}; allowed in a recording: LIMIT, MARKET")
     if order.time_in_force not in _TIMES:
         raise InvalidInput(f"time_in_force: {order.time_in_force}; allowed: {', '.join(_TIMES)}")
-    if order.hidden or order.display_lots:
-        raise InvalidInput("display_lots, hidden: set; allowed in a recording: plain orders")
+    if order.display_lots:
+        raise InvalidInput("display_lots: set; allowed in a recording: plain or hidden orders")
     flags = Flag.POST_ONLY if order.post_only else Flag.NONE
     flags |= Flag(_STP_MODES.index(order.stp) << 3)
     if order.order_type is OrderType.MARKET:
         flags |= Flag.MARKET
+    if order.hidden:
+        flags |= Flag.HIDDEN
     return (
         timestamp_ns,
         order.order_id,

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from execution_providers import Fill, MarketState, Order, Side, create_execution_provider, l3
+from execution_providers import Fill, MarketState, Order, Side, create_execution_provider
 from execution_providers.l3 import L3Provider
+from execution_providers.l3_arrival import met_alone
 from execution_providers.rules import Ended, Working, arm
 from execution_providers.walk import fits_a_book, meet
 from lob.config import create_l3_config
@@ -32,7 +33,7 @@ def both(order: Order, armed: Working, market: MarketState) -> tuple[object, obj
     """Return what the walk says and what a book of the same market says."""
     rng = Random(1)
     return (
-        l3._met_alone(armed, market, 5),
+        met_alone(armed, market, 5),
         provider()._in_book(order, armed, market, None, rng, 5),
     )
 

@@ -39,6 +39,7 @@ from lob.types import Side
 
 MODULES = (
     "avellaneda_stoikov", "gueant_lehalle_tapia", "information", "micro_price", "queue_value",
+    "quoting_simulation",
 )  # fmt: skip
 gammas = st.floats(0.01, 2.0)
 sigmas = st.floats(0.01, 5.0)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -23,6 +23,14 @@ DEFAULT_MAX_HISTORY_SIZE: Final = 1_000
 MAX_VENUES: Final = 1_000
 _BPS: Final = 1e-4
 _UNITS_MAX: Final = 10_000  # SMART splits in parts, so that a large order costs no more
+
+
+class Draws(Protocol):
+    """A seeded stream; numpy's and Python's own generators are such."""
+
+    def random(self) -> float:
+        """Return a number of 0 or more and below 1."""
+        ...
 
 
 class VenueKind(StrEnum):
@@ -99,7 +107,7 @@ class DarkVenue:
         )
         return np.asarray(np.where(sizes <= self.max_lots, chances, 0.0))
 
-    def draw_available(self, rng: np.random.Generator) -> int:
+    def draw_available(self, rng: Draws) -> int:
         """Return the lots that are there for one order; one draw, whatever comes of it."""
         drawn = rng.random()
         if drawn >= self.base_fill_probability:
@@ -179,7 +187,7 @@ class DarkPoolRouter:
         self.max_dark_fill_pct = number("max_dark_fill_pct", max_dark_fill_pct, low=0, high=100)
         self.history: deque[DarkFill] = deque(maxlen=whole("max_history_size", max_history_size, 1))
         whole("seed", seed, 0)
-        self._streams = [
+        self._streams: list[Draws] = [
             np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(place,))))
             for place in range(len(self.venues))
         ]
@@ -191,11 +199,14 @@ class DarkPoolRouter:
         bid_ticks: int,
         ask_ticks: int,
         limit_ticks: int | None = None,
+        *,
+        streams: Sequence[Draws] | None = None,
     ) -> DarkResult:
         """Send an order to the venues at the mid, and return what filled and what is left.
 
         Where the mid is through the limit (above it for BUY) nothing is sent. A book that is locked
-        has a mid; a crossed one is refused.
+        has a mid; a crossed one is refused. `streams`, one for each venue, are drawn from instead
+        of the router's own.
         """
         side = Side(side)
         whole("quantity_lots", quantity_lots, 1, INT64_MAX)
@@ -207,6 +218,7 @@ class DarkPoolRouter:
         in_the_dark = quantity_lots * round(self.max_dark_fill_pct * 100) // 10_000
         mid = (bid_ticks + ask_ticks) / 2
         one_by_one = self.routing is Routing.SEQUENTIAL
+        drawn_from = self._streams if streams is None else streams
         if one_by_one:
             shares = [in_the_dark] * len(self.venues)
         elif self.routing is Routing.PARALLEL:
@@ -220,7 +232,7 @@ class DarkPoolRouter:
             price = mid * (1 + side.sign * leaked * _BPS) if one_by_one else mid
             if sent < venue.min_lots or _through(side, price, limit_ticks):
                 continue
-            filled = min(sent, venue.draw_available(self._streams[place]))
+            filled = min(sent, venue.draw_available(drawn_from[place]))
             filled = filled if filled >= venue.min_lots else 0
             left -= filled
             leaked += venue.leakage_bps * sent / venue.max_lots

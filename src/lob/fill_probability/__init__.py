@@ -1,9 +1,11 @@
 """P(fill within T): by the queue ahead, by a diffusing price, and from data; and its scores.
 
+- `QueueState` -> `FillModel.predict` -> `FillForecast`: `PoissonFillModel`, ... one interface.
 - `erlang_...`, `hypoexponential_...`, `compound_poisson_...`: the queue ahead, then our lots.
 - `cst_bid_fill_probability`, `cst_making_the_spread_probability`: before the mid moves.
 - `first_passage_...`, `geometric_fill_probability`: a mid that diffuses to the limit.
 - `kaplan_meier`, `nelson_aalen`, `piecewise_hazard`: from orders that filled or were censored.
+- `fit_arrival_forecast` on `arrival_features`: a hazard for each order as it arrives, from a feed.
 - `brier_score`, `log_loss`, `auc`, `expected_calibration_error`, `block_bootstrap_interval`.
 """
 
@@ -31,6 +33,41 @@ from lob.fill_probability.first_passage import (
     lower_before_upper,
     queue_and_price_fill_probability,
 )
+from lob.fill_probability.forecast import (
+    ArrivalForecast,
+    Recalibration,
+    fit_arrival_forecast,
+    fit_recalibration,
+)
+from lob.fill_probability.forecast_features import (
+    FEATURES,
+    ArrivalFeatures,
+    arrival_features,
+)
+from lob.fill_probability.models import (
+    FILL_MODELS,
+    QUEUE_CANCEL,
+    QUEUE_LIMIT,
+    QUEUE_MARKET,
+    QUEUE_NONE,
+    STATE_FIELDS,
+    CompositeFillModel,
+    DistanceFillModel,
+    FillForecast,
+    FillHistory,
+    FillModel,
+    GoodnessOfFit,
+    HazardFeature,
+    HazardFillModel,
+    HistoricalFillModel,
+    IntensityFactor,
+    PoissonFillModel,
+    ProportionalHazard,
+    QueueReactiveFillModel,
+    QueueState,
+    fill_model_from_mapping,
+    score_fill_model,
+)
 from lob.fill_probability.scores import (
     Interval,
     ReliabilityBin,
@@ -55,10 +92,35 @@ from lob.queueing.cont_stoikov_talreja import (
 )
 
 __all__ = [
+    "FEATURES",
+    "FILL_MODELS",
+    "QUEUE_CANCEL",
+    "QUEUE_LIMIT",
+    "QUEUE_MARKET",
+    "QUEUE_NONE",
+    "STATE_FIELDS",
+    "ArrivalFeatures",
+    "ArrivalForecast",
+    "CompositeFillModel",
+    "DistanceFillModel",
+    "FillForecast",
+    "FillHistory",
+    "FillModel",
+    "GoodnessOfFit",
+    "HazardFeature",
+    "HazardFillModel",
+    "HistoricalFillModel",
+    "IntensityFactor",
     "Interval",
     "KaplanMeier",
     "NelsonAalen",
+    "PoissonFillModel",
+    "ProportionalHazard",
+    "QueueReactiveFillModel",
+    "QueueState",
+    "Recalibration",
     "ReliabilityBin",
+    "arrival_features",
     "auc",
     "block_bootstrap_interval",
     "brier_score",
@@ -71,6 +133,7 @@ __all__ = [
     "expected_calibration_error",
     "expected_filled_quantity",
     "expected_wait",
+    "fill_model_from_mapping",
     "filled_quantity_law",
     "filling_stages",
     "first_passage_density",
@@ -79,6 +142,8 @@ __all__ = [
     "first_passage_mean",
     "first_passage_quantile",
     "first_passage_variance",
+    "fit_arrival_forecast",
+    "fit_recalibration",
     "geometric_fill_probability",
     "hypoexponential_fill_probability",
     "kaplan_meier",
@@ -89,6 +154,7 @@ __all__ = [
     "piecewise_hazard",
     "queue_and_price_fill_probability",
     "reliability_table",
+    "score_fill_model",
     "stages_cdf",
     "wait_variance",
 ]

@@ -41,8 +41,8 @@ class DetectionRules:
     A refill comes within `refill_within_ns` of the part before it being used up, and within
     `window_ns` of the refill before it; it shows from `low_ratio` to `high_ratio` of what the
     iceberg shows, an exponential mean in which the newest part weighs `display_weight`. The
-    Beta(`prior_a`, `prior_b`) prior is that of `RefillPosterior`. At most `max_candidates` levels
-    are watched; the one quiet the longest is dropped.
+    Beta(`prior_a`, `prior_b`) prior is that of `RefillPosterior`. At most `max_candidates` are
+    watched; the one quiet the longest is dropped.
     """
 
     window_ns: int = 60 * SECOND_NS
@@ -88,9 +88,14 @@ class Iceberg:
     hidden_lots: float
 
 
+_Level = tuple[Side, int]
+_Key = tuple[Side, int, int]
+"""Side, price, and the id of the first part: 0 where ids are not told, so one a level."""
+
+
 @dataclass(slots=True)
 class _Candidate:
-    """One level that is watched: an order used up there, and what came after."""
+    """What is watched: an order used up at a level, and what came after."""
 
     display_lots: float
     traded_lots: int
@@ -99,12 +104,16 @@ class _Candidate:
     refills: int = 0
     waiting: bool = True  # a part is used up, and no refill has come yet
     shown_lots: int = 0
+    order_id: int = 0  # of the part that is displayed
 
 
 class IcebergDetector:
     """Watch displayed orders come and go; each call returns the iceberg it made, changed or ended.
 
-    Times are nanoseconds and never go back. O(1) amortised a call.
+    Times are nanoseconds and never go back. Where a feed tells orders apart, `order_id` says which
+    one it was: an iceberg then waits for a refill only once its own last part is used up, whatever
+    trades before it, and a level may hold several. Without ids (0) a level holds one. O(1)
+    amortised a call, and what waits at one level.
 
     >>> detector = IcebergDetector()
     >>> for second in range(3):
@@ -116,12 +125,14 @@ class IcebergDetector:
 
     def __init__(self, rules: DetectionRules | None = None) -> None:
         self.rules = DetectionRules() if rules is None else rules
-        self._candidates: OrderedDict[tuple[Side, int], _Candidate] = OrderedDict()
+        self._candidates: OrderedDict[_Key, _Candidate] = OrderedDict()
+        self._waiting: dict[_Level, list[_Key]] = {}
+        self._of_order: dict[int, _Key] = {}
         self._ended: deque[Iceberg] = deque(maxlen=self.rules.max_candidates)
         self._now_ns = 0
 
     def __len__(self) -> int:
-        """Return how many levels are watched."""
+        """Return how many candidates are watched."""
         return len(self._candidates)
 
     def icebergs(self) -> list[Iceberg]:
@@ -129,43 +140,61 @@ class IcebergDetector:
         found = [self._view(key, candidate) for key, candidate in self._candidates.items()]
         return [iceberg for iceberg in found if iceberg is not None]
 
-    def used_up(self, now_ns: int, side: Side, price_ticks: int, lots: int) -> Iceberg | None:
+    def used_up(
+        self, now_ns: int, side: Side, price_ticks: int, lots: int, order_id: int = 0
+    ) -> Iceberg | None:
         """Note that a displayed order, which showed `lots` when it came, has traded away."""
-        key = self._at(now_ns, side, price_ticks, lots)
-        candidate = self._candidates.get(key)
-        if candidate is None or not candidate.refills:
-            self._candidates[key] = _Candidate(float(lots), lots, now_ns, now_ns)
-            self._touch(key)
+        level = self._at(now_ns, side, price_ticks, lots)
+        key = self._of_order.pop(order_id, None) if order_id else (*level, 0)
+        candidate = None if key is None else self._candidates.get(key)
+        if key is None or candidate is None or not candidate.refills:
+            self._watch((*level, order_id), _Candidate(float(lots), lots, now_ns, now_ns))
             return None
         if candidate.waiting or not self._alike(candidate, lots):
             return None
         candidate.traded_lots += lots
-        candidate.last_ns, candidate.waiting = now_ns, True
+        candidate.last_ns, candidate.waiting, candidate.order_id = now_ns, True, 0
+        self._waiting.setdefault(level, []).append(key)
         self._touch(key)
         return self._view(key, candidate)
 
-    def shown(self, now_ns: int, side: Side, price_ticks: int, lots: int) -> Iceberg | None:
-        """Note that an order came to show `lots`: a refill, if it comes after its like."""
-        key = self._at(now_ns, side, price_ticks, lots)
-        candidate = self._candidates.get(key)
-        if candidate is None or not candidate.waiting:
-            return None
-        if not self._alike(candidate, lots):
+    def shown(
+        self, now_ns: int, side: Side, price_ticks: int, lots: int, order_id: int = 0
+    ) -> Iceberg | None:
+        """Note that an order came to show `lots`: a refill, if it comes after its like.
+
+        Of several that wait for one, the one that was used up last takes it.
+        """
+        level = self._at(now_ns, side, price_ticks, lots)
+        for key in reversed(self._waiting.get(level, ())):
+            candidate = self._candidates[key]
+            if bool(key[2]) is bool(order_id) and self._alike(candidate, lots):
+                break
+        else:
             return None
         weight = self.rules.display_weight
         candidate.display_lots += weight * (lots - candidate.display_lots)
         candidate.refills += 1
         candidate.last_ns, candidate.waiting, candidate.shown_lots = now_ns, False, lots
+        self._rests(key)
+        if order_id:
+            candidate.order_id = order_id
+            self._of_order[order_id] = key
         self._touch(key)
         return self._view(key, candidate)
 
-    def withdrawn(self, now_ns: int, side: Side, price_ticks: int, lots: int) -> Iceberg | None:
+    def withdrawn(
+        self, now_ns: int, side: Side, price_ticks: int, lots: int, order_id: int = 0
+    ) -> Iceberg | None:
         """Note that an order that showed `lots` when it came was taken out, not traded away."""
-        key = self._at(now_ns, side, price_ticks, lots)
-        candidate = self._candidates.get(key)
-        if candidate is None or candidate.waiting or candidate.shown_lots != lots:
+        level = self._at(now_ns, side, price_ticks, lots)
+        key = self._of_order.get(order_id) if order_id else (*level, 0)
+        candidate = None if key is None else self._candidates.get(key)
+        if key is None or candidate is None or candidate.waiting:
             return None
-        del self._candidates[key]
+        if not order_id and candidate.shown_lots != lots:
+            return None
+        self._forget(key)
         return self._view(key, candidate, IcebergState.CANCELLED)
 
     def expire(self, now_ns: int) -> list[Iceberg]:
@@ -181,7 +210,7 @@ class IcebergDetector:
         self._ended.clear()
         return ended
 
-    def _end_if_over(self, key: tuple[Side, int]) -> None:
+    def _end_if_over(self, key: _Key) -> None:
         candidate = self._candidates.get(key)
         if candidate is None:
             return
@@ -190,23 +219,51 @@ class IcebergDetector:
         if self._now_ns - candidate.last_ns > patience_ns:
             self._drop(key)
 
-    def _drop(self, key: tuple[Side, int]) -> None:
-        view = self._view(key, self._candidates.pop(key), IcebergState.EXHAUSTED)
+    def _drop(self, key: _Key) -> None:
+        view = self._view(key, self._forget(key), IcebergState.EXHAUSTED)
         if view is not None:
             self._ended.append(view)
 
-    def _at(self, now_ns: int, side: Side, price_ticks: int, lots: int) -> tuple[Side, int]:
+    def _watch(self, key: _Key, candidate: _Candidate) -> None:
+        """Begin with a part that was used up, in place of what stood under its key."""
+        # Of parts that never refilled, a level waits for the latest one's like only.
+        unproven = [one for one in self._waiting.get(key[:2], ()) if not self._refills(one)]
+        for old in unproven:
+            self._forget(old)
+        self._candidates[key] = candidate
+        self._waiting.setdefault(key[:2], []).append(key)
+        self._touch(key)
+
+    def _refills(self, key: _Key) -> int:
+        return self._candidates[key].refills
+
+    def _forget(self, key: _Key) -> _Candidate:
+        candidate = self._candidates.pop(key)
+        if candidate.waiting:
+            self._rests(key)
+        self._of_order.pop(candidate.order_id, None)
+        return candidate
+
+    def _rests(self, key: _Key) -> None:
+        """Wait no longer for a refill."""
+        waiting = self._waiting[key[:2]]
+        waiting.remove(key)
+        if not waiting:
+            del self._waiting[key[:2]]
+
+    def _at(self, now_ns: int, side: Side, price_ticks: int, lots: int) -> _Level:
         whole("price_ticks", price_ticks, 1)
         whole("lots", lots, 1)
         self._move_to(now_ns)
-        key = (Side(side), price_ticks)
-        self._end_if_over(key)
-        return key
+        level = Side(side), price_ticks
+        for key in (*self._waiting.get(level, ()), (*level, 0)):
+            self._end_if_over(key)
+        return level
 
     def _move_to(self, now_ns: int) -> None:
         self._now_ns = whole("now_ns", now_ns, self._now_ns)
 
-    def _touch(self, key: tuple[Side, int]) -> None:
+    def _touch(self, key: _Key) -> None:
         self._candidates.move_to_end(key)
         if len(self._candidates) > self.rules.max_candidates:
             self._drop(next(iter(self._candidates)))
@@ -217,7 +274,7 @@ class IcebergDetector:
         return self.rules.low_ratio - 1e-12 <= ratio <= self.rules.high_ratio + 1e-12
 
     def _view(
-        self, key: tuple[Side, int], candidate: _Candidate, ended: IcebergState | None = None
+        self, key: _Key, candidate: _Candidate, ended: IcebergState | None = None
     ) -> Iceberg | None:
         rules, refills = self.rules, candidate.refills
         if not refills:

@@ -62,7 +62,7 @@ class _FeedWatch:
         """Note a new displayed order."""
         self.orders[order_id] = order
         if not flags & Flag.SNAPSHOT:
-            self.detector.shown(now_ns, order.side, order.price_ticks, order.lots)
+            self.detector.shown(now_ns, order.side, order.price_ticks, order.lots, order_id)
 
     def change(
         self, now_ns: int, order_id: int, price_ticks: int, lots: int, action: int
@@ -72,20 +72,23 @@ class _FeedWatch:
         if order is None:
             return None
         if action == Action.FEED_MODIFY:
-            return self._modify(now_ns, order, price_ticks, lots)
+            return self._modify(now_ns, order_id, order, price_ticks, lots)
         order.leaves -= order.leaves if action == Action.FEED_DELETE else min(lots, order.leaves)
         if order.leaves:
             return None
         del self.orders[order_id]
         traded = action == Action.FEED_EXECUTE
         tell = self.detector.used_up if traded else self.detector.withdrawn
-        return tell(now_ns, order.side, order.price_ticks, order.lots)
+        return tell(now_ns, order.side, order.price_ticks, order.lots, order_id)
 
-    def _modify(self, now_ns: int, order: _Shown, price_ticks: int, lots: int) -> Iceberg | None:
+    def _modify(
+        self, now_ns: int, order_id: int, order: _Shown, price_ticks: int, lots: int
+    ) -> Iceberg | None:
         """Note a new price or size: at another price, the order has left where it was."""
         found = None
         if price_ticks != order.price_ticks:
-            found = self.detector.withdrawn(now_ns, order.side, order.price_ticks, order.lots)
+            was = order.side, order.price_ticks, order.lots
+            found = self.detector.withdrawn(now_ns, *was, order_id)
             order.lots = lots
         order.price_ticks, order.leaves = price_ticks, lots
         order.lots = max(order.lots, lots)

@@ -13,6 +13,8 @@ from lob.latency.distributions import Constant, Distribution, Shape, matched, re
 
 NANOSECONDS_PER_HOUR: Final = 3_600_000_000_000
 HOURS_PER_DAY: Final = 24
+_WORD: Final = 2**32 - 1
+_TWO_WORDS: Final = 2**64
 
 
 class Component(StrEnum):
@@ -122,7 +124,11 @@ class LatencyModel:
 
     def reseeded(self, seed: int) -> "LatencyModel":
         """Return a model of the same legs and conditions, at the start of another seed's draws."""
-        return LatencyModel(self.legs, seed, self.conditions)
+        # Legs that were checked are not checked again: executions begin with this.
+        other = LatencyModel.__new__(LatencyModel)
+        other.legs, other.seed, other.conditions = self.legs, seed, self.conditions
+        other._streams = {}  # noqa: SLF001 - one of our own
+        return other
 
     def draw_ns(
         self, component: Component, timestamp_ns: int = 0, volatility_ratio: float = 1.0
@@ -166,7 +172,7 @@ class LatencyModel:
         stream = self._streams.get(component)
         if stream is None:
             # Made when first drawn from; most executions draw from two of the four legs.
-            child = np.random.SeedSequence(self.seed, spawn_key=(_PLACES[component],))
+            child = _child(self.seed, _PLACES[component])
             stream = self._streams[component] = np.random.Generator(np.random.PCG64(child))
         return stream
 
@@ -178,3 +184,15 @@ class LatencyModel:
         if conditions.spike_probability and rng.random() < conditions.spike_probability:
             time_us *= conditions.spike_multiplier
         return round(min(max(time_us, conditions.min_us), conditions.max_us) * 1_000)
+
+
+def _child(seed: int, place: int) -> np.random.SeedSequence:
+    """Return the seed sequence's child of a place: `SeedSequence(seed, spawn_key=(place,))`.
+
+    The words that numpy makes of a seed of 64 bits and of its key are written down directly, which
+    takes a third of the time; the streams are the same.
+    """
+    if 0 <= seed < _TWO_WORDS:
+        words = (seed & _WORD, seed >> 32, 0, 0, place)
+        return np.random.SeedSequence(np.array(words, dtype=np.uint32))
+    return np.random.SeedSequence(seed, spawn_key=(place,))

@@ -37,17 +37,24 @@ from lob.market_making.micro_price import (
     imbalance,
     weighted_mid,
 )
+from lob.market_making.moallemi_yuan import MoallemiYuan
+from lob.market_making.queue_policy import QueueValueDecision, QueueValuePolicy
 from lob.market_making.queue_value import QueueAction, QueueDecision, QueueValueModel
+from lob.market_making.quoting_simulation import QuotingOutcome, simulate_quoting
 
 __all__ = [
     "FillIntensity",
     "GlostenMilgromQuotes",
     "GueantLehalleTapia",
     "MicroPrice",
+    "MoallemiYuan",
     "QueueAction",
     "QueueDecision",
+    "QueueValueDecision",
     "QueueValueModel",
+    "QueueValuePolicy",
     "Quotes",
+    "QuotingOutcome",
     "asymptotic_quotes",
     "asymptotic_spread",
     "avellaneda_stoikov_quotes",
@@ -65,6 +72,7 @@ __all__ = [
     "reservation_price",
     "roll_covariance",
     "roll_spread",
+    "simulate_quoting",
     "vpin",
     "weighted_mid",
 ]

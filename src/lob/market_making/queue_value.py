@@ -10,6 +10,7 @@ moves away and of sweeps are given one by one.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
 
@@ -83,6 +84,9 @@ class QueueValueModel:
         alpha is a probability, beta in units of price.
         """
         whole("lots_ahead", lots_ahead, 0, MAX_QUEUE_LOTS)
+        if len(self.trade_sizes) == 1:
+            found = _curves_of_single_lots(self, lots_ahead)
+            return np.array(found[0]), np.array(found[1])
         chances = np.array(self.trade_sizes)
         sizes = np.arange(1, len(chances) + 1)
         mean_size = float(sizes @ chances)
@@ -124,6 +128,10 @@ class QueueValueModel:
         `delta` is the distance from the efficient price: half the spread, and the maker's rebate.
         """
         delta = number("delta", delta)
+        if len(self.trade_sizes) == 1:
+            whole("lots_ahead", lots_ahead, 0, MAX_QUEUE_LOTS)
+            chances, losses = _curves_of_single_lots(self, lots_ahead)
+            return chances[-1] * delta - losses[-1]
         alpha, beta = self.curves(lots_ahead)
         return float(alpha[-1] * delta - beta[-1])
 
@@ -156,3 +164,23 @@ class QueueValueModel:
         if hold >= other:
             return QueueDecision(QueueAction.HOLD, hold, hold, other)
         return QueueDecision(QueueAction.REPRICE, other, hold, other)
+
+
+@lru_cache(maxsize=256)
+def _curves_of_single_lots(
+    model: QueueValueModel, lots_ahead: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the curves where all trades are of one lot: the recursion in plain floats."""
+    mu, impact = model.trade_rate, model.impact
+    gain_rate = model.opposite_trade_rate * impact
+    swept, swept_loss = model.sweep_rate, model.sweep_rate * model.sweep_loss
+    alpha, beta = [0.0] * (lots_ahead + 1), [0.0] * (lots_ahead + 1)
+    reached, lost = 1.0, impact
+    for q in range(lots_ahead + 1):
+        cancels = model.cancel_rate * q
+        rate = mu + cancels + model.away_rate + swept
+        before = max(q - 1, 0)
+        alpha[q] = (mu * reached + cancels * alpha[before] + swept) / rate
+        beta[q] = (mu * lost + cancels * beta[before] + swept_loss - gain_rate * alpha[q]) / rate
+        reached, lost = alpha[q], beta[q] + impact * alpha[q]
+    return tuple(alpha), tuple(beta)

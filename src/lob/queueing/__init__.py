@@ -3,6 +3,7 @@
 - `mm1_...`: a queue with constant rates; `BirthDeath`: rates that depend on its size.
 - `ContStoikovTalreja` (2010), and the book itself as its Monte Carlo: `simulate_...`.
 - `cont_de_larrard_...` (2013); `heavy_traffic_...`: their diffusion with correlation.
+- `state_dependent_...`: fills and mid moves with rates by queue (Lokin and Yu 2024).
 - `queue_reactive_stationary_law`: Huang, Lehalle and Rosenbaum (2015).
 - `invert_laplace`, `first_of_two`, and the special functions they need.
 
@@ -68,6 +69,11 @@ from lob.queueing.special import (
     poisson_tail,
     scaled_bessel_i,
 )
+from lob.queueing.state_dependent import (
+    fill_before_depletion,
+    state_dependent_fill_probability,
+    state_dependent_mid_up_probability,
+)
 from lob.queueing.stationary import (
     queue_reactive_ratio,
     queue_reactive_stationary_law,
@@ -97,6 +103,7 @@ __all__ = [
     "cst_bid_fill_probability",
     "cst_making_the_spread_probability",
     "cst_mid_up_probability",
+    "fill_before_depletion",
     "first_depleted",
     "first_of_two",
     "gamma_p",
@@ -129,4 +136,6 @@ __all__ = [
     "simulate_bid_fill",
     "simulate_making_the_spread",
     "simulate_mid_up",
+    "state_dependent_fill_probability",
+    "state_dependent_mid_up_probability",
 ]

@@ -21,7 +21,14 @@ from lob.errors import InvalidInput
 from lob.queueing.birth_death import BirthDeath, linear_death
 from lob.queueing.cont_de_larrard import cont_de_larrard_up_probability
 from lob.queueing.laplace import ComplexArray, Transform, first_of_two
-from lob.queueing.race import first_depleted, mean_first_depletion, settle, tridiagonal
+from lob.queueing.race import (
+    first_depleted,
+    mean_first_depletion,
+    settle,
+    solve_both,
+    tridiagonal,
+)
+from lob.queueing.state_dependent import fill_before_depletion
 
 Counts = ArrayLike
 
@@ -97,9 +104,11 @@ class ContStoikovTalreja:
         return first_of_two(up, down, self.mu + self.lambda_[0] + self.theta[0])
 
     def bid_fill_probability(self, *, b: Counts, a: Counts, spread: int = 1) -> Floats:
-        """Return P(our bid, last of the b at the best, trades before the mid moves): Prop. 4.
+        """Return P(our bid, last of the b at the best, trades before the mid moves): Section 4.3.
 
-        It is never cancelled; those ahead of it are. With b = 1 it is alone.
+        It is never cancelled; those ahead of it are. With b = 1 it is alone. The journal's Table 4
+        does not print this but, to its last digit, `1 - ask_fill_probability`: the chance that the
+        b bids are used up before an order that is last of the a asks trades.
         """
         pairs, bids, asks = _pairs(b, a)
         return _picked(self._one_side(bids, asks, spread), pairs)
@@ -124,6 +133,51 @@ class ContStoikovTalreja:
             return table
 
         return _picked(settle(solve, size, size)[:bids, :asks], pairs)
+
+    def bid_fill_cdf(self, t: ArrayLike, *, b: int, a: int, spread: int = 1) -> Floats:
+        """Return P(our bid, last of the b, trades by t and before the mid moves); t's shape.
+
+        The probability of Proposition 4 with a horizon; at t infinite it is that one.
+        """
+        theta = self.theta[self._spread(spread) - 1]
+        ahead = whole("b", b, 1, _QUEUE_MAX) - 1
+        queue = self.best_queue(spread)
+        return fill_before_depletion(
+            t,
+            stages=as_given(self.mu + theta * np.arange(ahead, -1, -1)),
+            opposite=whole("a", a, 1, _QUEUE_MAX),
+            birth=queue.birth,
+            death=queue.death,
+            killing=2 * self.inside_rate(spread),
+        )
+
+    def deeper_bid_fill_probability(
+        self, *, b: int, a: int, n_ahead: int = 0, spread: int = 1
+    ) -> float:
+        """Return P(our bid one tick below the best trades before the ask moves).
+
+        The b best bids must go first, while the `n_ahead` before us at our own price can only be
+        cancelled; then ours is the best price at a spread one wider, and waits as in Proposition 4.
+        An order that comes inside the spread, before or after, ends the wait: a bid there would
+        stand before ours again (Lokin and Yu 2024 treat orders deeper than the best likewise).
+        """
+        bids, asks = whole("b", b, 1, _QUEUE_MAX), whole("a", a, 1, _QUEUE_MAX)
+        ahead, wider = whole("n_ahead", n_ahead, 0, _QUEUE_MAX), self._spread(spread) + 1
+        self._spread(wider)
+        theta = self.theta[wider - 1]
+
+        def solve(levels: int) -> Floats:
+            births, deaths = self._rates(levels, spread)
+            after = self._fills(ahead + 1, levels, wider)
+            found = np.zeros((levels, levels))
+            for waiting in range(ahead + 1):
+                source = waiting * theta * found
+                source[0] += deaths[0] * after[waiting]
+                killing = 2 * self.inside_rate(spread) + waiting * theta
+                found = solve_both((births, births), (deaths, deaths), killing, as_given(source))
+            return found
+
+        return float(settle(solve, bids, asks)[bids - 1, asks - 1])
 
     def mid_move_cdf(self, t: ArrayLike, *, b: int, a: int, spread: int = 1) -> Floats:
         """Return P(the mid has moved by t), t in seconds: either queue depleted or an order inside.

@@ -13,9 +13,11 @@ from touchstone.cli import (
     convert,
     decisions,
     demo,
+    fidelity,
     go_no_go,
     kill,
     replay,
+    report,
     rollout,
     status,
     up,
@@ -42,6 +44,8 @@ app.command(
 app.command("replay")(replay.replay)
 app.command("convert")(convert.convert_file)
 app.command("simulate")(replay.simulate)
+app.command("fidelity")(fidelity.fidelity)
+app.command("report")(report.report)
 app.command("rollback")(rollout.rollback)
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(go_no_go.app, name="go-no-go")

@@ -1,4 +1,4 @@
-"""`touchstone bench`: measure the order books beside others, and the router end to end.
+"""`touchstone bench`: measure the books beside others, the providers, and the router end to end.
 
 The benchmarks are in the checkout's `bench` folder and not in the installed package.
 """
@@ -134,6 +134,33 @@ def _router(*, json_output: bool, seconds: float, rounds: int, write_docs: bool)
         for line in lines_of(document):
             out.print(line, markup=False, soft_wrap=True)
     return EXIT_OK if held(document) else EXIT_FAILED
+
+
+@app.command("providers")
+def providers(
+    json_output: JsonOption = False,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, max=1_000, help="Rounds; the fastest counts.")
+    ] = 15,
+) -> None:
+    """Measure executions a second of both levels in this process, in batch and one by one.
+
+    Exit code 0 when every bar holds, 1 when one does not, 2 on bad usage.
+    """
+
+    def run() -> int:
+        _checkout()
+        from bench.providers import Options, held, lines_of, measure  # noqa: PLC0415
+
+        document = measure(Options(rounds=rounds), lambda text: err.print(f"bench: {text}"))
+        if json_output:
+            print_json(document)
+        else:
+            for line in lines_of(document):
+                out.print(line, markup=False, soft_wrap=True)
+        return EXIT_OK if held(document) else EXIT_FAILED
+
+    raise typer.Exit(guarded(run))
 
 
 @app.command("shadow")

@@ -8,35 +8,16 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any, Final
 
+from touchstone.pages import page, table
 from touchstone.rollout.dossier import JUDGE_ACTOR
 from touchstone.rollout.dossier_plots import evidence_plot, orders_plot, window_plot
 
-CONTENT_SECURITY_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
-"""What a browser may load for the page: nothing."""
-
 _STYLE: Final = """
-:root{--ink:#1b1f24;--soft:#5b6570;--rule:#d6dbe1;--paper:#fff;--bad:#b3261e;--good:#1a6b3c;
---blue:#1f5fa8}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);
-max-width:60rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
-p{margin:.3rem 0}.soft{color:var(--soft)}.bad{color:var(--bad);font-weight:600}
-table{border-collapse:collapse;width:100%;font-size:.87rem}
-th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--rule);
-vertical-align:top;overflow-wrap:anywhere}
-th,td:first-child{white-space:nowrap}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-figure{margin:1rem 0}figcaption{font-size:.87rem;color:var(--soft)}svg{width:100%;height:auto}
-svg text{font:11px system-ui,sans-serif;fill:var(--soft)}.x{text-anchor:middle}
-.y{text-anchor:end}.area{fill:none;stroke:var(--rule)}.grid{stroke:var(--rule)}
 .band{fill:var(--blue);opacity:.18}.mean{fill:none;stroke:var(--blue);stroke-width:2}
 .harm{stroke:var(--bad);stroke-dasharray:5 3}.margin{stroke:var(--good);stroke-dasharray:5 3}
-.all{fill:#b8c0c9}.over{fill:var(--bad)}.order{fill:var(--blue);opacity:.6}
+.all{fill:var(--grey)}.over{fill:var(--bad)}.order{fill:var(--blue);opacity:.6}
 .failed{stroke:var(--bad);stroke-width:1.5;fill:none}
-@media print{body{margin:0}}
 """
-
-_Rows = Sequence[Sequence[Any]]
 
 
 def dossier_page(dossier: Mapping[str, Any]) -> str:
@@ -67,13 +48,7 @@ def dossier_page(dossier: Mapping[str, Any]) -> str:
         *_flags_section(dossier["flags"]),
         *_timeline_section(dossier),
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_SECURITY_POLICY}">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"
-        f"<body>{''.join(sections)}</body></html>\n"
-    )
+    return page(title, sections, style=_STYLE)
 
 
 def _trigger_section(dossier: Mapping[str, Any]) -> list[str]:
@@ -95,7 +70,7 @@ def _trigger_section(dossier: Mapping[str, Any]) -> list[str]:
                 plot = window_plot(window["slots"], window["slot_seconds"], window["trigger"])
                 parts.append(plot or "<p>Its window is empty here.</p>")
     parts.append(
-        _table(
+        table(
             ("Trigger", "Window", "#Samples", "#Above", "#Share", "#Tolerated", "Tripped"),
             [
                 (
@@ -137,7 +112,7 @@ def _orders_section(orders: Mapping[str, Any]) -> list[str]:
             f"Symbols: {escape(symbols)}.</p>"
         ),
         orders_plot(orders["shown"], orders["count"]) or "",
-        _table(
+        table(
             ("Time", "Decision", "Symbol", "Side", "#Quantity", "#Slippage bps", "#ms", "Error"),
             [
                 (
@@ -159,7 +134,7 @@ def _orders_section(orders: Mapping[str, Any]) -> list[str]:
 def _pairs_section(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         "<h2>Worst pairs of the shadow comparison</h2>",
-        _table(
+        table(
             (
                 "Time",
                 "Decision",
@@ -190,7 +165,7 @@ def _pairs_section(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
 def _flags_section(flags: Mapping[str, Any]) -> list[str]:
     return [
         "<h2>What it changed</h2>",
-        _table(
+        table(
             ("Flag", "Before", "After"),
             [(row["key"], _value(row["before"]), _value(row["after"])) for row in flags["diff"]],
         ),
@@ -203,7 +178,7 @@ def _timeline_section(dossier: Mapping[str, Any]) -> list[str]:
     return [
         "<h2>Timeline</h2>",
         missing,
-        _table(
+        table(
             ("Time", "#Generation", "What", "Who", "Why"),
             [
                 (
@@ -217,20 +192,6 @@ def _timeline_section(dossier: Mapping[str, Any]) -> list[str]:
             ],
         ),
     ]
-
-
-def _table(heads: Sequence[str], rows: _Rows) -> str:
-    """Return a table; a head that begins with `#` is that of numbers."""
-    if not rows:
-        return '<p class="soft">None.</p>'
-    css = [' class="n"' if head.startswith("#") else "" for head in heads]
-    names = "".join(f"<th{c}>{escape(h.lstrip('#'))}</th>" for c, h in zip(css, heads, strict=True))
-    lines = [
-        "".join(f"<td{c}>{escape(str(v))}</td>" for c, v in zip(css, row, strict=True))
-        for row in rows
-    ]
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _time(seconds: float | None) -> str:

@@ -1,0 +1,139 @@
+"""Dark pools first: what may go there is sent at the mid, and the rest goes on to the lit book."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any, Final
+
+from execution_providers.l3_scene import Ladders
+from execution_providers.rules import Working
+from execution_providers.slippage import EXACT, plain
+from execution_providers.streams import DARK_POOLS, Stream
+from execution_providers.types import Liquidity, PartialFill, TimeInForce
+from lob.config import DarkPoolsConfig
+from lob.dark import DarkPoolRouter
+from lob.types import Instrument, Side
+
+_HALF: Final = Decimal("0.5")
+_NS_PER_US: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class DarkShare:
+    """What became of an order in the dark: fills, what it told the market, and when it was over."""
+
+    fills: tuple[PartialFill, ...]
+    filled_lots: int
+    leakage_bps: float
+    latency_ns: int
+    explained: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class DarkVenues:
+    """The venues of a configuration, in the lots of any instrument, and the latest of their fills.
+
+    The history is for `summary` alone: no answer depends on it.
+    """
+
+    config: DarkPoolsConfig
+    _routers: dict[Decimal, DarkPoolRouter] = field(default_factory=dict)
+    _history: deque[tuple[str, Decimal, Decimal]] = field(default_factory=deque)
+
+    _kinds: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._kinds = {venue.name: venue.type.value for venue in self.config.venues}
+        self._history = deque(maxlen=self.config.max_history_size)
+
+    def send(
+        self, order: Working, lots: int, limit_ticks: int | None, seen: Ladders, seed: int
+    ) -> DarkShare | None:
+        """Send what may go in the dark; None where nothing of the order may.
+
+        Post-only and fill-or-kill orders are for one book alone; without two touches there is no
+        mid. `lots` and `limit_ticks` are the order's.
+        """
+        market, instrument = seen.market, seen.instrument
+        if not seen.bids or not seen.asks or order.post_only:
+            return None
+        if order.time_in_force is TimeInForce.FOK:
+            return None
+        router = self._router(instrument.lot_size)
+        bid_ticks, ask_ticks = seen.bids[0][0], seen.asks[0][0]
+        draws = Stream(seed, DARK_POOLS)
+        streams = [draws.below(place) for place in range(len(router.venues))]
+        result = router.route(order.side, lots, bid_ticks, ask_ticks, limit_ticks, streams=streams)
+        if not result.fills:
+            return None
+        mid = EXACT.multiply(EXACT.add(market.bids[0][0], market.asks[0][0]), _HALF)
+        mid_ticks = (bid_ticks + ask_ticks) / 2
+        fills: list[PartialFill] = []
+        told: list[dict[str, Any]] = []
+        one_by_one, offset_us = self.config.routing == "SEQUENTIAL", 0.0
+        for visit in result.fills:
+            offset_us = offset_us + visit.latency_us if one_by_one else visit.latency_us
+            sent = instrument.quantity(visit.sent_lots)
+            filled = instrument.quantity(visit.filled_lots)
+            self._history.append((visit.venue, sent, filled))
+            told.append(
+                {
+                    "venue": visit.venue,
+                    "type": self._kinds[visit.venue],
+                    "sent": plain(sent),
+                    "filled": plain(filled) if visit.filled_lots else "0",
+                }
+            )
+            if visit.filled_lots:
+                # A mid that leaks have moved is put on half ticks, in the order's favour.
+                price = mid
+                if visit.price_ticks != mid_ticks:
+                    price = _on_half_ticks(visit.price_ticks, order.side, instrument)
+                at_ns = round(offset_us * _NS_PER_US)
+                fills.append(PartialFill(price, filled, Liquidity.TAKER, at_ns))
+        total = instrument.quantity(result.filled_lots)
+        latency_ns = round(result.latency_us * _NS_PER_US)
+        explained = {
+            "filled": plain(total),
+            "share": result.filled_lots / lots,
+            "leakage_bps": result.leakage_bps,
+            "latency_ns": latency_ns,
+            "venues": told,
+        }
+        return DarkShare(
+            tuple(fills), result.filled_lots, result.leakage_bps, latency_ns, explained
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return how many visits are remembered, and what share of the sent each venue filled."""
+        sent: dict[str, Decimal] = {}
+        filled: dict[str, Decimal] = {}
+        for name, asked, got in self._history:
+            sent[name] = EXACT.add(sent.get(name, Decimal(0)), asked)
+            filled[name] = EXACT.add(filled.get(name, Decimal(0)), got)
+        rates = {name: float(filled[name]) / float(total) for name, total in sent.items()}
+        return {"visits": len(self._history), "fill_rates": rates}
+
+    def _router(self, lot_size: Decimal) -> DarkPoolRouter:
+        router = self._routers.get(lot_size)
+        if router is None:
+            if len(self._routers) >= _ROUTERS_MAX:
+                self._routers.clear()
+            router = self._routers[lot_size] = DarkPoolRouter(
+                [venue.venue(float(lot_size)) for venue in self.config.venues],
+                seed=0,
+                routing=self.config.routing,
+                max_dark_fill_pct=self.config.max_dark_fill_pct,
+                max_history_size=1,
+            )
+        return router
+
+
+_ROUTERS_MAX: Final = 64
+
+
+def _on_half_ticks(price_ticks: float, side: Side, instrument: Instrument) -> Decimal:
+    """Return a price in half ticks: down for a BUY, up for a SELL, so never through a limit."""
+    halves = Decimal(price_ticks * 2 * side.sign).to_integral_value(ROUND_FLOOR)
+    return EXACT.multiply(EXACT.multiply(halves, instrument.tick_size), _HALF * side.sign)

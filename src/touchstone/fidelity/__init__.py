@@ -1,0 +1,1 @@
+"""Evidence that the models are right: measured on real data, checked against the literature."""
