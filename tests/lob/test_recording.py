@@ -148,12 +148,11 @@ def test_every_kind_of_change_is_published() -> None:
 
 
 def test_what_a_tape_cannot_say_is_named() -> None:
-    """Stops, GTD, icebergs and hidden orders are refused, and so is a book that is not empty."""
+    """Stops, GTD and icebergs are refused, and so is a book that is not empty."""
     for order, field in (
         (Submit(1, Side.BUY, 5, order_type=OrderType.STOP, stop_ticks=9), "order_type"),
         (Submit(1, Side.BUY, 5, 9, time_in_force=TimeInForce.GTD, expire_ns=9), "time_in_force"),
-        (Submit(1, Side.BUY, 5, 9, display_lots=2), "display_lots, hidden"),
-        (Submit(1, Side.BUY, 5, 9, hidden=True), "display_lots, hidden"),
+        (Submit(1, Side.BUY, 5, 9, display_lots=2), "display_lots"),
     ):
         with pytest.raises(InvalidInput, match=f"^{field}: "):
             record(Script(order), 1)
