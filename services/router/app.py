@@ -8,6 +8,7 @@ from services.router.openapi import document, needs_token, operations
 from services.router.request_shape import RequestShape
 from services.router.rollout_control import StaleGeneration
 from services.router.routes import execution_routes, shadow_routes
+from services.router.routes_console import console_routes
 from services.router.routes_decisions import decision_routes
 from services.router.routes_go_no_go import go_no_go_routes
 from services.router.routes_rollout import rollout_routes, stale_generation
@@ -29,6 +30,7 @@ def create_app(components: Components) -> FastAPI:
     app.include_router(go_no_go_routes(components.autopilot.go_no_go))
     app.include_router(shadow_routes(components))
     app.include_router(decision_routes(components.decisions))
+    app.include_router(console_routes())
     _guard(app, components)
     return app
 

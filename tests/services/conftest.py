@@ -95,6 +95,7 @@ async def router_url(harness: Harness) -> AsyncIterator[str]:
     options: dict[str, Any] = {"on_started": started.set_result, "lifespan": "off"}
     server = asyncio.create_task(serve_web(app, "127.0.0.1", 0, **options))
     async with asyncio.timeout(5):
-        yield f"http://127.0.0.1:{await started}"
+        port = await started
+    yield f"http://127.0.0.1:{port}"
     server.cancel()
     await asyncio.gather(server, return_exceptions=True)

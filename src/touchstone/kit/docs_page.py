@@ -21,7 +21,8 @@ POLICY: Final = (
     "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
     "form-action 'none'"
 )
-_HEADERS: Final = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
+HEADERS: Final = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
+"""What both pages are served with, this one and the router's console."""
 _PAGE: Final = """\
 <!doctype html>
 <html lang="en">
@@ -63,15 +64,15 @@ def install_docs_page(app: FastAPI) -> None:
     async def docs() -> Response:
         if folder is None:
             raise NotFound("/docs: fastapi-offline is not installed; allowed: GET /openapi.json")
-        return HTMLResponse(_PAGE.format(title=app.title), headers=_HEADERS)
+        return HTMLResponse(_PAGE.format(title=app.title), headers=HEADERS)
 
     @app.get("/docs/assets/{name}", include_in_schema=False)
     async def asset(name: str) -> Response:
         if name == "start.js":
-            return Response(_START, media_type="text/javascript", headers=_HEADERS)
+            return Response(_START, media_type="text/javascript", headers=HEADERS)
         if folder is None or name not in ASSETS:
             raise NotFound(f"/docs/assets: {name[:80]!r}; allowed: what /docs names")
-        return FileResponse(folder / name, headers=_HEADERS)
+        return FileResponse(folder / name, headers=HEADERS)
 
 
 def _folder() -> Path | None:
