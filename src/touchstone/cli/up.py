@@ -117,6 +117,7 @@ async def _announce(stack: Stack, json_output: bool) -> None:
     out.print(f"logs: {stack.data_dir}/logs", soft_wrap=True)
     router = stack.running["router"].part.address
     gateway = stack.running["order_gateway"].part.address
+    out.print(f"see:  {router}/ in a browser", soft_wrap=True)
     out.print(f"try:  curl {router}/v1/rollout", soft_wrap=True)
     out.print(f"      curl {gateway}/v1/kill-switch", soft_wrap=True)
     out.print(f"      curl -X POST {gateway}/reduce-only", soft_wrap=True)
