@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from lob.bounds import row, whole
@@ -81,6 +82,8 @@ def expected_fill(tails: Sequence[ArrayLike], allocation: Sequence[int]) -> floa
 
 def checked_tails(tails: Sequence[ArrayLike]) -> list[list[float]]:
     """Return tails as lists; `InvalidInput` unless each falls, or stays, between 1 and 0."""
+    if not isinstance(tails, Sequence | np.ndarray):
+        raise InvalidInput(f"tails: {type(tails).__name__}; allowed: a list for each venue")
     if not len(tails):
         raise InvalidInput("tails: none; allowed: one venue or more")
     lists = [row("tails", tail, low=0, at_least=0).tolist() for tail in tails]

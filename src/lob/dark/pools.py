@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -119,8 +119,7 @@ class DarkVenue:
         return available if available >= self.min_lots else 0
 
 
-@dataclass(frozen=True, slots=True)
-class DarkFill:
+class DarkFill(NamedTuple):
     """What came of one order at one venue; `price_ticks` is the mid then, also when 0 filled."""
 
     venue: str
@@ -130,8 +129,7 @@ class DarkFill:
     latency_us: float
 
 
-@dataclass(frozen=True, slots=True)
-class DarkResult:
+class DarkResult(NamedTuple):
     """What came of one routed order.
 
     `left_lots` are for the lit book. `leakage_bps` is the move of the mid against the order,
@@ -208,7 +206,8 @@ class DarkPoolRouter:
         has a mid; a crossed one is refused. `streams`, one for each venue, are drawn from instead
         of the router's own.
         """
-        side = Side(side)
+        if type(side) is not Side:
+            side = Side(side)
         whole("quantity_lots", quantity_lots, 1, INT64_MAX)
         whole("bid_ticks", bid_ticks, 1, INT64_MAX)
         whole("ask_ticks", ask_ticks, bid_ticks, INT64_MAX)

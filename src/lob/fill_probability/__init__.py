@@ -4,6 +4,7 @@
 - `erlang_...`, `hypoexponential_...`, `compound_poisson_...`: the queue ahead, then our lots.
 - `cst_bid_fill_probability`, `cst_making_the_spread_probability`: before the mid moves.
 - `first_passage_...`, `geometric_fill_probability`: a mid that diffuses to the limit.
+- Avellaneda and Stoikov's quotes and A exp(-k delta): `lob.market_making`.
 - `kaplan_meier`, `nelson_aalen`, `piecewise_hazard`: from orders that filled or were censored.
 - `fit_arrival_forecast` on `arrival_features`: a hazard for each order as it arrives, from a feed.
 - `brier_score`, `log_loss`, `auc`, `expected_calibration_error`, `block_bootstrap_interval`.

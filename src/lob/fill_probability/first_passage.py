@@ -15,9 +15,11 @@ from numpy.typing import ArrayLike
 
 from lob.bounds import Floats, as_given, not_negative, number, numbers, positive, share
 from lob.errors import InvalidInput
+from lob.in_floats import in_floats
 from lob.queueing.special import log_normal_cdf, normal_cdf, normal_quantile, panels
 
 
+@in_floats
 def first_passage_fill_probability(
     t: ArrayLike, *, distance: ArrayLike, sigma: float, drift: float = 0.0
 ) -> Floats:
@@ -42,6 +44,7 @@ def first_passage_fill_probability(
     return as_given(np.where(away == 0, 1.0, np.clip(found, 0.0, 1.0)))
 
 
+@in_floats
 def first_passage_density(
     t: ArrayLike, *, distance: ArrayLike, sigma: float, drift: float = 0.0
 ) -> Floats:
@@ -56,6 +59,7 @@ def first_passage_density(
     return as_given(away / (sigma * np.sqrt(2 * math.pi * times**3)) * np.exp(exponent))
 
 
+@in_floats
 def first_passage_ever(*, distance: ArrayLike, sigma: float, drift: float = 0.0) -> Floats:
     """Return P(the mid ever falls by `distance`): min(1, exp(-2 drift distance / sigma^2)).
 
@@ -67,6 +71,7 @@ def first_passage_ever(*, distance: ArrayLike, sigma: float, drift: float = 0.0)
     return as_given(np.exp(np.minimum(0.0, -2 * drift * away / sigma**2)))
 
 
+@in_floats
 def first_passage_mean(*, distance: float, sigma: float, drift: float = 0.0) -> float:
     """Return the mean time to the touch: distance / -drift for a falling mid, else infinite."""
     away = not_negative("distance", distance)
@@ -75,6 +80,7 @@ def first_passage_mean(*, distance: float, sigma: float, drift: float = 0.0) -> 
     return 0.0 if away == 0 else away / -drift if drift < 0 else math.inf
 
 
+@in_floats
 def first_passage_variance(*, distance: float, sigma: float, drift: float = 0.0) -> float:
     """Return the variance of the time to the touch: d s^2 / |drift|^3 for a falling mid."""
     away, sigma = not_negative("distance", distance), positive("sigma", sigma)
@@ -82,6 +88,7 @@ def first_passage_variance(*, distance: float, sigma: float, drift: float = 0.0)
     return 0.0 if away == 0 else away * sigma**2 / -(drift**3) if drift < 0 else math.inf
 
 
+@in_floats
 def first_passage_quantile(p: float, *, distance: float, sigma: float) -> float:
     """Return the time within which the touch comes with probability p, without drift.
 
@@ -97,6 +104,7 @@ def first_passage_quantile(p: float, *, distance: float, sigma: float) -> float:
     return (away / (sigma * normal_quantile(p / 2))) ** 2
 
 
+@in_floats
 def geometric_fill_probability(
     t: ArrayLike, *, price: float, limit: ArrayLike, sigma: float, drift: float = 0.0
 ) -> Floats:
@@ -118,6 +126,7 @@ def geometric_fill_probability(
     return as_given(np.where(away >= 0, down, up))
 
 
+@in_floats
 def lower_before_upper(
     *, below: ArrayLike, above: ArrayLike, sigma: float, drift: float = 0.0
 ) -> Floats:
@@ -141,6 +150,7 @@ def lower_before_upper(
     return as_given(np.expm1(rate * high) / np.expm1(rate * (low + high)))
 
 
+@in_floats
 def queue_and_price_fill_probability(
     t: float, *, distance: float, sigma: float, hit_rate: float, drift: float = 0.0
 ) -> float:

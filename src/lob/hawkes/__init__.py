@@ -7,9 +7,19 @@ A. G. Hawkes, "Spectra of some self-exciting and mutually exciting point process
 
 so that `alpha[i][j]` is what an event of component j adds to the rate of component i at once, and
 `alpha_ij / beta_ij` how many further events it brings about directly. One component is the case of
-1x1 matrices: `HawkesProcess.univariate`.
+1x1 matrices: `HawkesProcess.univariate`. `hawkes_stationary_rates`, `hawkes_log_likelihood` and
+their like take mu, alpha and beta as they are.
 """
 
+from lob.hawkes.closed_forms import (
+    hawkes_branching_ratio,
+    hawkes_count_covariance,
+    hawkes_covariance_density,
+    hawkes_intensity,
+    hawkes_log_likelihood,
+    hawkes_process,
+    hawkes_stationary_rates,
+)
 from lob.hawkes.estimation import HawkesFit, fit, fit_univariate
 from lob.hawkes.goodness import (
     KolmogorovSmirnov,
@@ -26,6 +36,13 @@ __all__ = [
     "KolmogorovSmirnov",
     "fit",
     "fit_univariate",
+    "hawkes_branching_ratio",
+    "hawkes_count_covariance",
+    "hawkes_covariance_density",
+    "hawkes_intensity",
+    "hawkes_log_likelihood",
+    "hawkes_process",
+    "hawkes_stationary_rates",
     "kolmogorov_smirnov_exponential",
     "residual_test",
     "residuals",

@@ -14,6 +14,7 @@ Gatheral 2010                   `gatheral_no_arbitrage`, `propagator_cost`, `pow
 Gatheral, Schied, Slynko 2012   `power_law_optimal_rate`, `power_law_optimal_cost`
 Kyle 1985                       `kyle_single`, `kyle_sequential`, `kyle_continuous`
 Obizhaeva and Wang 2013         `obizhaeva_wang_continuous`, `_discrete`, `_coefficients`, `_cost`
+A ladder of prices              `walk_book`
 Models in basis points          `TemporaryPermanent`, `SquareRootImpact`, .., `ImpactTracker`
 Their coefficients from data    `fit_power_impact`, `fit_price_impact`
 =============================== ====================================================================
@@ -44,6 +45,7 @@ from lob.impact.bertsimas_lo import (
     bertsimas_lo_percentage,
     bertsimas_lo_schedule,
 )
+from lob.impact.book_walk import BookWalk, walk_book
 from lob.impact.calibration import PowerFit, fit_power_impact
 from lob.impact.gatheral import (
     GAMMA_STAR,
@@ -126,6 +128,7 @@ from lob.impact.tracker import ImpactTracker, Quotes, shift_quotes
 
 __all__ = [
     "GAMMA_STAR",
+    "BookWalk",
     "Coefficients",
     "CompositeImpact",
     "ContinuousSchedule",
@@ -216,4 +219,5 @@ __all__ = [
     "stylized_price_change",
     "temporary_impact_bps",
     "trade_imbalance",
+    "walk_book",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lob.bounds import Floats, number, numbers, positive
-from lob.impact._in_floats import in_floats
+from lob.in_floats import in_floats
 
 
 @in_floats

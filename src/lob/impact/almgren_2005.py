@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lob.bounds import Floats, number, numbers
-from lob.impact._in_floats import in_floats
+from lob.in_floats import in_floats
 
 # Their section 4.2 (table 2's estimates with the exponents rounded as they are used).
 GAMMA_2005: Final = 0.314

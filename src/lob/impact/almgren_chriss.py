@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from lob.bounds import COUNT_MAX, Floats, not_negative, number, numbers, positive, row, whole
 from lob.errors import InvalidInput
-from lob.impact._in_floats import in_floats
+from lob.in_floats import in_floats
 
 # Below this kappa T the trajectory is a straight line to the last bit.
 _STRAIGHT: Final = 1e-100

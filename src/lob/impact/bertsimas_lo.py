@@ -14,7 +14,7 @@ import numpy as np
 
 from lob.bounds import Floats, not_negative, number, positive, whole
 from lob.errors import InvalidInput
-from lob.impact._in_floats import in_floats
+from lob.in_floats import in_floats
 
 _PERIODS_MAX: Final = 100_000
 

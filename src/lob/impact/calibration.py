@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from lob.bounds import Floats, number, row, same_length
 from lob.errors import InvalidInput
-from lob.impact._in_floats import in_floats
+from lob.in_floats import in_floats
 
 DELTA_RANGE: Final = (0.05, 2.0)
 _GOLDEN: Final = (5**0.5 - 1) / 2

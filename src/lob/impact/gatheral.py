@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 
 from lob.bounds import Floats, increasing, not_negative, number, numbers, positive, row
 from lob.errors import InvalidInput
-from lob.impact._in_floats import in_floats
 from lob.impact.kernels import Kernel, PowerLawKernel
+from lob.in_floats import in_floats
 
 GAMMA_STAR: Final = 2 - math.log(3) / math.log(2)
 """The least decay exponent of a power law, 2 - log 3 / log 2 = 0.415: see

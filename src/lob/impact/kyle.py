@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from lob.bounds import COUNT_MAX, Floats, numbers, positive, row, whole
 from lob.errors import InvalidInput
-from lob.impact._in_floats import in_floats
+from lob.in_floats import in_floats
 
 _AUCTIONS_MAX = 100_000
 

@@ -7,21 +7,22 @@ in one unit, that of `adv_quantity` (which is not `adv_notional`).
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lob.bounds import Floats, not_negative, numbers, positive, share
 from lob.errors import InvalidInput
-from lob.impact._in_floats import in_floats
 from lob.impact.kernels import (
     ExponentialKernel,
     Kernel,
     ShiftedPowerLawKernel,
 )
+from lob.in_floats import in_floats
 
 BPS: Final = 10_000.0
 
@@ -135,86 +136,80 @@ class TemporaryPermanent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SquareRootImpact:
+class _SplitImpact(ABC):
+    """An impact of which `permanent_share` stays, while the rest fades as e^(-t/tau_s)."""
+
+    _coefficient: ClassVar[str]
+
+    permanent_share: float = 0.0
+    tau_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        not_negative(self._coefficient, getattr(self, self._coefficient))
+        share("permanent_share", self.permanent_share)
+        positive("tau_s", self.tau_s)
+
+    @property
+    def kernel(self) -> Kernel:
+        """Return how the temporary part fades."""
+        return ExponentialKernel(1 / self.tau_s)
+
+    def impact(self, quantity: float, market: ImpactMarket) -> Impact:
+        """Return the impact of trading `quantity`."""
+        moved_bps = self._moved(not_negative("quantity", quantity), market) * BPS
+        return Impact(moved_bps * (1 - self.permanent_share), moved_bps * self.permanent_share)
+
+    @abstractmethod
+    def _moved(self, quantity: float, market: ImpactMarket) -> float:
+        """Return the whole impact as a share of the mid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SquareRootImpact(_SplitImpact):
     """Y sigma sqrt(Q/ADV) at the end of the trade (Toth and others, Physical Review X 1, 2011).
 
     `permanent_share` of it stays, the rest fades as e^(-t/tau_s). `Y` is of order 1.
     """
 
+    _coefficient: ClassVar[str] = "Y"
+
     Y: float = 1.0
-    permanent_share: float = 0.0
-    tau_s: float = 30.0
 
-    def __post_init__(self) -> None:
-        not_negative("Y", self.Y)
-        share("permanent_share", self.permanent_share)
-        positive("tau_s", self.tau_s)
-
-    @property
-    def kernel(self) -> Kernel:
-        """Return how the temporary part fades."""
-        return ExponentialKernel(1 / self.tau_s)
-
-    def impact(self, quantity: float, market: ImpactMarket) -> Impact:
-        """Return the impact of trading `quantity`."""
-        size = not_negative("quantity", quantity) / market.need("adv_quantity")
-        return _split(
-            self.Y * market.need("volatility") * math.sqrt(size) * BPS, self.permanent_share
-        )
+    def _moved(self, quantity: float, market: ImpactMarket) -> float:
+        size = quantity / market.need("adv_quantity")
+        return self.Y * market.need("volatility") * math.sqrt(size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinearImpact:
+class LinearImpact(_SplitImpact):
     """`coefficient` Q/ADV of the mid; `permanent_share` of it stays, the rest fades by tau_s.
 
     Linear permanent impact is the only one without price manipulation (Huberman and Stanzl, 2004).
     """
 
+    _coefficient: ClassVar[str] = "coefficient"
+
     coefficient: float = 0.1
     permanent_share: float = 0.5
-    tau_s: float = 30.0
 
-    def __post_init__(self) -> None:
-        not_negative("coefficient", self.coefficient)
-        share("permanent_share", self.permanent_share)
-        positive("tau_s", self.tau_s)
-
-    @property
-    def kernel(self) -> Kernel:
-        """Return how the temporary part fades."""
-        return ExponentialKernel(1 / self.tau_s)
-
-    def impact(self, quantity: float, market: ImpactMarket) -> Impact:
-        """Return the impact of trading `quantity`."""
-        size = not_negative("quantity", quantity) / market.need("adv_quantity")
-        return _split(self.coefficient * size * BPS, self.permanent_share)
+    def _moved(self, quantity: float, market: ImpactMarket) -> float:
+        return self.coefficient * (quantity / market.need("adv_quantity"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KyleImpact:
+class KyleImpact(_SplitImpact):
     """lam |Q| in quote currency, Kyle's (1985); `permanent_share` stays (all of it, in the paper).
 
     `lam` is in price by unit of quantity: `kyle_single` and its like give it.
     """
 
+    _coefficient: ClassVar[str] = "lam"
+
     lam: float
     permanent_share: float = 1.0
-    tau_s: float = 30.0
 
-    def __post_init__(self) -> None:
-        not_negative("lam", self.lam)
-        share("permanent_share", self.permanent_share)
-        positive("tau_s", self.tau_s)
-
-    @property
-    def kernel(self) -> Kernel:
-        """Return how the temporary part fades."""
-        return ExponentialKernel(1 / self.tau_s)
-
-    def impact(self, quantity: float, market: ImpactMarket) -> Impact:
-        """Return the impact of trading `quantity`."""
-        moved = self.lam * not_negative("quantity", quantity) / market.need("mid_price")
-        return _split(moved * BPS, self.permanent_share)
+    def _moved(self, quantity: float, market: ImpactMarket) -> float:
+        return self.lam * quantity / market.need("mid_price")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,7 +363,3 @@ def square_root_impact(
 def linear_impact(Q: ArrayLike, lam: float) -> Floats:  # noqa: N803 - the law's name
     """Return lam Q in price, signed as Q; zero-sum trades leave nothing behind."""
     return np.asarray(not_negative("lam", lam) * numbers("Q", Q))
-
-
-def _split(total: float, permanent_share: float) -> Impact:
-    return Impact(total * (1 - permanent_share), total * permanent_share)

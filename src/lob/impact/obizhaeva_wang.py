@@ -30,7 +30,7 @@ from lob.bounds import (
     whole,
 )
 from lob.errors import InvalidInput
-from lob.impact._in_floats import in_floats
+from lob.in_floats import in_floats
 
 _GRID_MAX = 100_000
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from lob.bounds import Floats, increasing, numbers, positive, row, same_length
 from lob.errors import InvalidInput
-from lob.impact._in_floats import in_floats
+from lob.in_floats import in_floats
 
 
 class Regression(NamedTuple):

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from lob.bounds import COUNT_MAX, Floats, not_negative, number, positive, row, whole
 from lob.errors import InvalidInput
-from lob.impact._in_floats import in_floats
+from lob.in_floats import in_floats
 
 _LAGS_MAX = 2_000
 

@@ -7,11 +7,12 @@ whose distribution function is good to 1e-12 and whose quantiles to 1e-10, relat
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
-from lob.bounds import Floats
+from lob.bounds import Floats, not_negative, positive
 from lob.errors import InvalidInput
 from lob.latency.gamma_law import gamma_quantile, regularised_gamma
 
@@ -144,14 +145,12 @@ class LogNormal:
 
     def draw(self, rng: np.random.Generator) -> float:
         """Return one latency in microseconds."""
-        variance = math.log1p((self.sd_us / self.mean_us) ** 2)
-        return float(rng.lognormal(math.log(self.mean_us) - variance / 2, math.sqrt(variance)))
+        return float(rng.lognormal(*_lognormal_parameters(self.mean_us, self.sd_us)))
 
     @property
     def parameters(self) -> tuple[float, float]:
         """Return mu and sigma of the logarithm of the time in microseconds."""
-        variance = math.log1p((self.sd_us / self.mean_us) ** 2)
-        return math.log(self.mean_us) - variance / 2, math.sqrt(variance)
+        return _lognormal_parameters(self.mean_us, self.sd_us)
 
     def cdf(self, times_us: Floats) -> Floats:
         """Return Phi((ln time - mu) / sigma)."""
@@ -179,6 +178,12 @@ class LogNormal:
         from statistics import NormalDist  # noqa: PLC0415 - half of this package's import time
 
         return math.exp(mu + sigma * NormalDist().inv_cdf(level))
+
+
+@lru_cache(maxsize=64)
+def _lognormal_parameters(mean_us: float, sd_us: float) -> tuple[float, float]:
+    variance = math.log1p((sd_us / mean_us) ** 2)
+    return math.log(mean_us) - variance / 2, math.sqrt(variance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,9 +326,12 @@ def matched(shape: Shape, mean_us: float, cv: float) -> Law:
 
     A uniform cannot have a cv above 1/sqrt(3) without negative times: that is `InvalidInput`.
     """
-    if shape is Shape.CONSTANT or mean_us == 0:
+    if shape not in tuple(Shape):
+        raise InvalidInput(f"shape: {shape!r}; allowed: {', '.join(Shape)}")
+    mean_us = not_negative("mean_us", mean_us)
+    if shape == Shape.CONSTANT or mean_us == 0:
         return Constant(mean_us)
-    require_that(cv > 0, "cv", cv, "above 0")
+    positive("cv", cv)
     match shape:
         case Shape.UNIFORM:
             half_us = math.sqrt(3) * cv * mean_us

@@ -1,12 +1,13 @@
 """The four legs of a message's way, what bends them, and the model that draws them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 from lob.errors import InvalidInput
 from lob.latency.distributions import Constant, Distribution, Shape, matched, require_that
@@ -15,6 +16,7 @@ NANOSECONDS_PER_HOUR: Final = 3_600_000_000_000
 HOURS_PER_DAY: Final = 24
 _WORD: Final = 2**32 - 1
 _TWO_WORDS: Final = 2**64
+_PCG64_WORDS: Final = 4
 
 
 class Component(StrEnum):
@@ -78,6 +80,13 @@ class Conditions:
         stress = 1 + self.volatility_sensitivity * (volatility_ratio - 1)
         return self.hour_multipliers[hour] * max(0.0, stress)
 
+    def bent_ns(self, drawn_us: float, factor: float, rng: np.random.Generator) -> int:
+        """Return a draw in whole nanoseconds, times `factor`, with spikes and within the bounds."""
+        time_us = drawn_us * factor
+        if self.spike_probability and rng.random() < self.spike_probability:
+            time_us *= self.spike_multiplier
+        return round(min(max(time_us, self.min_us), self.max_us) * 1_000)
+
 
 class LatencyModel:
     """Draw the latency of each leg from its own seeded stream.
@@ -139,6 +148,24 @@ class LatencyModel:
         """
         return self._draw_ns(component, self._stream(component), timestamp_ns, volatility_ratio)
 
+    def first_draws_ns(
+        self,
+        seed: int,
+        legs: Iterable[Component],
+        timestamp_ns: int = 0,
+        volatility_ratio: float = 1.0,
+    ) -> int:
+        """Return the sum of some legs' first draws by another seed: as `reseeded(seed)` has them.
+
+        This model's own streams stay where they are.
+        """
+        total, conditions = 0, self.conditions
+        factor = conditions.factor(timestamp_ns, volatility_ratio)
+        for leg in legs:
+            stream = np.random.Generator(np.random.PCG64(child(seed, _PLACES[leg])))
+            total += conditions.bent_ns(self.legs[leg].draw(stream), factor, stream)
+        return total
+
     def round_trip_ns(self, timestamp_ns: int = 0, volatility_ratio: float = 1.0) -> int:
         """Return one draw of order + exchange + fill, in nanoseconds."""
         legs = (Component.ORDER, Component.EXCHANGE, Component.FILL)
@@ -172,21 +199,33 @@ class LatencyModel:
         stream = self._streams.get(component)
         if stream is None:
             # Made when first drawn from; most executions draw from two of the four legs.
-            child = _child(self.seed, _PLACES[component])
-            stream = self._streams[component] = np.random.Generator(np.random.PCG64(child))
+            state = child(self.seed, _PLACES[component])
+            stream = self._streams[component] = np.random.Generator(np.random.PCG64(state))
         return stream
 
     def _draw_ns(
         self, leg: Component, rng: np.random.Generator, timestamp_ns: int, volatility_ratio: float
     ) -> int:
-        conditions = self.conditions
-        time_us = self.legs[leg].draw(rng) * conditions.factor(timestamp_ns, volatility_ratio)
-        if conditions.spike_probability and rng.random() < conditions.spike_probability:
-            time_us *= conditions.spike_multiplier
-        return round(min(max(time_us, conditions.min_us), conditions.max_us) * 1_000)
+        factor = self.conditions.factor(timestamp_ns, volatility_ratio)
+        return self.conditions.bent_ns(self.legs[leg].draw(rng), factor, rng)
 
 
-def _child(seed: int, place: int) -> np.random.SeedSequence:
+class _State(ISeedSequence):
+    """What `PCG64` asks of a seed sequence: four words of 64 bits, made before."""
+
+    __slots__ = ("_words",)
+
+    def __init__(self, words: "np.ndarray[Any, Any]") -> None:
+        self._words = words
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> "np.ndarray[Any, Any]":
+        """Return the words; there are no others."""
+        if n_words != _PCG64_WORDS or dtype is not np.uint64:
+            raise AssertionError(f"{n_words} words of {dtype}")
+        return self._words
+
+
+def plain_child(seed: int, place: int) -> np.random.SeedSequence:
     """Return the seed sequence's child of a place: `SeedSequence(seed, spawn_key=(place,))`.
 
     The words that numpy makes of a seed of 64 bits and of its key are written down directly, which
@@ -196,3 +235,18 @@ def _child(seed: int, place: int) -> np.random.SeedSequence:
         words = (seed & _WORD, seed >> 32, 0, 0, place)
         return np.random.SeedSequence(np.array(words, dtype=np.uint32))
     return np.random.SeedSequence(seed, spawn_key=(place,))
+
+
+try:
+    from lob._core import seed_state
+except ImportError:
+    child = plain_child
+else:
+
+    def child(seed: int, place: int) -> np.random.SeedSequence:
+        """Return what gives a bit generator the state that `plain_child` gives it."""
+        if 0 <= seed < _TWO_WORDS:
+            return _State(  # type: ignore[return-value] # `PCG64` takes any `ISeedSequence`
+                np.frombuffer(seed_state(seed, place), np.uint64)
+            )
+        return plain_child(seed, place)

@@ -23,6 +23,7 @@ from lob.bounds import (
     whole,
 )
 from lob.errors import InvalidInput
+from lob.in_floats import in_floats
 
 MIN_POINTS = 2
 
@@ -72,6 +73,7 @@ class FillIntensity:
         return math.log(self.a / positive("rate", rate)) / self.k
 
 
+@in_floats
 def intensity_from_order_flow(
     market_order_rate: float, alpha: float, k_impact: float
 ) -> FillIntensity:
@@ -88,6 +90,7 @@ def intensity_from_order_flow(
     return FillIntensity(rate / alpha, alpha * positive("k_impact", k_impact))
 
 
+@in_floats
 def fit_fill_intensity(
     delta: ArrayLike, rate: ArrayLike, weights: ArrayLike | None = None
 ) -> FillIntensity:
@@ -114,6 +117,7 @@ def fit_fill_intensity(
     return FillIntensity(math.exp(level - slope * centre), -slope)
 
 
+@in_floats
 def reservation_price(
     s: ArrayLike, q: ArrayLike, gamma: float, sigma: float, time_left: ArrayLike
 ) -> float | Floats:
@@ -127,10 +131,11 @@ def reservation_price(
     """
     mids, held = numbers("s", s), numbers("q", q)
     left = numbers("time_left", time_left, low=0)
-    variance = positive("gamma", gamma) * not_negative("sigma", sigma) ** 2
+    variance = not_negative("gamma", gamma) * not_negative("sigma", sigma) ** 2
     return scalar_or_array(np.asarray(mids - held * variance * left))
 
 
+@in_floats
 def reservation_bid_ask(
     s: float, q: float, gamma: float, sigma: float, time_left: float
 ) -> tuple[float, float]:
@@ -143,6 +148,7 @@ def reservation_bid_ask(
     return float(middle) - half, float(middle) + half
 
 
+@in_floats
 def infinite_horizon_reservation_prices(
     s: float, q: float, gamma: float, sigma: float, q_max: int
 ) -> tuple[float, float]:
@@ -150,7 +156,8 @@ def infinite_horizon_reservation_prices(
 
     s + (1/gamma) ln(1 + (-+1 - 2q) gamma^2 sigma^2 / (2 omega - gamma^2 q^2 sigma^2)) with the
     discount omega = gamma^2 sigma^2 (q_max + 1)^2 / 2 that the paper proposes, for |q| up to q_max.
-    At q_max the bid is minus infinity: no price makes one unit more worth it.
+    At q_max the bid is minus infinity: no price makes one unit more worth it. The ask is as
+    printed; the paper's definition gives -ln(1 - x) for its ln(1 + x), the same to first order.
 
     >>> bid, ask = infinite_horizon_reservation_prices(100.0, 0, 0.1, 2.0, q_max=4)
     >>> round(bid, 4), round(ask, 4)
@@ -169,20 +176,23 @@ def infinite_horizon_reservation_prices(
     return bid, ask
 
 
+@in_floats
 def optimal_spread(gamma: float, sigma: float, time_left: ArrayLike, k: float) -> float | Floats:
     """Return ask minus bid: gamma sigma^2 (T - t) + (2/gamma) ln(1 + gamma/k) (section 3.2).
 
-    Half-way through the paper's Table 1 (sigma 2, T 1, k 1.5) it is the average printed there, 1.49
-    for gamma = 0.1:
+    Without risk aversion it is 2 / k, its limit. Half-way through the paper's Table 1 (sigma 2,
+    T 1, k 1.5) it is the average printed there, 1.49 for gamma = 0.1:
 
     >>> round(optimal_spread(0.1, 2.0, 0.5, 1.5), 2)
     1.49
     """
     left = numbers("time_left", time_left, low=0)
-    gamma, sigma, k = positive("gamma", gamma), not_negative("sigma", sigma), positive("k", k)
-    return scalar_or_array(np.asarray(gamma * sigma**2 * left + 2 * math.log1p(gamma / k) / gamma))
+    gamma, sigma, k = not_negative("gamma", gamma), not_negative("sigma", sigma), positive("k", k)
+    margin = 2 * math.log1p(gamma / k) / gamma if gamma else 2 / k
+    return scalar_or_array(np.asarray(gamma * sigma**2 * left + margin))
 
 
+@in_floats
 def avellaneda_stoikov_quotes(
     s: float, q: float, gamma: float, sigma: float, time_left: float, k: float
 ) -> Quotes:
@@ -192,6 +202,7 @@ def avellaneda_stoikov_quotes(
     >>> round(quotes.bid, 4), round(quotes.ask, 4)
     (98.6546, 100.1454)
     """
-    middle = float(reservation_price(s, q, gamma, sigma, time_left))
-    half = float(optimal_spread(gamma, sigma, time_left, k)) / 2
+    left = number("time_left", time_left)
+    middle = float(reservation_price(number("s", s), number("q", q), gamma, sigma, left))
+    half = float(optimal_spread(gamma, sigma, left, k)) / 2
     return Quotes(middle, middle - half, middle + half)

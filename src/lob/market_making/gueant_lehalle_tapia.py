@@ -13,6 +13,7 @@ import numpy as np
 
 from lob.bounds import Floats, not_negative, number, positive, whole
 from lob.errors import InvalidInput
+from lob.in_floats import in_floats
 
 MAX_INVENTORY = 1_000
 _POWER_MAX = 600  # exp of it is within the floats, with room for what multiplies it
@@ -94,6 +95,7 @@ class GueantLehalleTapia:
         return bid, ask
 
 
+@in_floats
 def asymptotic_quotes(
     q: float, sigma: float, a: float, k: float, gamma: float, mu: float = 0.0
 ) -> tuple[float, float]:
@@ -115,6 +117,7 @@ def asymptotic_quotes(
     return least + (q + 0.5 - tilt) * slope, least + (0.5 - q + tilt) * slope
 
 
+@in_floats
 def asymptotic_spread(sigma: float, a: float, k: float, gamma: float) -> float:
     """Return the approximate spread, which does not depend on inventory (section 4).
 

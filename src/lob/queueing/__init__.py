@@ -1,7 +1,8 @@
 """Queues at the touch in closed form: when they run dry, and where the price goes next.
 
 - `mm1_...`: a queue with constant rates; `BirthDeath`: rates that depend on its size.
-- `ContStoikovTalreja` (2010), and the book itself as its Monte Carlo: `simulate_...`.
+- `ContStoikovTalreja` (2010) and `cst_...`: the mid's next move, a bid's fill, both sides' fills,
+  at any spread; and the book itself as their Monte Carlo: `simulate_...`.
 - `cont_de_larrard_...` (2013); `heavy_traffic_...`: their diffusion with correlation.
 - `state_dependent_...`: fills and mid moves with rates by queue (Lokin and Yu 2024).
 - `queue_reactive_stationary_law`: Huang, Lehalle and Rosenbaum (2015).
@@ -30,6 +31,8 @@ from lob.queueing.cont_stoikov_talreja import (
     ContStoikovTalreja,
     cst_bid_fill_probability,
     cst_making_the_spread_probability,
+    cst_mid_move_cdf,
+    cst_mid_move_mean,
     cst_mid_up_probability,
     power_law_arrivals,
 )
@@ -102,6 +105,8 @@ __all__ = [
     "cont_de_larrard_volatility",
     "cst_bid_fill_probability",
     "cst_making_the_spread_probability",
+    "cst_mid_move_cdf",
+    "cst_mid_move_mean",
     "cst_mid_up_probability",
     "fill_before_depletion",
     "first_depleted",

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from lob.bounds import COUNT_MAX, Floats, as_given, not_negative, numbers, positive, whole
 from lob.errors import InvalidInput
+from lob.in_floats import in_floats
 from lob.queueing.laplace import ComplexArray, first_of_two
 from lob.queueing.mm1 import (
     mm1_depletion_probability,
@@ -31,6 +32,7 @@ _AMPLIFICATION_MAX: Final = 1e3
 _BALANCED: Final = 1e-12
 
 
+@in_floats
 def cont_de_larrard_up_probability(
     n: ArrayLike, p: ArrayLike, *, lam: float = 1.0, mu: float = 1.0, theta: float = 0.0
 ) -> Floats:
@@ -54,6 +56,7 @@ def cont_de_larrard_up_probability(
     return as_given(np.clip(np.array(answers).reshape(bids.shape), 0.0, 1.0))
 
 
+@in_floats
 def cont_de_larrard_duration_survival(
     t: ArrayLike, *, n: int, p: int, lam: float, mu: float, theta: float
 ) -> Floats:
@@ -67,6 +70,7 @@ def cont_de_larrard_duration_survival(
     return as_given((1 - bid) * (1 - ask))
 
 
+@in_floats
 def cont_de_larrard_duration_tail(t: ArrayLike, *, n: int, p: int, lam: float) -> Floats:
     """Return the tail of the balanced duration: P(tau > t) ~ n p / (pi lam t), of infinite mean.
 
@@ -77,6 +81,7 @@ def cont_de_larrard_duration_tail(t: ArrayLike, *, n: int, p: int, lam: float) -
     return as_given(n * p / (math.pi * lam * numbers("t", t, above=0)))
 
 
+@in_floats
 def cont_de_larrard_mean_duration(n: int, p: int, *, lam: float, mu: float, theta: float) -> float:
     """Return the mean time in seconds to the price's next move; infinite for lam >= mu + theta.
 
@@ -98,6 +103,7 @@ def cont_de_larrard_mean_duration(n: int, p: int, *, lam: float, mu: float, thet
     return _sine_transform(n, p, lam, delta, survived)
 
 
+@in_floats
 def cont_de_larrard_depth_moment(f: ArrayLike) -> float:
     """Return D(f), the sum of n p f(n, p): the mean of the product of the queues after a move.
 
@@ -111,6 +117,7 @@ def cont_de_larrard_depth_moment(f: ArrayLike) -> float:
     return float(n @ law @ p)
 
 
+@in_floats
 def cont_de_larrard_continuation_probability(
     f: ArrayLike, *, lam: float = 1.0, mu: float = 1.0, theta: float = 0.0
 ) -> float:
@@ -128,6 +135,7 @@ def cont_de_larrard_continuation_probability(
     return float(np.sum(up * law[n, p]))
 
 
+@in_floats
 def cont_de_larrard_volatility(
     f: ArrayLike, *, tick: float, lam: float, mu: float, theta: float
 ) -> float:
@@ -149,6 +157,7 @@ def cont_de_larrard_volatility(
     return tick / math.sqrt(float(mean))
 
 
+@in_floats
 def cont_de_larrard_balanced_volatility(f: ArrayLike, *, tick: float, lam: float) -> float:
     """Return sigma = tick sqrt(pi lam / D(f)) of the balanced book.
 

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from lob.bounds import COUNT_MAX, Floats, as_given, not_negative, numbers, row, whole
 from lob.errors import InvalidInput
+from lob.in_floats import in_floats
 from lob.queueing.birth_death import BirthDeath, linear_death
 from lob.queueing.cont_de_larrard import cont_de_larrard_up_probability
 from lob.queueing.laplace import ComplexArray, Transform, first_of_two
@@ -255,6 +256,7 @@ SKY_PERFECT: Final = ContStoikovTalreja(
 """The paper's estimates for Sky Perfect Communications (its section 4)."""
 
 
+@in_floats
 def power_law_arrivals(i: Counts, *, k: float, alpha: float) -> Floats:
     """Return lambda(i) = k / i^alpha, a second, at i ticks (the paper's section 2.3).
 
@@ -266,6 +268,7 @@ def power_law_arrivals(i: Counts, *, k: float, alpha: float) -> Floats:
     return np.asarray(k * distances**-alpha)[()]
 
 
+@in_floats
 def cst_mid_up_probability(
     *, b: Counts, a: Counts, lambda_: ArrayLike, theta: ArrayLike, mu: float, spread: int = 1
 ) -> Floats:
@@ -277,6 +280,35 @@ def cst_mid_up_probability(
     return _model(lambda_, theta, mu).mid_up_probability(b=b, a=a, spread=spread)
 
 
+@in_floats
+def cst_mid_move_cdf(
+    t: ArrayLike,
+    *,
+    b: int,
+    a: int,
+    lambda_: ArrayLike,
+    theta: ArrayLike,
+    mu: float,
+    spread: int = 1,
+) -> Floats:
+    """Return `ContStoikovTalreja.mid_move_cdf`, P(the mid has moved by t); t in seconds.
+
+    >>> rates = {"lambda_": 1.85, "theta": 0.71, "mu": 0.94}
+    >>> round(float(cst_mid_move_cdf(1.0, b=1, a=1, **rates)), 4)
+    0.834
+    """
+    return _model(lambda_, theta, mu).mid_move_cdf(t, b=b, a=a, spread=spread)
+
+
+@in_floats
+def cst_mid_move_mean(
+    *, b: Counts, a: Counts, lambda_: ArrayLike, theta: ArrayLike, mu: float, spread: int = 1
+) -> Floats:
+    """Return `ContStoikovTalreja.mid_move_mean`, the mean seconds until the mid moves."""
+    return _model(lambda_, theta, mu).mid_move_mean(b=b, a=a, spread=spread)
+
+
+@in_floats
 def cst_bid_fill_probability(
     *, b: Counts, a: Counts, lambda_: ArrayLike, theta: ArrayLike, mu: float, spread: int = 1
 ) -> Floats:
@@ -284,6 +316,7 @@ def cst_bid_fill_probability(
     return _model(lambda_, theta, mu).bid_fill_probability(b=b, a=a, spread=spread)
 
 
+@in_floats
 def cst_making_the_spread_probability(
     *, b: Counts, a: Counts, lambda_: ArrayLike, theta: ArrayLike, mu: float, spread: int = 1
 ) -> Floats:

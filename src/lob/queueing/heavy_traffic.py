@@ -15,12 +15,14 @@ from numpy.typing import ArrayLike
 
 from lob.bounds import Floats, as_given, not_negative, number, numbers, positive
 from lob.errors import InvalidInput
+from lob.in_floats import in_floats
 from lob.queueing.special import scaled_bessel_i
 
 _TERMS_MAX: Final = 400
 _SMALLEST: Final = 1e-15
 
 
+@in_floats
 def heavy_traffic_up_probability(
     x: ArrayLike, y: ArrayLike, *, rho: float = 0.0, sigma_b: float = 1.0, sigma_a: float = 1.0
 ) -> Floats:
@@ -44,6 +46,7 @@ def heavy_traffic_up_probability(
     return as_given(0.5 - np.arctan(c * imbalance) / (2 * math.atan(c)))
 
 
+@in_floats
 def heavy_traffic_duration_survival(
     t: ArrayLike,
     *,
@@ -76,6 +79,7 @@ def heavy_traffic_duration_survival(
     return as_given(np.clip(np.array(answers).reshape(times.shape), 0.0, 1.0))
 
 
+@in_floats
 def heavy_traffic_tail_index(rho: float) -> float:
     """Return the exponent k of P(tau > t) ~ t^-k: pi / (2 arccos(-rho)).
 
@@ -87,6 +91,7 @@ def heavy_traffic_tail_index(rho: float) -> float:
     return math.pi / (2 * math.acos(-_correlation(rho, closed=False)))
 
 
+@in_floats
 def heavy_traffic_mean_duration(
     x: float, y: float, *, rho: float, sigma_b: float = 1.0, sigma_a: float = 1.0
 ) -> float:
@@ -102,6 +107,7 @@ def heavy_traffic_mean_duration(
     return -float(bids * asks) / rho if rho < 0 else math.inf
 
 
+@in_floats
 def queue_deviation(*, lam: float, mu: float, theta: float, order_size: float = 1.0) -> float:
     """Return the deviation, per square root of a second, of a queue of Poisson events of one size.
 

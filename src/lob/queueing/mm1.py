@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from lob.bounds import COUNT_MAX, Floats, as_given, not_negative, numbers, positive, whole
 from lob.errors import InvalidInput
+from lob.in_floats import in_floats
 from lob.queueing.laplace import ComplexArray
 from lob.queueing.special import gamma_p, log_bessel_i
 
@@ -25,6 +26,7 @@ def _queue(x: int, lam: float, delta: float) -> tuple[int, float, float]:
     return whole("x", x, 1, COUNT_MAX), not_negative("lam", lam), not_negative("delta", delta)
 
 
+@in_floats
 def mm1_first_passage_pdf(t: ArrayLike, *, x: int, lam: float, delta: float) -> Floats:
     """Return the density, a second, of the time t at which a queue of x orders is depleted.
 
@@ -44,6 +46,7 @@ def mm1_first_passage_pdf(t: ArrayLike, *, x: int, lam: float, delta: float) -> 
     return as_given(np.exp(logs - times * (math.sqrt(lam) - math.sqrt(delta)) ** 2))
 
 
+@in_floats
 def mm1_first_passage_cdf(t: ArrayLike, *, x: int, lam: float, delta: float) -> Floats:
     """Return the probability that a queue of x orders is depleted by t; the same shape as `t`.
 
@@ -88,6 +91,7 @@ def _require_orders(orders: float) -> None:
         )
 
 
+@in_floats
 def mm1_depletion_probability(*, x: int, lam: float, delta: float) -> float:
     """Return the probability that the queue is ever depleted: min(1, (delta / lam)^x).
 
@@ -98,6 +102,7 @@ def mm1_depletion_probability(*, x: int, lam: float, delta: float) -> float:
     return 1.0 if delta >= lam and delta > 0 else 0.0 if delta == 0 else (delta / lam) ** x
 
 
+@in_floats
 def mm1_first_passage_laplace(s: ComplexArray, *, x: int, lam: float, delta: float) -> ComplexArray:
     """Return E[exp(-s T)] of the depletion time, at complex s of real part 0 or more.
 
@@ -119,6 +124,7 @@ def mm1_first_passage_laplace(s: ComplexArray, *, x: int, lam: float, delta: flo
     return np.asarray((2 * delta / (total + root)) ** x)
 
 
+@in_floats
 def mm1_first_passage_mean(*, x: int, lam: float, delta: float) -> float:
     """Return the mean depletion time in seconds: x / (delta - lam), infinite for lam >= delta.
 
@@ -129,12 +135,14 @@ def mm1_first_passage_mean(*, x: int, lam: float, delta: float) -> float:
     return x / (delta - lam) if delta > lam else math.inf
 
 
+@in_floats
 def mm1_first_passage_variance(*, x: int, lam: float, delta: float) -> float:
     """Return the variance in seconds squared: x (lam + delta) / (delta - lam)^3, or infinity."""
     x, lam, delta = _queue(x, lam, delta)
     return x * (lam + delta) / (delta - lam) ** 3 if delta > lam else math.inf
 
 
+@in_floats
 def mm1_survival_tail(t: ArrayLike, *, x: int, lam: float) -> Floats:
     """Return the tail of the balanced queue (delta = lam): P(T > t) ~ x / sqrt(pi lam t).
 
@@ -144,6 +152,7 @@ def mm1_survival_tail(t: ArrayLike, *, x: int, lam: float) -> Floats:
     return np.asarray(x / np.sqrt(math.pi * lam * numbers("t", t, above=0)))[()]
 
 
+@in_floats
 def mm1_stationary_law(levels: int, *, lam: float, delta: float) -> Floats:
     """Return the long-run probabilities of 0..levels orders: (1 - rho) rho^n, rho = lam / delta.
 

@@ -1,25 +1,30 @@
-"""`touchstone config show|check`: what the services would run with, and whether it is right."""
+"""`touchstone config show|check|keys`: what the services would run with, and what they may."""
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
+from rich.markup import escape
 from rich.table import Table
 
+from execution_providers.config_digest import config_digest
 from lob.config import L3ExecutionConfig
-from lob.errors import Fault
+from lob.errors import ConfigError, Fault
 from services.order_gateway.settings import GatewaySettings
 from services.paper_exchange.settings import ExchangeSettings
 from services.router.settings import RouterSettings
 from services.simulator.settings import SimulatorSettings
-from touchstone.cli.console import EXIT_OK, EXIT_USAGE, JsonOption, out, print_json
+from touchstone.cli.config_keys import l3_keys
+from touchstone.cli.console import EXIT_OK, EXIT_USAGE, JsonOption, guarded, out, print_json
 from touchstone.cli.ports import Ports
 from touchstone.cli.stack import redis_client
+from touchstone.kit.control import SIMULATOR_SCOPE, ControlStore
 from touchstone.kit.flags import load_flags
 from touchstone.kit.settings import load, without_password
 
@@ -64,6 +69,62 @@ def check(json_output: JsonOption = False) -> None:
         for name in _checks():
             out.print(f"{name:<28} {problems.get(name, 'ok')}", markup=False, soft_wrap=True)
     raise typer.Exit(EXIT_USAGE if problems else EXIT_OK)
+
+
+@app.command("keys")
+def keys(json_output: JsonOption = False) -> None:
+    """List every key of the L3 simulator's configuration: what it may be, and its default."""
+    found = list(l3_keys())
+    if json_output:
+        print_json({key.key: {"allowed": key.allowed, "default": key.default} for key in found})
+        return
+    table = Table()
+    for column in ("key", "allowed", "default"):
+        table.add_column(column, overflow="fold")
+    for key in found:
+        table.add_row(*map(escape, key))
+    out.print(table)
+
+
+@app.command("reload")
+def reload(
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")] = "",
+    json_output: JsonOption = False,
+) -> None:
+    """Have every simulator that follows the control state read its L3 configuration again.
+
+    The file is checked here first. Exit code 0 when it is asked for, 1 when Redis does not take it,
+    2 when the file is wrong or a reason is missing.
+    """
+
+    def run() -> int:
+        if not reason.strip():
+            raise ConfigError("--reason: missing; the audit needs one")
+        with _at_home():
+            config = L3ExecutionConfig.from_yaml(load(SimulatorSettings).l3_config_path)
+            redis_url = load(SimulatorSettings).redis_url
+        digest = config_digest(config)
+        generation = asyncio.run(_ask_for_reload(redis_url, digest, reason))
+        if json_output:
+            print_json({"generation": generation, "config": digest})
+        else:
+            out.print(f"asked for, in generation {generation}; the file here is {digest}")
+        return EXIT_OK
+
+    raise typer.Exit(guarded(run))
+
+
+async def _ask_for_reload(redis_url: str, digest: str, reason: str) -> int:
+    async with ControlStore(redis_url) as store:
+        record = await store.write(
+            SIMULATOR_SCOPE,
+            state="RELOAD",
+            document={"config": digest},
+            actor="touchstone config reload",
+            reason=reason,
+            expected_generation=None,
+        )
+    return record.generation
 
 
 def require_right() -> None:
