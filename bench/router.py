@@ -170,11 +170,11 @@ def _block(stack: Stack, home: Path, case: Case, seconds: float) -> Document:
         "cpu_us": {name: took / answered * 1e6 for name, took in found["cpu"].items()},
         "latency_us": found["latency_us"],
     }
-    if found["late_us"]:
-        block["late_us"] = found["late_us"]
-        pairs = zip(found["latency_us"], found["provider_us"], strict=True)
-        block["overhead_us"] = [latency - provider for latency, provider in pairs]
-        block["provider_us"] = found["provider_us"]
+    if case.job["mode"] == "open":
+        provider = found["provider_us"]
+        block |= {name: found[name] for name in ("late_us", "seen_us", "provider_us")}
+        pairs = zip(found["latency_us"], provider, strict=True)
+        block["overhead_us"] = [latency - own for latency, own in pairs]
     return block
 
 
@@ -189,7 +189,7 @@ def summary(blocks: Sequence[Document]) -> Document:
             for name in blocks[0]["cpu_us"]
         },
     }
-    for name in ("latency", "overhead", "provider", "late"):
+    for name in ("latency", "overhead", "provider", "late", "seen"):
         key = f"{name}_us"
         if key in blocks[0]:
             found[f"{name}_p50_us"] = _median(

@@ -1,8 +1,10 @@
 """A lean HTTP load generator: one thread, raw keep-alive connections, one job as JSON on stdin.
 
-Open loop sends at a constant rate and counts an answer's time from when it was *meant* to be sent,
-so that a stall of the server is not hidden by a generator that waits (coordinated omission). Closed
-loop keeps one request under way on each connection. Standard output gets one JSON object.
+Open loop sends at a constant rate. An answer's time ends when the kernel has it for this process,
+by the kernel's own stamp, and begins when its request was handed over; or when it was *meant* to
+be, where no connection was free, so that a stall of the server is not hidden by a generator that
+waits (coordinated omission). How late this process itself was is told beside. Closed loop keeps one
+request under way on each connection. Standard output gets one JSON object.
 
     echo '{"port": 8000, "mode": "open", ...}' | python -m bench.router_load
 """
@@ -12,6 +14,7 @@ import gc
 import json
 import select
 import socket
+import struct
 import sys
 import time
 from collections import deque
@@ -23,6 +26,10 @@ READ_BYTES: Final = 1 << 18
 ANSWER_SECONDS_MAX: Final = 5.0
 BODIES: Final = 512
 LEVELS: Final = 10
+# Linux; Python has no name for it.
+_TIMESTAMP_NS: Final = 35
+_ANCILLARY_BYTES: Final = 64
+_unpack_time: Final = struct.Struct("qq").unpack_from
 
 
 def request_bodies(count: int = BODIES, levels: int = LEVELS) -> list[bytes]:
@@ -67,21 +74,34 @@ class Connection:
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sys.platform == "linux":
+            self.socket.setsockopt(socket.SOL_SOCKET, _TIMESTAMP_NS, 1)
         self.number = self.socket.fileno()
-        self.since = 0.0
+        self.due_ns = self.since_ns = self.arrived_ns = 0
         self._parts = bytearray()
         self._whole = 0
 
-    def send(self, request: bytes, since: float) -> None:
-        """Send a request; `since` is what its time counts from."""
-        self.since = since
+    def send(self, request: bytes, due_ns: int | None = None) -> None:
+        """Send a request that was due then, or now.
+
+        What its time counts from is when it is sent; but when it was due, where this connection was
+        not free before. Times are in nanoseconds since 1970.
+        """
+        now = time.time_ns()
+        self.due_ns = now if due_ns is None else due_ns
+        self.since_ns = now if self.arrived_ns <= self.due_ns else self.due_ns
         self.socket.sendall(request)
 
     def receive(self) -> tuple[bytes, bytes] | None:
         """Read what is there; return head and body once the answer is whole."""
-        chunk = self.socket.recv(READ_BYTES)
+        chunk, ancillary, _, _ = self.socket.recvmsg(READ_BYTES, _ANCILLARY_BYTES)
         if not chunk:
             raise ConnectionError("the router closed a connection")
+        self.arrived_ns = time.time_ns()
+        for level, kind, encoded in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, _TIMESTAMP_NS):
+                seconds, nanoseconds = _unpack_time(encoded)
+                self.arrived_ns = seconds * 1_000_000_000 + nanoseconds
         parts = self._parts
         parts += chunk
         if not self._whole:
@@ -106,18 +126,22 @@ class Tally:
         self.latency_us: list[float] = []
         self.provider_us: list[float] = []
         self.late_us: list[float] = []
+        self.seen_us: list[float] = []
         self.by_arm = {"L2": 0, "L3": 0}
         self.errors = 0
         self.first_error = ""
 
-    def take(self, connection: Connection, answer: tuple[bytes, bytes], now: float) -> None:
-        """Count one answer; its figures are in microseconds."""
+    def take(self, connection: Connection, answer: tuple[bytes, bytes]) -> None:
+        """Count one answer that was just read; its figures are in microseconds."""
+        now = time.time_ns()
         head, body = answer
         if not head.startswith(b"HTTP/1.1 200"):
             self.errors += 1
             self.first_error = self.first_error or (head[:40] + b" " + body[:200]).decode()
             return
-        self.latency_us.append((now - connection.since) * 1e6)
+        self.latency_us.append((connection.arrived_ns - connection.since_ns) / 1e3)
+        self.late_us.append((connection.since_ns - connection.due_ns) / 1e3)
+        self.seen_us.append((now - connection.due_ns) / 1e3)
         at = head.find(b"provider;dur=")
         if at >= 0:
             end = head.find(b"\r\n", at)
@@ -135,6 +159,7 @@ class Tally:
             "latency_us": self.latency_us,
             "provider_us": self.provider_us,
             "late_us": self.late_us,
+            "seen_us": self.seen_us,
             "cpu_seconds": time.process_time(),
         }
 
@@ -146,30 +171,30 @@ def open_loop(
     tally, free = Tally(), deque(connections)
     by_socket = {connection.socket: connection for connection in connections}
     count, sent = int(rate * seconds), 0
-    started = time.perf_counter() + 0.01
+    started = time.time_ns() + 10_000_000
+    step = 1e9 / rate
     answered = 0
     while answered < count:
-        due = started + sent / rate
-        now = time.perf_counter()
+        due = started + int(sent * step)
+        now = time.time_ns()
         while sent < count and now >= due and free:
             free.popleft().send(requests[sent % len(requests)], due)
-            tally.late_us.append((time.perf_counter() - due) * 1e6)
             sent += 1
-            due = started + sent / rate
-            now = time.perf_counter()
+            due = started + int(sent * step)
+            now = time.time_ns()
         # select, not epoll: its timeout is in microseconds.
         more = sent < count and bool(free)
-        wait = max(0.0, due - now) if more else ANSWER_SECONDS_MAX
+        wait = max(0, due - now) / 1e9 if more else ANSWER_SECONDS_MAX
         ready, _, _ = select.select(list(by_socket), (), (), wait)
         if not ready and not more:
             raise TimeoutError(f"no answer within {ANSWER_SECONDS_MAX} s")
         for sock in ready:
             answer = by_socket[sock].receive()
             if answer is not None:
-                tally.take(by_socket[sock], answer, time.perf_counter())
+                tally.take(by_socket[sock], answer)
                 free.append(by_socket[sock])
                 answered += 1
-    return tally.to_json(time.perf_counter() - started)
+    return tally.to_json((time.time_ns() - started) / 1e9)
 
 
 def closed_loop(
@@ -182,7 +207,7 @@ def closed_loop(
     started = time.perf_counter()
     for connection in connections:
         poll.register(connection.number, select.EPOLLIN)
-        connection.send(requests[number % len(requests)], time.perf_counter())
+        connection.send(requests[number % len(requests)])
         number += 1
     under_way, until = len(connections), started + seconds
     while under_way:
@@ -194,10 +219,9 @@ def closed_loop(
             answer = connection.receive()
             if answer is None:
                 continue
-            now = time.perf_counter()
-            tally.take(connection, answer, now)
-            if now < until:
-                connection.send(requests[number % len(requests)], now)
+            tally.take(connection, answer)
+            if time.perf_counter() < until:
+                connection.send(requests[number % len(requests)])
                 number += 1
             else:
                 under_way -= 1

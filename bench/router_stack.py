@@ -73,7 +73,7 @@ def running_stack(home: Path, folder: Path) -> Iterator[Stack]:
     """
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(running_redis(folder / "redis"))
-        router, simulator, simulator_metrics = _free_ports(3)
+        router, simulator, simulator_metrics, streams = _free_ports(4)
         config = folder / "execution_l3.yaml"
         config.write_text(MINIMAL)
         environment = _environment(home) | {
@@ -82,6 +82,8 @@ def running_stack(home: Path, folder: Path) -> Iterator[Stack]:
             "TOUCHSTONE_DATA_DIR": str(folder),
             "TOUCHSTONE_ROUTER_PORT": str(router),
             "TOUCHSTONE_ROUTER_SIMULATOR_ADDRESS": f"127.0.0.1:{simulator}",
+            "TOUCHSTONE_ROUTER_SIMULATOR_STREAM_ADDRESS": f"127.0.0.1:{streams}",
+            "TOUCHSTONE_SIMULATOR_STREAM_PORT": str(streams),
             "TOUCHSTONE_SIMULATOR_PORT": str(simulator),
             "TOUCHSTONE_SIMULATOR_METRICS_PORT": str(simulator_metrics),
             "TOUCHSTONE_SIMULATOR_L3_CONFIG_PATH": str(config),
@@ -94,6 +96,24 @@ def running_stack(home: Path, folder: Path) -> Iterator[Stack]:
         _wait_until(lambda: _ready(router))
         _to_canary(router)
         yield Stack(router, processes[1], processes[0])
+
+
+@contextlib.contextmanager
+def running_simulator(
+    home: Path, folder: Path, config: Path, **settings: object
+) -> "Iterator[tuple[int, subprocess.Popen[bytes]]]":
+    """Serve a simulator alone, with an L3 file, for a `with` block; yields its port and process."""
+    port, metrics_port = _free_ports(2)
+    environment = _environment(home) | {
+        "TOUCHSTONE_DATA_DIR": str(folder),
+        "TOUCHSTONE_SIMULATOR_PORT": str(port),
+        "TOUCHSTONE_SIMULATOR_METRICS_PORT": str(metrics_port),
+        "TOUCHSTONE_SIMULATOR_L3_CONFIG_PATH": str(config),
+        **{f"TOUCHSTONE_SIMULATOR_{name.upper()}": str(value) for name, value in settings.items()},
+    }
+    with _running("simulator", home, environment, folder) as process:
+        _wait_until(lambda: _call(metrics_port, "GET", "/readyz")[0] == http.client.OK)
+        yield port, process
 
 
 def _free_ports(count: int) -> list[int]:

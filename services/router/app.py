@@ -3,7 +3,7 @@
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from services.router.execute import Direct, execution_posts
+from services.router.execute import Direct, execution_posts, quick_posts
 from services.router.openapi import document, needs_token, operations
 from services.router.request_shape import RequestShape
 from services.router.rollout_control import StaleGeneration
@@ -44,7 +44,8 @@ def _guard(app: FastAPI, components: Components) -> None:
     )
     # The last one added is asked first: that a path has no such method is no secret.
     posts = execution_posts(components.router, settings.batch_size_max)
-    app.add_middleware(Direct, posts=posts)
+    app.state.quick_posts = quick_posts(posts)
+    app.add_middleware(Direct, posts=posts, quick=app.state.quick_posts)
     app.add_middleware(
         ControlGuard,
         token=settings.token,

@@ -1,5 +1,6 @@
 """The lines of the decision log: a decision as the engine made it, encoded once."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -12,17 +13,21 @@ from touchstone.rollout.decisions import (
     FALLBACK,
     CandidateRecord,
     ConfigRecord,
+    SharedFields,
     config_record,
     decision_line,
+    decision_template,
     encode_candidate,
     encode_config,
-    inputs_digest,
     one_line,
     routing_document,
+    time_text,
 )
 from touchstone.rollout.shadow import ShadowPair
 
 L3_KNOWN_MAX: Final = 100
+TEMPLATES_MAX: Final = 256
+_L3: Final = Arm.L3
 
 
 class Made(NamedTuple):
@@ -59,6 +64,8 @@ class DecisionLines:
     def __init__(self, build: str) -> None:
         self._build = build
         self._routing: tuple[RoutingConfig | None, ConfigRecord | None] = (None, None)
+        self._templates: dict[SharedFields, str] = {}
+        self._times_before = (math.nan, math.nan), ("", "")
         self._written: set[str] = set()
         self._l3_known: dict[str, ConfigRecord] = {}
         self.l3: L3Identity | None = None
@@ -84,38 +91,53 @@ class DecisionLines:
         return self._candidate(made) if isinstance(made, ShadowPair) else self._decision(made)
 
     def _decision(self, made: Made) -> tuple[list[bytes], bytes]:
-        fill, request = made.fill, made.request
-        config = self._routing_record(made.config)
-        rule = made.assignment.rule.value
-        l3_config, l3_build = self._l3_of(fill if made.arm is Arm.L3 else None)
-        raw = one_line(codec.request_bytes(request))
-        assignment = made.assignment
+        request, routing, assignment, arm = made.request, made.config, made.assignment, made.arm
+        fill, fault, refusal = made.fill, made.fault, made.refusal
+        config = self._routing_record(routing)
+        rule = assignment.rule.value
+        l3_config, l3_build = self._l3_of(fill if arm is _L3 else None)
+        template = self._template(
+            SharedFields(
+                made.account,
+                assignment.generation,
+                assignment.arm.value,
+                rule,
+                arm.value,
+                rule if fault is None else f"{FALLBACK}{fault.code}",
+                None if refusal is None else refusal.code,
+                routing.latched,
+                config.hash,
+                made.seed,
+                self._build,
+                l3_config,
+                l3_build,
+            )
+        )
         line = decision_line(
-            id=made.identity,
-            at=made.at,
-            symbol=request.order.symbol,
-            account=made.account,
-            generation=assignment.generation,
-            bucket=assignment.bucket,
-            assigned_arm=assignment.arm.value,
-            assigned_rule=rule,
-            arm=made.arm.value,
-            rule=rule if made.fault is None else f"{FALLBACK}{made.fault.code}",
-            refusal=None if made.refusal is None else made.refusal.code,
-            latched=made.config.latched,
-            expires_at=made.config.expires_at,
-            now=made.now,
-            config_hash=config.hash,
-            seed=made.seed,
-            execution_seed=_execution_seed(made),
-            inputs_digest=inputs_digest(raw),
-            build=self._build,
-            l3_config=l3_config,
-            l3_build=l3_build,
-            fill=None if fill is None else codec.encode_fill(fill),
-            request=raw,
+            *(template, made.identity, time_text(made.at), request.order.symbol, assignment.bucket),
+            *self._times(routing.expires_at, made.now),
+            _execution_seed(made),
+            None if fill is None else codec.encode_fill(fill),
+            one_line(codec.request_bytes(request)),
         )
         return self.configs(config, l3_config), line
+
+    def _template(self, shared: SharedFields) -> str:
+        """Return the template of what decisions share; accounts are many, so few are kept."""
+        found = self._templates.get(shared)
+        if found is None:
+            if len(self._templates) >= TEMPLATES_MAX:
+                self._templates.clear()
+            found = self._templates[shared] = decision_template(shared)
+        return found
+
+    def _times(self, expires_at: float, now: float) -> tuple[str, str]:
+        """Return both as JSON; orders that came together have the same."""
+        before, texts = self._times_before
+        if before != (expires_at, now):
+            texts = time_text(expires_at), time_text(now)
+            self._times_before = (expires_at, now), texts
+        return texts
 
     def _candidate(self, pair: ShadowPair) -> tuple[list[bytes], bytes]:
         fill = pair.candidate
@@ -179,5 +201,7 @@ def _execution_seed(made: Made) -> int:
 def _config_of(fill: Fill) -> str | None:
     """Return the hash of the L3 configuration that a fill names; None where it names none."""
     models = fill.attribution.get("models")
-    named = models.get("config") if isinstance(models, Mapping) else None
+    if type(models) is not dict and not isinstance(models, Mapping):
+        return None
+    named = models.get("config")
     return named if isinstance(named, str) else None

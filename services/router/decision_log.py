@@ -25,11 +25,11 @@ from touchstone.kit.received import ReceivedRequest
 from touchstone.rollout.shadow import ShadowPair
 from touchstone.rollout.state import normalise
 
-BATCH_MIN: Final = 16
+BATCH_MIN: Final = 8
 BATCH_MAX: Final = 256
-BACKLOG_SHARE: Final = 64
+BACKLOG_SHARE: Final = 32
 """One decision in so many that wait is taken at a time, within the two bounds."""
-BATCH_SLEEP_SECONDS: Final = 0.0005
+BATCH_SLEEP_SECONDS: Final = 0.001
 IDLE_SECONDS: Final = 0.05
 DROP_INTERVAL_SECONDS: Final = 60.0
 COMPLAIN_SECONDS: Final = 60.0
@@ -49,7 +49,10 @@ __all__ = ["DecisionLog", "DecisionMetrics", "JsonCodec", "L3Identity", "Made"]
 
 
 class Recent(NamedTuple):
-    """A decision's line as it was written, and its candidate's, empty until that came."""
+    """A decision's line as it was written, and its candidate's, empty until that came.
+
+    The symbol is the order's, as it came.
+    """
 
     symbol: str
     decision: bytes
@@ -123,7 +126,7 @@ class DecisionLog:
         self._segments = segments
         self._metrics = metrics
         self._lines = DecisionLines(build)
-        self._queue: deque[Made | ShadowPair] = deque()
+        self._queue: deque[tuple[Made | ShadowPair, int]] = deque()
         self._queue_size = queue_size
         self._queue_bytes_max = queue_bytes_max
         # Each is written by one thread only: what came in, and what went out again.
@@ -170,8 +173,9 @@ class DecisionLog:
         if len(self._queue) >= self._queue_size or waiting >= self._queue_bytes_max:
             self._metrics.lines["queue_full"].inc()
             return
-        self._bytes_in += _size_of(made)
-        self._queue.append(made)
+        size = _size_of(made)
+        self._bytes_in += size
+        self._queue.append((made, size))
 
     def learn_l3(self, document: Mapping[str, Any], build: str) -> None:
         """Note which configuration and build the simulator says it runs."""
@@ -190,8 +194,8 @@ class DecisionLog:
         `symbol` is normalised; "" is every symbol.
         """
         with self._recent_lock:
-            found = [r for r in reversed(self._recent.values()) if symbol in {"", r.symbol}]
-            return [recent.decision for recent in found]
+            found = list(reversed(self._recent.values()))
+        return [r.decision for r in found if not symbol or normalise(r.symbol) == symbol]
 
     def recent_lines(self, identity: str) -> list[bytes] | None:
         """Return a recent decision's line, and its candidate's; None where it is not recent."""
@@ -235,8 +239,8 @@ class DecisionLog:
         most = max(BATCH_MIN, min(BATCH_MAX, len(self._queue) // BACKLOG_SHARE))
         taken = 0
         while taken < most and self._queue:
-            made = self._queue.popleft()
-            self._bytes_out += _size_of(made)
+            made, size = self._queue.popleft()
+            self._bytes_out += size
             taken += 1
             try:
                 ahead, line = self._lines.of(made)
@@ -270,25 +274,22 @@ class DecisionLog:
 
     def _remember(self, written: list[tuple[Made | ShadowPair, bytes]]) -> None:
         """Keep the newest lines that were written, each decision's with its candidate's."""
+        recent = self._recent
         with self._recent_lock:
             for made, line in written:
                 if isinstance(made, Made):
-                    symbol = normalise(made.request.order.symbol)
-                    self._forget(made.identity)
-                    self._recent[made.identity] = Recent(symbol, line, b"")
-                elif (found := self._recent.get(made.decision_id)) is not None:
+                    identity = made.identity
+                    if identity in recent:
+                        self._recent_bytes -= _bytes_of(recent.pop(identity))
+                    recent[identity] = Recent(made.request.order.symbol, line, b"")
+                elif (found := recent.get(made.decision_id)) is not None:
                     self._recent_bytes -= len(found.candidate)
-                    self._recent[made.decision_id] = found._replace(candidate=line)
+                    recent[made.decision_id] = found._replace(candidate=line)
                 else:
                     continue
                 self._recent_bytes += len(line)
-            while len(self._recent) > self._recent_max or self._recent_bytes > RECENT_BYTES_MAX:
-                self._forget(next(iter(self._recent)))
-
-    def _forget(self, identity: str) -> None:
-        gone = self._recent.pop(identity, None)
-        if gone is not None:
-            self._recent_bytes -= len(gone.decision) + len(gone.candidate)
+            while len(recent) > self._recent_max or self._recent_bytes > RECENT_BYTES_MAX:
+                self._recent_bytes -= _bytes_of(recent.popitem(last=False)[1])
 
     def _keep_up(self) -> None:
         try:
@@ -306,12 +307,16 @@ class DecisionLog:
             _log.warning(event, **why)
 
 
+def _bytes_of(recent: Recent) -> int:
+    return len(recent.decision) + len(recent.candidate)
+
+
 def _size_of(made: Made | ShadowPair) -> int:
     """Return about how many bytes of memory a decision takes while it waits, at least."""
-    if isinstance(made, ShadowPair):
+    if type(made) is not Made:
         return OBJECT_BYTES
     request = made.request
-    if isinstance(request, ReceivedRequest):
+    if type(request) is ReceivedRequest:
         # As it came, and about as much for each number that was read of it.
         return OBJECT_BYTES + READ_FACTOR * len(request.received)
     return OBJECT_BYTES + LEVEL_BYTES * (len(request.market.bids) + len(request.market.asks))

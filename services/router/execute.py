@@ -2,8 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Final
+import types
+from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,7 +22,8 @@ from touchstone.kit.codec import (
     split_batch,
 )
 from touchstone.kit.errors import PayloadTooLarge, describe, outcome_of
-from touchstone.rollout.assignment import Rule
+from touchstone.kit.quick_posts import Outcome, QuickPosts, Reply, stopping
+from touchstone.rollout.assignment import Arm, Rule
 
 ACCOUNT_CHARACTERS_MAX: Final = 128
 SLICE_REQUESTS: Final = 64
@@ -38,7 +40,19 @@ _HEAD: Final = (
 _PLAIN_RULES: Final = frozenset(rule.value for rule in Rule)
 
 
-def execution_posts(router: Router, batch_size_max: int) -> dict[str, ASGIApp]:
+class Answering(Protocol):
+    """What answers the POSTs of one path."""
+
+    def begin(self, query: bytes, body: bytes) -> Outcome:
+        """Return the reply, or what leads to it; raise only defects."""
+        ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request, as an ASGI application."""
+        ...
+
+
+def execution_posts(router: Router, batch_size_max: int) -> dict[str, Answering]:
     """Return what answers `POST`, by path."""
     return {
         "/v1/executions": ExecuteOne(router),
@@ -46,22 +60,39 @@ def execution_posts(router: Router, batch_size_max: int) -> dict[str, ASGIApp]:
     }
 
 
+def quick_posts(posts: Mapping[str, Answering]) -> QuickPosts:
+    """Return the same for `CorkedProtocol`, which answers them where it reads them."""
+    return QuickPosts(
+        {path: post.begin for path, post in posts.items()},
+        plain_query=_PLAIN_ACCOUNT,
+        body_bytes_max=BODY_BYTES_MAX,
+    )
+
+
 class Direct:
     """Answer the paths that are asked for most before the framework looks for a route.
 
     Finding the route and entering the endpoint takes it longer than L2 takes to execute. It comes
-    after whatever refuses requests; every other path and method is passed on.
+    after whatever refuses requests, and lets `quick` know whom they let through; every other path
+    and method is passed on.
     """
 
-    def __init__(self, app: ASGIApp, *, posts: Mapping[str, ASGIApp]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, posts: Mapping[str, ASGIApp], quick: QuickPosts | None = None
+    ) -> None:
         self._app = app
         self._posts = dict(posts)
+        self._quick = quick
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
         found = self._posts.get(scope.get("path", "")) if scope["type"] == "http" else None
-        wanted = self._app if found is None or scope["method"] != "POST" else found
-        await wanted(scope, receive, send)
+        if found is None or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        if self._quick is not None:
+            self._quick.admit(scope)
+        await found(scope, receive, send)
 
 
 class ExecuteOne:
@@ -75,14 +106,24 @@ class ExecuteOne:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        await _answering(send, self._answer(scope, receive))
+        await _answering(self, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes | None]:
-        account = _account(scope)
-        request = receive_execution_request(await _body(receive))
+    def begin(self, query: bytes, body: bytes) -> Outcome:
+        """Return the reply where L2 answers, which does not wait, else what waits for it."""
+        try:
+            account = _account(query)
+            request = receive_execution_request(body)
+        except Fault as fault:
+            return _refusal(fault)
+        work = _replied(self._execute(request, account))
+        # A task is begun later than it is made, and costs as much as reading the request.
+        at_once = self._router.assign(request.order.symbol, account).arm is Arm.L2
+        return _as_far_as_it_goes(work) if at_once else work
+
+    async def _execute(self, request: ExecutionRequest, account: str) -> Reply:
         answer = await self._router.execute(request, account)
         took = b"provider;dur=%.4f" % (answer.provider_seconds * 1_000)
-        return encode_answer(answer), took
+        return Reply(200, encode_answer(answer), took)
 
 
 class ExecuteBatch:
@@ -94,17 +135,24 @@ class ExecuteBatch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; results are in the order of the requests."""
-        await _answering(send, self._answer(scope, receive))
+        await _answering(self, scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[bytes, bytes | None]:
-        account = _account(scope)
-        requests = self._requests(await _body(receive))
+    def begin(self, query: bytes, body: bytes) -> Outcome:
+        """Return what leads to the reply."""
+        try:
+            account = _account(query)
+        except Fault as fault:
+            return _refusal(fault)
+        return _replied(self._answer(account, body))
+
+    async def _answer(self, account: str, body: bytes) -> Reply:
+        requests = self._requests(body)
         results: list[bytes] = []
         for start in range(0, len(requests), SLICE_REQUESTS):
             if start:
                 await asyncio.sleep(0)
             results += await self._execute(requests[start : start + SLICE_REQUESTS], account)
-        return b'{"results":[' + b",".join(results) + b"]}", None
+        return Reply(200, b'{"results":[' + b",".join(results) + b"]}")
 
     def _requests(self, body: bytes) -> Sequence[object]:
         """Return the requests: as JSON, or decoded where their JSON cannot be told apart."""
@@ -147,9 +195,8 @@ def _read(one: object) -> ExecutionRequest | Fault:
         return fault
 
 
-def _account(scope: Scope) -> str:
+def _account(query: bytes) -> str:
     """Return who asks, from the query; names that nobody reads are another's matter."""
-    query: bytes = scope["query_string"]
     if not query:
         return ""
     plain = _PLAIN_ACCOUNT(query)
@@ -180,17 +227,72 @@ async def _body(receive: Receive) -> bytes:
         chunks.append(chunk)
 
 
-async def _answering(send: Send, answer: Awaitable[tuple[bytes, bytes | None]]) -> None:
-    """Send an answer's body, with `Server-Timing` where there is one; or the fault it ended in."""
-    status, timing = 200, None
+async def _answering(post: Answering, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer an ASGI request, once its body is whole."""
     try:
-        body, timing = await answer
+        body = await _body(receive)
     except Fault as fault:
-        # To ask for what this version does not do is no defect of the service.
-        status = 400 if isinstance(fault, NotSupported) else outcome_of(fault).http_status
-        body = encode_json(describe(fault))
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        outcome: Outcome = _refusal(fault)
+    else:
+        outcome = post.begin(scope["query_string"], body)
+    try:
+        reply = outcome if isinstance(outcome, Reply) else await outcome
+    except asyncio.CancelledError:
+        await _send(stopping(), send)
+        raise
+    await _send(reply, send)
+
+
+async def _send(reply: Reply, send: Send) -> None:
+    status, answer, timing = reply
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
     if timing is not None:
         headers.append((b"server-timing", timing))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": answer})
+
+
+async def _replied(work: Awaitable[Reply]) -> Reply:
+    """Return the reply, or that to the fault it ends in."""
+    try:
+        return await work
+    except Fault as fault:
+        return _refusal(fault)
+
+
+def _refusal(fault: Fault) -> Reply:
+    # To ask for what this version does not do is no defect of the service.
+    status = 400 if isinstance(fault, NotSupported) else outcome_of(fault).http_status
+    return Reply(status, encode_json(describe(fault)))
+
+
+def _as_far_as_it_goes(work: Coroutine[Any, Any, Reply]) -> Outcome:
+    """Run what most likely waits for nothing; return its reply, or the rest of it."""
+    try:
+        waits_for = work.send(None)
+    except StopIteration as ended:
+        reply: Reply = ended.value
+        return reply
+    return _rest(work, waits_for)
+
+
+async def _rest(work: Coroutine[Any, Any, Reply], waits_for: object) -> Reply:
+    return await _resumed(work, waits_for)
+
+
+@types.coroutine
+def _resumed(
+    work: Coroutine[Any, Any, Reply], waits_for: object
+) -> Generator[object, object, Reply]:
+    """Go on with a coroutine that was begun, in whatever task awaits this."""
+    while True:
+        try:
+            try:
+                given = yield waits_for
+            except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
+                waits_for = work.throw(error)
+            else:
+                waits_for = work.send(given)
+        except StopIteration as ended:
+            reply: Reply = ended.value
+            return reply

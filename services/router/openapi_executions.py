@@ -11,12 +11,11 @@ from execution_providers.types import (
     OrderType,
     TimeInForce,
 )
+from lob.texts import KEY, PRINTABLE
 from lob.types import AssetClass, Side
 from services.router.openapi_model import (
     EVERY,
-    KEY,
     NOT_BLANK,
-    PRINTABLE,
     Answer,
     Body,
     Operation,
@@ -110,7 +109,7 @@ def _order(kind: Schema, *, limit: bool = False, stop: bool = False) -> Schema:
             "stop_price": price if stop else _NOTHING,
             "time_in_force": nullable({"enum": list(TimeInForce), "default": "GTC"}),
             "post_only": nullable({"type": "boolean", "default": False}),
-            "display_quantity": nullable(price),
+            "display_quantity": _NOTHING,
             "client_order_id": nullable(_TEXT),
         },
         tuple(required),
@@ -124,8 +123,8 @@ def _only(kind: OrderType) -> Schema:
 ORDER: Final[Schema] = {
     "oneOf": [ref(f"{name}Order") for name in ("Market", "Limit", "Stop", "StopLimit")],
     "description": "LIMIT and STOP_LIMIT need `limit_price`, STOP and STOP_LIMIT `stop_price`; the "
-    "others have none. Null means left out. `display_quantity` is all of "
-    "`quantity`: icebergs are not implemented.",
+    "others have none. Null means left out. `display_quantity` is none: no provider "
+    "executes icebergs.",
 }
 _SIDE: Final = nullable(_LEVELS)
 _FULL_SIDE: Final[Schema] = _LEVELS | {"minItems": 1}
@@ -155,7 +154,8 @@ MARKET: Final[Schema] = {
     "anyOf": [ref("QuotedMarket"), ref("TradedMarket")],
     "description": "The market at the moment of decision: both sides of the book, or else the last "
     "price. `adv_notional` is the average daily traded value in quote currency, `volatility` the "
-    "daily standard deviation of returns (0.02 is 2 %).",
+    "daily standard deviation of returns (0.02 is 2 %). Where an order finds no level to trade with"
+    " these two say what it costs, or a bar with volume; without either it is refused.",
 }
 BAR: Final = closed(
     {

@@ -12,10 +12,6 @@ Schema = dict[str, Any]
 GENERATION_MAX: Final = 10**16 - 1
 NOT_BLANK: Final = r"[^\s\x1c-\x1f\x85]"
 """One character that is no blank in any reader's eyes; they differ about some."""
-KEY: Final = r"^ *[^\x00-\x20\x7f-\xa0][^\x00-\x1f\x7f-\x9f]*$"
-"""Not blank, and no control characters. One pattern: whoever draws from two throws most away."""
-PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
-"""No control characters; what else cannot be printed is refused too."""
 WORDS: Final[Schema] = {
     "type": "string",
     "minLength": 1,

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from lob.texts import KEY
 from services.router.graceful import DRAIN_SECONDS_DEFAULT, DRAIN_SECONDS_MAX
 from services.router.openapi_executions import GENERATION
 from services.router.openapi_model import (
@@ -9,8 +10,6 @@ from services.router.openapi_model import (
     EVERY,
     FROM_REDIS,
     GENERATION_MAX,
-    KEY,
-    NOT_BLANK,
     WORDS,
     Answer,
     Body,
@@ -55,7 +54,7 @@ _SETTINGS: Final[dict[str, Schema]] = {
         "type": "string",
         "minLength": 1,
         "maxLength": SALT_CHARACTERS_MAX,
-        "pattern": NOT_BLANK,
+        "pattern": KEY,
     },
     "canary_symbols": _KEYS,
     "canary_accounts": _KEYS,
@@ -93,7 +92,8 @@ CHANGE: Final = closed(
     "other. What a phase allows is in `docs/rollout.md`.",
 ) | {
     "required": [],
-    "minProperties": 1,
+    # Who and why is no change.
+    "anyOf": [{"required": [name]} for name in (*_SETTINGS, "percentage")],
     "not": {"required": ["percentage", "basis_points"]},
 }
 _RECORD: Final[dict[str, Schema]] = {

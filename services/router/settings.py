@@ -19,6 +19,8 @@ class RouterSettings(ServiceSettings):
     # Names that the router is called by; besides those of loopback, and only these where given.
     allowed_hosts: tuple[str, ...] = ()
     simulator_address: str = Field(default="127.0.0.1:50051", min_length=1)
+    # Where the simulator takes executions on a quicker server, its `stream_port`; else as above.
+    simulator_stream_address: str = ""
     simulator_deadline_seconds: float = Field(default=0.25, gt=0, le=60, allow_inf_nan=False)
     # Beyond these, L2 answers at once rather than wait behind a slow simulator.
     simulator_in_flight_max: int = Field(default=1024, ge=1, le=100_000)

@@ -392,3 +392,48 @@ async def test_a_large_group_is_cut_into_messages(monkeypatch: pytest.MonkeyPatc
         assert 5 == len(await stream.execute_many(orders[:5], 0))
         assert [2, 2, 1] == sizes
         assert 0 == stream.in_flight
+
+
+async def test_messages_larger_than_every_window_come_whole() -> None:
+    """Megabytes each way, many at a time, on the flow control of a real server."""
+
+    async def wordy(asked: list[pb.JsonRequest]) -> list[pb.JsonResult]:
+        results = [filled(one) for one in asked]
+        for one, result in zip(asked, results, strict=True):
+            result.fill = result.fill + b" " * len(one.request) * 4
+        return results
+
+    async with serving(Scripted(wordy)) as (_, port), calling(port) as stream:
+        deep = tuple((str(10**9 + n), "1" * 21) for n in range(1_000))
+        market = MarketState(0, bids=(), asks=deep)  # type: ignore[arg-type]
+        orders = [
+            ExecutionRequest(
+                Order("ABC", Side.BUY, Decimal(n + 1)), market, None, AssetClass.EQUITY
+            )
+            for n in range(256)
+        ]
+        groups = [stream.execute_many(orders[n : n + 64], 0) for n in range(0, 256, 64)]
+        results = [one for group in await asyncio.gather(*groups) for one in group]
+        quantities = [one.filled_quantity for one in results if isinstance(one, Fill)]
+        assert [Decimal(n + 1) for n in range(256)] == quantities
+
+
+async def test_what_nobody_waits_for_any_more_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A simulator that takes nothing makes no queue without an end, and is answered by none."""
+    monkeypatch.setattr("touchstone.kit.simulator_stream.IN_FLIGHT_MAX", 4)
+    servicer = Scripted()
+    async with serving(servicer) as (_, port), calling(port, 0.1) as stream:
+        await stream.execute(order(), 0)
+        connection = stream._connection
+        assert connection is not None
+        connection._call.pause_writing()
+        for _n in range(5):
+            late = await stream.execute_many([order()], 0)
+            late += await stream.execute_many([order()], 0)
+            assert [DeadlineExceeded] * 2 == [type(one) for one in late]
+        assert len(connection._outbox) <= 5
+        connection._call.resume_writing()
+        assert isinstance(await stream.execute(order(2), 0), Fill)
+        assert 2 == len(servicer.seen)

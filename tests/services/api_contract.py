@@ -3,9 +3,7 @@
 from typing import Any
 
 import httpx
-import pytest
-
-jsonschema_rs = pytest.importorskip("jsonschema_rs")
+import jsonschema_rs
 
 
 def validator(document: dict[str, Any], schema: dict[str, Any]) -> Any:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 
 from services.router.app import create_app
 from services.router.openapi import document as make_document
 from services.router.openapi import needs_token
 from services.router.routes_rollout import _PUT_KEYS
-from tests.services.api_contract import check, jsonschema_rs, validator
+from tests.services.api_contract import check, validator
 from tests.services.router_harness import Harness, request_json, running_router, to_canary
 from touchstone.kit.redis_server import RedisServer
 
@@ -56,7 +57,9 @@ async def test_the_document_has_every_route_and_no_other(harness: Harness) -> No
         (route.path, method.lower())
         for route in flattened(app.routes)
         for method in route.methods - {"HEAD"}
-        if route.path != "/openapi.json" and not route.path.startswith("/docs")
+        # Pages for people, and the document itself.
+        if route.path not in {"/", "/openapi.json"}
+        and not route.path.startswith(("/docs", "/console/"))
     }
     assert routes == {(path, method) for path, method, _ in described()}
 
@@ -365,7 +368,7 @@ async def test_a_method_that_a_path_has_not_is_405_with_all_that_it_has(
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/executions/", "/v1//rollout", "/v1/rollout/", "/v1/nothing"]
+    "path", ["/console", "/v1", "/v1/executions/", "/v1//rollout", "/v1/rollout/", "/v1/nothing"]
 )
 async def test_a_path_that_is_none_is_404_and_leads_nowhere(harness: Harness, path: str) -> None:
     """No redirect that a Host header could lead away."""

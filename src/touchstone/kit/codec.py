@@ -86,8 +86,17 @@ def receive_execution_request(encoded: bytes) -> ExecutionRequest:
     Raises:
         InvalidInput: as `decode_execution_request`.
     """
-    request = typed_json.receive_request(encoded, decode_execution_request)
+    request = typed_json.receive_request(encoded, _read_rest)
     return decode_execution_request(encoded) if request is None else request
+
+
+def _read_rest(encoded: bytes, rest: object) -> tuple[MarketState, BarData | None]:
+    """Return market and bar of a request whose order is read; InvalidInput where one is wrong."""
+    found = typed_json.read_rest(rest)
+    if found is None:
+        whole = execution_request_from_json(decode_json(encoded))
+        return whole.market, whole.bar
+    return found
 
 
 def complete(request: ExecutionRequest) -> ExecutionRequest:

@@ -34,6 +34,7 @@ from touchstone.kit.tasks import stop_tasks
 __all__ = [
     "KILL_SCOPE",
     "ROLLOUT_SCOPE",
+    "SIMULATOR_SCOPE",
     "AuditEntry",
     "ControlReader",
     "ControlRecord",
@@ -46,6 +47,8 @@ __all__ = [
 
 KILL_SCOPE: Final = "kill:global"
 ROLLOUT_SCOPE: Final = "rollout"
+SIMULATOR_SCOPE: Final = "simulator"
+"""Each new generation of it asks simulators to read their configuration again."""
 
 # A generation that follows at once is applied at once; after that the poll takes over.
 APPLY_ATTEMPTS: Final = 4

@@ -4,9 +4,14 @@ HTTP status, gRPC status name and metric result all come from `OUTCOMES`; a test
 fault class has a row.
 """
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from lob import errors
+
+_FIELD: Final = re.compile(r"([a-z_]\w*(?:\[\d+\])?(?:\.[a-z_]\w*(?:\[\d+\])?)*): ", re.ASCII)
+_NAMING: Final = (errors.InvalidInput, errors.NotFound, errors.NotSupported)
 
 
 class PayloadTooLarge(errors.InvalidInput):
@@ -54,6 +59,16 @@ def outcome_of(fault: errors.Fault) -> Outcome:
         if cls in OUTCOMES:
             return OUTCOMES[cls]
     return OUTCOMES[errors.Fault]
+
+
+def field_of(fault: errors.Fault) -> str:
+    """Return the path of the field that a fault's text begins with; empty where it names none.
+
+    >>> field_of(errors.InvalidInput("order.quantity: 0; allowed: above 0"))
+    'order.quantity'
+    """
+    found = _FIELD.match(str(fault)) if isinstance(fault, _NAMING) else None
+    return "" if found is None else found[1]
 
 
 def describe(fault: errors.Fault) -> dict[str, object]:

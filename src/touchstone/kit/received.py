@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from execution_providers.types import (
     AssetClass,
+    BarData,
     ExecutionRequest,
     Fill,
     FillStatus,
@@ -31,25 +32,29 @@ _READ_LATER: Final = (
 class ReceivedRequest(ExecutionRequest):
     """A request whose order is read; market and bar are read when somebody looks at them.
 
-    `received` is JSON, as it came. Looking raises `InvalidInput` where the market or the bar is
-    wrong: `touchstone.kit.codec.complete` is the place to find out.
+    `received` is JSON, as it came, `_rest` what of it is not read yet. Looking raises
+    `InvalidInput` where the market or the bar is wrong: `touchstone.kit.codec.complete` is the
+    place to find out.
     """
 
-    __slots__ = ("_read", "received")
+    __slots__ = ("_read", "_rest", "received")
 
     received: bytes
-    _read: Callable[[bytes], ExecutionRequest]
+    _rest: Any
+    _read: Callable[[bytes, Any], tuple[MarketState, BarData | None]]
 
     def __init__(
         self,
         order: Order,
         asset_class: AssetClass,
         received: bytes,
-        read: Callable[[bytes], ExecutionRequest],
+        rest: Any,
+        read: Callable[[bytes, Any], tuple[MarketState, BarData | None]],
     ) -> None:
         _put_order(self, order)
         _put_asset_class(self, asset_class)
         _put_received(self, received)
+        _put_rest(self, rest)
         _put_request_read(self, read)
 
     def __getattr__(self, name: str) -> Any:
@@ -61,9 +66,9 @@ class ReceivedRequest(ExecutionRequest):
 
     def read_all(self) -> None:
         """Read every part; `InvalidInput` where one is wrong."""
-        whole = self._read(self.received)
-        _put(self, "market", whole.market)
-        _put(self, "bar", whole.bar)
+        market, bar = self._read(self.received, self._rest)
+        _put_market(self, market)
+        _put_bar(self, bar)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
@@ -188,6 +193,9 @@ class ReceivedFill(Fill):
 # What a frozen instance is filled through: half the time of `object.__setattr__`.
 _put_order: Final = vars(ExecutionRequest)["order"].__set__
 _put_asset_class: Final = vars(ExecutionRequest)["asset_class"].__set__
+_put_market: Final = vars(ExecutionRequest)["market"].__set__
+_put_bar: Final = vars(ExecutionRequest)["bar"].__set__
+_put_rest: Final = vars(ReceivedRequest)["_rest"].__set__
 _put_received: Final = vars(ReceivedRequest)["received"].__set__
 _put_request_read: Final = vars(ReceivedRequest)["_read"].__set__
 _put_status: Final = vars(Fill)["status"].__set__

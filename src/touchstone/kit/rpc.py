@@ -4,14 +4,17 @@ Enum values carry the type's name as prefix (`SIDE_BUY`); one table per enum is 
 Nothing here calls `MessageToDict`: it costs more than an execution.
 """
 
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
 
 from execution_providers.decimals import exact
+from execution_providers.outlook import FillOutlook
 from execution_providers.slippage import plain
 from execution_providers.types import (
     AssetClass,
@@ -30,18 +33,32 @@ from execution_providers.types import (
 )
 from lob import errors
 from lob.errors import Fault, InvalidInput
-from touchstone.kit.errors import OUTCOMES, outcome_of
+from touchstone.kit.errors import OUTCOMES, field_of, outcome_of
+from touchstone.v1 import errors_pb2
 from touchstone.v1 import execution_pb2 as pb
 
 FAULT_CODE_KEY: Final = "touchstone-fault-code"
 """Trailing metadata: the code of the fault behind a status."""
+FAULT_FIELD_KEY: Final = "touchstone-fault-field"
+"""Trailing metadata: the path of the field that is wrong, where one is named."""
+DETAILS_KEY: Final = "grpc-status-details-bin"
+"""Trailing metadata: a google.rpc.Status with a google.rpc.BadRequest, where a field is wrong."""
+_BAD_REQUEST: Final = "type.googleapis.com/google.rpc.BadRequest"
 
 FLOW_COUNTS: Final = ("trades", "cancels", "adds", "quote_moves")
 _COUNTED: Final = ("events_in_flight", "events_while_resting")
+_MODELLED: Final = frozenset({"dark", "impact", "hidden", "fill_forecast", "queue_value"})
+"""What the models say, each a document of its own; it travels as JSON."""
 _EXPLAINED: Final = (
+    "session_id",
+    "dark",
     "latency_ns",
     "events_in_flight",
+    "impact",
+    "hidden",
     "queue_ahead",
+    "fill_forecast",
+    "queue_value",
     "events_while_resting",
     "reason",
 )
@@ -88,12 +105,15 @@ def request_to_proto(request: ExecutionRequest, seed: int | None = None) -> pb.E
 def request_from_proto(message: pb.ExecuteRequest | pb.EstimateCostRequest) -> ExecutionRequest:
     """Return the request that a message says.
 
+    The market may be missing where a session is named, which has its own.
+
     Raises:
         InvalidInput: a part is missing or a value is not allowed; the text names it.
     """
     if not message.HasField("order"):
         raise InvalidInput("order: missing; allowed: a value")
-    if not message.HasField("market"):
+    in_session = isinstance(message, pb.ExecuteRequest) and message.HasField("session_id")
+    if not message.HasField("market") and not in_session:
         raise InvalidInput("market: missing; allowed: a value")
     return ExecutionRequest(
         order=order_from_proto(message.order),
@@ -241,8 +261,71 @@ def fill_from_proto(fill: pb.Fill) -> Fill:
     )
 
 
-def cost_to_proto(cost: CostEstimate) -> pb.EstimateCostResponse:
-    """Return the message for a cost estimate."""
+def outlook_request_to_proto(
+    request: ExecutionRequest, horizon_seconds: float
+) -> pb.FillProbabilityRequest:
+    """Return the message that asks for the outlook of a request's order."""
+    return pb.FillProbabilityRequest(
+        order=order_to_proto(request.order),
+        market=market_to_proto(request.market),
+        asset_class=_CLASS_NUMBERS[request.asset_class],
+        horizon_seconds=horizon_seconds,
+    )
+
+
+def outlook_request_from_proto(message: pb.FillProbabilityRequest) -> ExecutionRequest:
+    """Return the order and market that a message asks about; `InvalidInput` names what is wrong."""
+    for name in ("order", "market"):
+        if not message.HasField(name):
+            raise InvalidInput(f"{name}: missing; allowed: a value")
+    return ExecutionRequest(
+        order=order_from_proto(message.order),
+        market=market_from_proto(message.market),
+        bar=None,
+        asset_class=look_up("asset_class", message.asset_class, _CLASSES),
+    )
+
+
+def outlook_to_proto(outlook: FillOutlook, config_hash: str) -> pb.FillProbabilityResponse:
+    """Return the message for an outlook, made under the configuration of this digest."""
+    return pb.FillProbabilityResponse(
+        probability=outlook.probability,
+        model=outlook.model,
+        any_fill_probability=outlook.any_fill_probability,
+        expected_quantity=outlook.expected_quantity,
+        expected_wait_seconds=outlook.expected_wait_s,
+        wait_if_filled_seconds=outlook.wait_if_filled_s,
+        horizon_seconds=outlook.horizon_s,
+        confidence=outlook.confidence,
+        config_hash=config_hash,
+        queue_ahead=plain(outlook.queue_ahead),
+        filled_at_once=plain(outlook.filled_at_once),
+        inputs=outlook.inputs,
+    )
+
+
+def outlook_from_proto(message: pb.FillProbabilityResponse) -> FillOutlook:
+    """Return the outlook that a message says; `InvalidInput` for a number that is none."""
+    has = message.HasField
+    return FillOutlook(
+        probability=message.probability,
+        any_fill_probability=message.any_fill_probability,
+        expected_quantity=message.expected_quantity,
+        expected_wait_s=(message.expected_wait_seconds if has("expected_wait_seconds") else None),
+        wait_if_filled_s=(
+            message.wait_if_filled_seconds if has("wait_if_filled_seconds") else None
+        ),
+        horizon_s=message.horizon_seconds,
+        confidence=message.confidence,
+        model=message.model,
+        queue_ahead=_answered("queue_ahead", message.queue_ahead),
+        filled_at_once=_answered("filled_at_once", message.filled_at_once),
+        inputs=tuple(message.inputs),
+    )
+
+
+def cost_to_proto(cost: CostEstimate, config_hash: str) -> pb.EstimateCostResponse:
+    """Return the message for a cost estimate, made under the configuration of this digest."""
     return pb.EstimateCostResponse(
         fillable_quantity=plain(cost.fillable_quantity),
         average_price=_text(cost.average_price),
@@ -250,6 +333,7 @@ def cost_to_proto(cost: CostEstimate) -> pb.EstimateCostResponse:
         fees=plain(cost.fees),
         fees_bps=_text(cost.fees_bps),
         model=cost.model,
+        config_hash=config_hash,
     )
 
 
@@ -265,6 +349,11 @@ def _attribution_to_proto(attribution: Mapping[str, Any]) -> pb.Attribution:
         reason=attribution.get("reason"),
         queue_ahead=attribution.get("queue_ahead"),
         latency_ns=attribution.get("latency_ns"),
+        explained={
+            name: json.dumps(attribution[name], separators=(",", ":"), allow_nan=False)
+            for name in _MODELLED.intersection(attribution)
+        },
+        session_id=attribution.get("session_id"),
     )
     for name in ("events_in_flight", "events_while_resting"):
         counts = attribution.get(name)
@@ -291,8 +380,12 @@ def _attribution_from_proto(message: pb.Attribution) -> dict[str, Any]:
         "models": dict(sorted(message.models.items())),
     }
     # In the order of the provider's own, so that the same fill is the same JSON.
+    explained = dict(message.explained)
     for name in _EXPLAINED:
-        if has(name):
+        if name in _MODELLED:
+            if name in explained:
+                attribution[name] = _document(name, explained[name])
+        elif has(name):
             value = getattr(message, name)
             if name in _COUNTED:
                 value = {count: getattr(value, count) for count in FLOW_COUNTS}
@@ -328,6 +421,26 @@ def status_of(fault: Fault) -> grpc.StatusCode:
     return grpc.StatusCode[outcome_of(fault).grpc_status]
 
 
+def trailing_metadata_of(fault: Fault) -> tuple[tuple[str, str | bytes], ...]:
+    """Return what goes with a status: the fault's code, and the field where it names one.
+
+    The field is there twice: as text, and as a google.rpc.BadRequest for clients that read those.
+    """
+    code = (FAULT_CODE_KEY, fault.code)
+    field = field_of(fault)
+    if not field:
+        return (code,)
+    violation = errors_pb2.BadRequest.FieldViolation(field=field, description=str(fault))
+    detail = errors_pb2.BadRequest(field_violations=[violation]).SerializeToString()
+    number: int = status_of(fault).value[0]
+    status = errors_pb2.RichStatus(
+        code=number,
+        message=str(fault),
+        details=[AnyMessage(type_url=_BAD_REQUEST, value=detail)],
+    )
+    return (code, (FAULT_FIELD_KEY, field), (DETAILS_KEY, status.SerializeToString()))
+
+
 def fault_of(code: str, message: str) -> Fault:
     """Return the fault that a server named by its own code."""
     return _FAULTS_BY_CODE.get(code, Fault)(message)
@@ -346,7 +459,9 @@ def fault_of_error(error: grpc.RpcError, where: str) -> Fault:
 
 def failure_to_proto(fault: Fault) -> pb.Failure:
     """Return the message for one order's fault among several orders."""
-    return pb.Failure(code=fault.code, message=str(fault), retryable=fault.retryable)
+    return pb.Failure(
+        code=fault.code, message=str(fault), retryable=fault.retryable, field=field_of(fault)
+    )
 
 
 def result_from_proto(result: pb.ExecuteResult) -> Fill | Fault:
@@ -362,6 +477,14 @@ def look_up(name: str, number: int, members: Mapping[int, EnumT]) -> EnumT:
     if found is None:
         raise InvalidInput(f"{name}: {number}; allowed: {', '.join(members.values())}")
     return found
+
+
+def _document(name: str, text: str) -> Any:
+    """Return a document of an answer; `InvalidInput` where it is no JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise InvalidInput(f"fill.attribution.{name}: {text[:40]!r}; allowed: JSON") from None
 
 
 def _text(value: Decimal | None) -> str | None:

@@ -12,11 +12,14 @@ from typing import Any, Final, Self
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from execution_providers.outlook import FillOutlook
 from execution_providers.types import ExecutionRequest, Fill
 from lob.errors import DeadlineExceeded, Fault, InvalidInput, InvariantViolation, Unavailable
 from touchstone.kit.rpc import (
     fault_of_error,
     fill_from_proto,
+    outlook_from_proto,
+    outlook_request_to_proto,
     request_to_proto,
     result_from_proto,
 )
@@ -66,8 +69,10 @@ class SimulatorClient:
         if channel is not None:
             await channel.close()
 
-    async def execute(self, request: ExecutionRequest, seed: int) -> Fill:
-        """Execute one order with `seed` as the base seed.
+    async def execute(
+        self, request: ExecutionRequest, seed: int, *, session_id: str | None = None
+    ) -> Fill:
+        """Execute one order with `seed` as the base seed, in a session's book where one is named.
 
         Raises:
             Unavailable: nobody answers at the address (within about 100 ms).
@@ -75,6 +80,8 @@ class SimulatorClient:
             Fault: whatever the simulator answered.
         """
         message = request_to_proto(request, seed)
+        if session_id is not None:
+            message.session_id = session_id
         answer = await self._call("Execute", message)
         return fill_from_proto(answer.fill)
 
@@ -96,6 +103,20 @@ class SimulatorClient:
                 f" {len(requests)} requests"
             )
         return [result_from_proto(result) for result in answer.results]
+
+    async def fill_probability(
+        self, request: ExecutionRequest, horizon_seconds: float
+    ) -> FillOutlook:
+        """Return how likely the request's order is to fill within a horizon, and how much of it.
+
+        The bar of the request is not looked at.
+
+        Raises:
+            NotSupported: the simulator's configuration has no fill model.
+            Fault: as `execute`.
+        """
+        message = outlook_request_to_proto(request, horizon_seconds)
+        return outlook_from_proto(await self._call("FillProbability", message))
 
     async def check(self) -> str:
         """Return a short text when the simulator serves; for readiness.

@@ -1,21 +1,28 @@
 """Many requests at a time to one simulator, on one stream that is opened again when it ends.
 
 A unary call costs the caller ~130 us of CPU, a request on a stream that is open a fraction of it,
-and requests that are asked for in the same moment share one message.
+and requests that are asked for in the same moment share one message. The stream is a `GrpcCall` of
+its own; the general client's channel says whether somebody is there.
 """
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-import grpc
+from google.protobuf.message import DecodeError
 
 from execution_providers.types import ExecutionRequest, Fill
 from lob.errors import DeadlineExceeded, Fault, InvalidInput, Overloaded, Unavailable
 from touchstone.kit.codec import decode_fill, request_bytes
+from touchstone.kit.grpc_call import GrpcCall, open_call
 from touchstone.kit.received import ReceivedFill
-from touchstone.kit.rpc import fault_of, fault_of_error
-from touchstone.kit.simulator_client import SimulatorClient
+from touchstone.kit.rpc import fault_of
+from touchstone.kit.simulator_client import (
+    CONNECT_SECONDS_MAX,
+    MAX_MESSAGE_BYTES,
+    SERVICE_NAME,
+    SimulatorClient,
+)
 from touchstone.v1 import execution_pb2 as pb
 
 MESSAGE_REQUESTS_MAX: Final = 64
@@ -75,15 +82,18 @@ def _asked(
 class _Connection:
     """One stream, from its opening to its end. When it ends, everything on it fails at once."""
 
-    def __init__(self, call: Any, address: str) -> None:
-        self.call = call
+    def __init__(self, call: GrpcCall, address: str) -> None:
+        self._call = call
         self.ended = False
         self._address = address
         self._waiting: dict[int, tuple[_Group, int]] = {}
         self._outbox: list[_Asked] = []
-        self._woken = asyncio.Event()
-        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._read())]
+        self._loop = asyncio.get_running_loop()
+        self._gathering = False
         self.dropped = 0
+        call.on_message = self._read
+        call.on_free = self._send
+        call.on_end = self._lost
 
     @property
     def in_flight(self) -> int:
@@ -93,32 +103,41 @@ class _Connection:
     def ask(self, asked: Sequence[_Asked], group: _Group, first: int) -> None:
         """Hand requests over; the results of `first` and on go to `group`, in their order."""
         waiting = self._waiting
+        alone = not waiting
         for index in range(len(group.results)):
             waiting[first + index] = (group, index)
         self._outbox.extend(asked)
-        self._woken.set()
+        if len(self._outbox) > IN_FLIGHT_MAX:
+            # A simulator that takes nothing: what nobody waits for any more is let go.
+            self._outbox = [one for one in self._outbox if one[0].request_id in waiting]
+        if not self._gathering:
+            self._gathering = True
+            self._loop.call_soon(self._send_gathered)
+            if alone:
+                # Nobody is ahead: it goes at once, and what is asked for beside it shares the next.
+                self._send()
 
     def forget(self, first: int, count: int) -> None:
         """Wait no longer: an answer that still comes is dropped, a request not sent is not sent."""
         for number in range(first, first + count):
             self._waiting.pop(number, None)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End the stream; what is under way fails."""
-        self.call.cancel()
+        self._call.close()
         self._end(Unavailable(f"simulator at {self._address}: the client was closed"))
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _write(self) -> None:
-        """Send what is asked for; what piles up meanwhile shares the next message."""
-        try:
-            while True:
-                await self._woken.wait()
-                self._woken.clear()
-                while self._outbox:
-                    await self.call.write(pb.ExecuteManyRequest(requests=self._next()))
-        except (grpc.RpcError, asyncio.InvalidStateError) as error:
-            self._end(self._reason(error))
+    def _send_gathered(self) -> None:
+        self._gathering = False
+        self._send()
+
+    def _send(self) -> None:
+        """Send what is asked for; what piles up until there is room shares the next message."""
+        call = self._call
+        while self._outbox and call.is_free:
+            requests = self._next()
+            if requests:
+                call.send(pb.ExecuteManyRequest(requests=requests).SerializeToString())
 
     def _next(self) -> list[pb.JsonRequest]:
         """Return what the next message carries: not more than its bounds, at least one."""
@@ -132,19 +151,21 @@ class _Connection:
         now, self._outbox = outbox[:found], outbox[found:]
         return [message for message, _, _ in now if message.request_id in self._waiting]
 
-    async def _read(self) -> None:
+    def _read(self, encoded: bytes) -> None:
         try:
-            while (message := await self.call.read()) is not grpc.aio.EOF:
-                for result in message.results:
-                    self._take(result.request_id, result, None)
-                    for number, fill in enumerate(result.more, result.request_id + 1):
-                        self._take(number, result, fill)
-            why: Fault = Unavailable(f"simulator at {self._address}: the stream ended")
-        except grpc.RpcError as error:
-            why = self._reason(error)
-        except asyncio.CancelledError:
-            why = Unavailable(f"simulator at {self._address}: the stream was cancelled")
-        self._end(why)
+            message = pb.ExecuteManyResponse.FromString(encoded)
+        except DecodeError as error:
+            self._call.close()
+            self._lost(f"its answer cannot be read: {error}")
+            return
+        for result in message.results:
+            self._take(result.request_id, result, None)
+            for number, fill in enumerate(result.more, result.request_id + 1):
+                self._take(number, result, fill)
+
+    def _lost(self, why: str) -> None:
+        # Whatever ended the stream was not these requests' doing.
+        self._end(Unavailable(f"simulator at {self._address}: the stream ended: {why}"))
 
     def _take(self, number: int, result: pb.JsonResult, fill: bytes | None) -> None:
         """Take the result's own outcome, or one of the fills that came with it."""
@@ -158,12 +179,6 @@ class _Connection:
         else:
             group.take(index, _fill_of(fill, result.provider_seconds, self._address))
 
-    def _reason(self, error: Exception) -> Fault:
-        if isinstance(error, grpc.RpcError):
-            error = fault_of_error(error, f"ExecuteMany at {self._address}")
-        # Whatever ended the stream was not these requests' doing.
-        return Unavailable(f"simulator at {self._address}: the stream ended: {error}")
-
     def _end(self, why: Fault) -> None:
         if self.ended:
             return
@@ -172,9 +187,6 @@ class _Connection:
         self._outbox.clear()
         for group, index in waiting.values():
             group.take(index, why)
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
 
 
 class SimulatorStream:
@@ -183,14 +195,19 @@ class SimulatorStream:
     Args:
         client: whose channel, address and deadline are used.
         in_flight_max: how many requests may wait for their answers at a time.
+        address: where the stream goes, host:port; the client's address where it is not given.
     """
 
-    def __init__(self, client: SimulatorClient, in_flight_max: int = IN_FLIGHT_MAX) -> None:
+    def __init__(
+        self, client: SimulatorClient, in_flight_max: int = IN_FLIGHT_MAX, *, address: str = ""
+    ) -> None:
         if in_flight_max < 1:
             raise InvalidInput(f"in_flight_max: {in_flight_max}; allowed: 1 or more")
         self._client = client
+        self._address = address or client.address
         self._in_flight_max = in_flight_max
         self._connection: _Connection | None = None
+        self._opening: asyncio.Task[_Connection] | None = None
         self._next_id = 1
         self._late = 0
 
@@ -206,10 +223,12 @@ class SimulatorStream:
 
     async def close(self) -> None:
         """End the stream; what is under way fails. The client stays open."""
+        if self._opening is not None:
+            await asyncio.gather(self._opening, return_exceptions=True)
         connection, self._connection = self._connection, None
         if connection is not None:
             self._late += connection.dropped
-            await connection.close()
+            connection.close()
 
     async def execute(self, request: ExecutionRequest, seed: int) -> Fill:
         """Execute one order with `seed` as the base seed.
@@ -263,16 +282,31 @@ class SimulatorStream:
         connection = self._connection
         if connection is not None and not connection.ended:
             return connection
-        stub = await self._client.connected()
-        # Somebody else may have opened it while this one waited.
-        if self._connection is connection:
-            if connection is not None:
-                self._late += connection.dropped
-            self._connection = _Connection(stub.ExecuteMany(), self._client.address)
-        opened = self._connection
-        if opened is None or opened.ended:
-            raise Unavailable(f"simulator at {self._client.address}: the stream ended")
-        return opened
+        opening = self._opening
+        if opening is None:
+            opening = self._opening = asyncio.create_task(self._open_anew())
+            opening.add_done_callback(self._opened)
+        # One attempt for all who ask meanwhile, whoever of them gives up.
+        return await asyncio.shield(opening)
+
+    async def _open_anew(self) -> _Connection:
+        client, before = self._client, self._connection
+        await client.connected()
+        call = await open_call(
+            self._address,
+            f"/{SERVICE_NAME}/ExecuteMany",
+            message_bytes_max=MAX_MESSAGE_BYTES,
+            seconds_max=min(CONNECT_SECONDS_MAX, client.deadline_seconds),
+        )
+        if before is not None:
+            self._late += before.dropped
+        self._connection = connection = _Connection(call, self._address)
+        return connection
+
+    def _opened(self, opening: asyncio.Task[_Connection]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # whoever waited has it; where nobody did, it is nobody's
 
 
 def _expire(done: "asyncio.Future[None]") -> None:

@@ -148,6 +148,8 @@ class _Fill(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 _REQUEST: Final = msgspec.json.Decoder(_Request)
 _RECEIVED: Final = msgspec.json.Decoder(_Received)
+_MARKET_STATE: Final = msgspec.json.Decoder(_Market)
+_BAR: Final = msgspec.json.Decoder(_Bar | None)
 _DECIMAL_LEVELS: Final = msgspec.json.Decoder(list[tuple[Decimal, Decimal]])
 _FLOAT_LEVELS: Final = msgspec.json.Decoder(list[tuple[float, float]], strict=False)
 _LEVELS: Final = msgspec.json.Decoder(list[Level] | None)
@@ -173,15 +175,23 @@ def read_request(encoded: bytes) -> ExecutionRequest | None:
 
 
 def receive_request(
-    encoded: bytes, read: Callable[[bytes], ExecutionRequest]
+    encoded: bytes, read: Callable[[bytes, Any], tuple[MarketState, BarData | None]]
 ) -> ReceivedRequest | None:
     """Return the request with only its order read; None for what is not taken here.
 
-    `read` is what reads all of it, later.
+    `read` is what reads the rest, later: it is given all that came, and what `read_rest` takes.
     """
     try:
         found = _RECEIVED.decode(encoded)
-        return ReceivedRequest(_order(found.order), found.asset_class, encoded, read)
+        return ReceivedRequest(_order(found.order), found.asset_class, encoded, found, read)
+    except _NOT_TAKEN:
+        return None
+
+
+def read_rest(found: Any) -> tuple[MarketState, BarData | None] | None:
+    """Return market and bar of what `receive_request` found; None for what is not taken here."""
+    try:
+        return _market(_MARKET_STATE.decode(found.market)), _bar(_BAR.decode(found.bar))
     except _NOT_TAKEN:
         return None
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from lob.errors import Conflict, InvalidInput
+from lob.texts import is_printable
 from touchstone.rollout.phases import (
     BASIS_POINTS,
     BASIS_POINTS_MAX,
@@ -220,7 +221,7 @@ def _phase(value: object) -> Phase:
 def _require_text(name: str, value: object, longest: int) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > longest:
         raise InvalidInput(f"{name}: {value!r}; allowed: text of 1..{longest} characters")
-    if not value.isprintable():
+    if not is_printable(value):
         raise InvalidInput(f"{name}: {value!r}; allowed: printable characters only")
     return value
 
