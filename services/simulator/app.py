@@ -1,5 +1,7 @@
 """The simulator's two servers: gRPC for the work, HTTP for health and metrics."""
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,8 +15,8 @@ from grpc_reflection.v1alpha import reflection
 
 from lob.errors import Conflict, Unavailable
 from services.simulator.book_servicer import BookServicer
-from services.simulator.described import described
 from services.simulator.servicer import ExecutionServicer
+from services.simulator.stream_server import serve_stream
 from services.simulator.wiring import Components
 from touchstone.kit.lifecycle import bind, serve_web
 from touchstone.kit.web import create_web_app
@@ -69,10 +71,9 @@ async def serve_rpc(components: Components) -> AsyncIterator[RpcServer]:
         components.executions,
         components.metrics,
         settings.max_batch,
-        described(components.config),
     )
     execution_pb2_grpc.add_ExecutionServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
-    books = BookServicer(components.sessions, components.replays)
+    books = BookServicer(components.sessions, components.replays, settings.replay_dir)
     book_pb2_grpc.add_BookServiceServicer_to_server(books, server)  # type: ignore[no-untyped-call]
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -83,14 +84,29 @@ async def serve_rpc(components: Components) -> AsyncIterator[RpcServer]:
         bound = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:
         raise Unavailable(f"cannot listen on {host}:{port}: {error}") from None
+    checked = components.self_check
+
+    async def tell(serving: bool) -> None:
+        # A book session needs no provider: it is served whatever the check says.
+        states = health_pb2.HealthCheckResponse
+        state = states.SERVING if serving else states.NOT_SERVING
+        for name in ("", SERVICE_NAMES[0]):
+            await health_servicer.set(name, state)
+
+    await tell(not checked.why)
+    await health_servicer.set(SERVICE_NAMES[1], health_pb2.HealthCheckResponse.SERVING)
+    checked.tell = tell
     await server.start()
-    for name in ("", *SERVICE_NAMES):
-        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     running = RpcServer(server, health_servicer, bound, settings.drain_seconds)
-    LOGGER.info("listening", address=f"{host}:{bound}", l3_enabled=components.config.enabled)
+    LOGGER.info(
+        "listening",
+        address=f"{host}:{bound}",
+        l3_enabled=components.executions.current.config.enabled,
+    )
     try:
         yield running
     finally:
+        checked.tell = None
         # Streams of events last as long as their sessions: end those, so that they do not make
         # the drain wait.
         components.sessions.close_all()
@@ -102,17 +118,20 @@ def create_app(components: Components) -> FastAPI:
     readiness = components.readiness
 
     async def l3() -> str:
-        if not components.config.enabled:
+        if not components.executions.current.config.enabled:
             raise Conflict("enabled: false in the L3 configuration: executions are refused")
         return "enabled"
 
     # A disabled simulator is up, and keeps its promise by refusing.
     readiness.add("l3", l3, required=False)
+    readiness.add("self_check", components.self_check.readiness)
     return create_web_app("simulator", readiness, components.registry)
 
 
 async def serve(components: Components) -> None:
     """Serve both until SIGTERM or SIGINT, then drain."""
     settings = components.settings
-    async with serve_rpc(components):
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, components.reloads.ask, "SIGHUP")
+    async with serve_rpc(components), serve_stream(components):
         await serve_web(create_app(components), settings.host, settings.metrics_port)

@@ -26,6 +26,7 @@ from lob.types import (
     Traded,
     Triggered,
 )
+from services.simulator.subscriptions import SourceEnded
 from touchstone.kit.rpc import SIDE_NUMBERS, SIDES, enum_numbers, look_up
 from touchstone.v1 import book_pb2 as pb
 from touchstone.v1 import execution_pb2
@@ -49,13 +50,16 @@ _STPS: Final = _members(
 _ALLOCATIONS: Final = _members(
     enum_numbers(Allocation, pb.Allocation, "ALLOCATION"), Allocation.PRICE_TIME
 )
+_CLASSES: Final = _members(
+    enum_numbers(AssetClass, execution_pb2.AssetClass, "ASSET_CLASS"), AssetClass.EQUITY
+)
 
 
 def instrument_from_proto(message: pb.OpenSessionRequest) -> Instrument:
-    """Return what a session trades, in whole units; `InvalidInput` for a field out of range."""
+    """Return what a session trades, of scale one; `InvalidInput` for a field out of range."""
     return Instrument(
         symbol=message.symbol,
-        asset_class=AssetClass.EQUITY,
+        asset_class=look_up("asset_class", message.asset_class, _CLASSES),
         tick_size=Decimal(1),
         lot_size=Decimal(1),
         allocation=look_up("allocation", message.allocation, _ALLOCATIONS),
@@ -83,7 +87,7 @@ def submit_from_proto(message: pb.SubmitRequest) -> Submit:
     )
 
 
-def event_to_proto(sequence: int, event: Event) -> pb.BookEvent:
+def event_to_proto(sequence: int, event: Event | SourceEnded, now_ns: int) -> pb.BookEvent:
     """Return the message of one numbered event."""
     name, message = _EVENTS[type(event)]
     fields = event._asdict()
@@ -92,10 +96,10 @@ def event_to_proto(sequence: int, event: Event) -> pb.BookEvent:
             fields[field] = SIDE_NUMBERS[fields[field]]
     if "reason" in fields:
         fields["reason"] = fields["reason"].value
-    return pb.BookEvent(sequence=sequence, **{name: message(**fields)})
+    return pb.BookEvent(sequence=sequence, now_ns=now_ns, **{name: message(**fields)})
 
 
-_EVENTS: Final[dict[type[Event], tuple[str, Any]]] = {
+_EVENTS: Final[dict[type[Event | SourceEnded], tuple[str, Any]]] = {
     Accepted: ("accepted", pb.Accepted),
     Rejected: ("rejected", pb.Rejected),
     Traded: ("traded", pb.Traded),
@@ -105,6 +109,7 @@ _EVENTS: Final[dict[type[Event], tuple[str, Any]]] = {
     Cancelled: ("cancelled", pb.Cancelled),
     Expired: ("expired", pb.Expired),
     Triggered: ("triggered", pb.Triggered),
+    SourceEnded: ("source_ended", pb.SourceEnded),
 }
 """The field of `BookEvent` and the message of each event; their fields have the same names."""
 

@@ -2,9 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
+from execution_providers.slippage import plain
 from lob.errors import InvalidInput
+from lob.live_market import FIRST_OWN_ID
 from lob.types import Cancel, Command, Reduce, Replace, Side
 from services.simulator.book_messages import (
     event_to_proto,
@@ -13,9 +18,10 @@ from services.simulator.book_messages import (
     stops_to_proto,
     submit_from_proto,
 )
-from services.simulator.faults import answering
-from services.simulator.replays import Replays
-from services.simulator.sessions import Sessions
+from services.simulator.faults import answering, require_time
+from services.simulator.replays import ReplayAsked, Replays
+from services.simulator.sessions import Session, Sessions
+from services.simulator.sources import market_of, scale_from_proto
 from touchstone.v1 import book_pb2 as pb
 from touchstone.v1 import book_pb2_grpc
 
@@ -26,20 +32,27 @@ MAX_LEVELS: Final = 1000
 class BookServicer(book_pb2_grpc.BookServiceServicer):
     """Answer `touchstone.v1.BookService`."""
 
-    def __init__(self, sessions: Sessions, replays: Replays) -> None:
+    def __init__(self, sessions: Sessions, replays: Replays, folder: Path | None) -> None:
         self._sessions = sessions
         self._replays = replays
+        self._folder = folder
 
     async def OpenSession(  # noqa: N802
         self, request: pb.OpenSessionRequest, context: Any
     ) -> pb.OpenSessionResponse:
-        """Open a session with an empty book."""
+        """Open a session with an empty book, or one that a file or a generator drives."""
         async with answering(context):
-            session = self._sessions.open(request.symbol, instrument_from_proto(request))
-            return pb.OpenSessionResponse(
-                session_id=session.session_id,
-                idle_timeout_seconds=self._sessions.limits.idle_seconds,
-            )
+            self._sessions.require_room(request.symbol, live=request.live)
+            market = await market_of(request, self._folder)
+            instrument = None
+            if market is None:
+                tick, lot = scale_from_proto(request)
+                one = Decimal(1)
+                instrument = replace(
+                    instrument_from_proto(request), tick_size=tick or one, lot_size=lot or one
+                )
+            session = self._sessions.open(request.symbol, instrument, market, live=request.live)
+            return self._opened(session)
         raise AssertionError  # the context manager has ended the call
 
     async def CloseSession(  # noqa: N802
@@ -54,33 +67,42 @@ class BookServicer(book_pb2_grpc.BookServiceServicer):
     async def Submit(self, request: pb.SubmitRequest, context: Any) -> pb.CommandResponse:  # noqa: N802
         """Submit an order; a refusal is an event, not a status."""
         async with answering(context):
-            return self._apply(request.session_id, submit_from_proto(request))
+            return await self._apply(request.session_id, submit_from_proto(request))
         raise AssertionError
 
     async def Cancel(self, request: pb.CancelRequest, context: Any) -> pb.CommandResponse:  # noqa: N802
         """Cancel a resting order."""
         async with answering(context):
-            return self._apply(request.session_id, Cancel(request.order_id))
+            return await self._apply(request.session_id, Cancel(request.order_id))
         raise AssertionError
 
     async def Reduce(self, request: pb.ReduceRequest, context: Any) -> pb.CommandResponse:  # noqa: N802
         """Take lots off an order."""
         async with answering(context):
-            return self._apply(request.session_id, Reduce(request.order_id, request.quantity_lots))
+            return await self._apply(
+                request.session_id, Reduce(request.order_id, request.quantity_lots)
+            )
         raise AssertionError
 
     async def Advance(self, request: pb.AdvanceRequest, context: Any) -> pb.CommandResponse:  # noqa: N802
-        """Move a session's time on."""
+        """Move a session's time on, and let its source act until then."""
         async with answering(context):
-            events = self._sessions.advance(request.session_id, request.now_ns)
-            return pb.CommandResponse(events=[event_to_proto(*event) for event in events])
+            session, done = await self._sessions.advance(
+                request.session_id, request.now_ns, lambda: require_time(context)
+            )
+            return pb.CommandResponse(
+                events=[event_to_proto(*event) for event in done.events],
+                now_ns=session.book.now_ns,
+                source_events=done.source_events,
+                source_ended=session.source_ended,
+            )
         raise AssertionError
 
     async def Replace(self, request: pb.ReplaceRequest, context: Any) -> pb.CommandResponse:  # noqa: N802
         """Replace a resting order."""
         async with answering(context):
             command = Replace(request.order_id, request.price_ticks, request.quantity_lots)
-            return self._apply(request.session_id, command)
+            return await self._apply(request.session_id, command)
         raise AssertionError
 
     async def GetBook(self, request: pb.GetBookRequest, context: Any) -> pb.GetBookResponse:  # noqa: N802
@@ -98,6 +120,7 @@ class BookServicer(book_pb2_grpc.BookServiceServicer):
                 state_hash=book.state_hash() if request.state_hash else None,
                 stops=stops_to_proto(book) if request.orders else (),
                 now_ns=book.now_ns,
+                source_ended=session.source_ended,
             )
         raise AssertionError
 
@@ -107,7 +130,7 @@ class BookServicer(book_pb2_grpc.BookServiceServicer):
         """Stream a session's events; the initial metadata says that the stream listens."""
         async with answering(context):
             session = self._sessions.get(request.session_id)
-            subscription = session.subscribe()
+            subscription = session.subscribe(own_only=request.own_only)
             try:
                 await context.send_initial_metadata(())
                 while True:
@@ -119,16 +142,35 @@ class BookServicer(book_pb2_grpc.BookServiceServicer):
         self, request: pb.ReplayRequest, context: Any
     ) -> AsyncIterator[pb.ReplayProgress]:
         """Rebuild a book from a file, telling how far it is; the last message has the summary."""
-        async with answering(context), aclosing(self._replays.run(request.path)) as progress:
-            async for step in progress:
-                yield pb.ReplayProgress(
-                    messages=step.messages,
-                    messages_total=step.messages_total,
-                    done=step.done,
-                    summary=step.summary,
-                    state_hash=step.state_hash,
-                )
+        async with answering(context):
+            scale = scale_from_proto(request)
+            asked = ReplayAsked(request.path, request.format, request.symbol, *scale)
+            async with aclosing(self._replays.run(asked)) as progress:
+                async for step in progress:
+                    yield pb.ReplayProgress(
+                        messages=step.messages,
+                        messages_total=step.messages_total,
+                        done=step.done,
+                        summary=step.summary,
+                        state_hash=step.state_hash,
+                    )
 
-    def _apply(self, session_id: str, command: Command) -> pb.CommandResponse:
-        events = self._sessions.apply(session_id, command)
-        return pb.CommandResponse(events=[event_to_proto(*event) for event in events])
+    def _opened(self, session: Session) -> pb.OpenSessionResponse:
+        instrument, market = session.book.instrument, session.market
+        return pb.OpenSessionResponse(
+            session_id=session.session_id,
+            idle_timeout_seconds=self._sessions.limits.idle_seconds,
+            first_own_order_id=1 if market is None else FIRST_OWN_ID,
+            now_ns=session.book.now_ns,
+            tick_size="" if instrument is None else plain(instrument.tick_size),
+            lot_size="" if instrument is None else plain(instrument.lot_size),
+            source="" if market is None else market.name,
+        )
+
+    async def _apply(self, session_id: str, command: Command) -> pb.CommandResponse:
+        session, events = await self._sessions.apply(session_id, command)
+        return pb.CommandResponse(
+            events=[event_to_proto(*event) for event in events],
+            now_ns=session.book.now_ns,
+            source_ended=session.source_ended,
+        )

@@ -8,10 +8,11 @@ from touchstone.kit.build import build_id
 from touchstone.v1 import execution_pb2 as pb
 
 
-def described(config: L3ExecutionConfig) -> pb.DescribeResponse:
+def described(config: L3ExecutionConfig, version: int) -> pb.DescribeResponse:
     """Return the answer of `Describe`; reads the sources, once per process."""
     return pb.DescribeResponse(
         build=build_id(),
         config_hash=config_digest(config),
         config_json=json.dumps(config.model_dump(mode="json"), separators=(",", ":")),
+        config_version=version,
     )

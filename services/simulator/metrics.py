@@ -69,9 +69,7 @@ class SimulatorMetrics:
             registry,
             LATENCY_SECONDS_BUCKETS,
         ).labels()
-        self.enabled = Gauge(
-            "l3_enabled", "Whether the L3 configuration lets the simulator act", registry=registry
-        )
+        self._note_configurations(registry)
         self.in_flight = Gauge(
             "simulator_in_flight", "Executions accepted and not answered yet", registry=registry
         )
@@ -84,6 +82,53 @@ class SimulatorMetrics:
         results = {outcome.metric_result for outcome in OUTCOMES.values()}
         for result in sorted(results | {status.value.lower() for status in FillStatus}):
             self._executions.labels(NO_LABEL, NO_LABEL, result)
+
+    def _note_configurations(self, registry: CollectorRegistry) -> None:
+        """Make the families of the configuration in force and of the self-check."""
+        self._enabled = Gauge(
+            "l3_enabled", "Whether the L3 configuration lets the simulator act", registry=registry
+        )
+        self._version = Gauge(
+            "l3_config_version",
+            "1 for the L3 configuration of the start, one more for each taken over since",
+            registry=registry,
+        )
+        self._config = Gauge(
+            "l3_config_info", "1 for the L3 configuration in force", ["digest"], registry=registry
+        )
+        reloads = Counter(
+            "config_reloads",
+            "Configuration files read again, by whether they were taken over",
+            ["outcome"],
+            registry=registry,
+        )
+        self._reloads = {ok: reloads.labels("applied" if ok else "refused") for ok in (True, False)}
+        checks = Counter(
+            "simulator_self_checks",
+            "Executions of the known order, by whether the answer was the right one",
+            ["outcome"],
+            registry=registry,
+        )
+        self._checks = {ok: checks.labels("passed" if ok else "failed") for ok in (True, False)}
+        self._serving = Gauge(
+            "simulator_serving", "Whether the last self-check passed", registry=registry
+        )
+
+    def note_config(self, digest: str, version: int, *, enabled: bool) -> None:
+        """Say which configuration is in force."""
+        self._config.clear()
+        self._config.labels(digest).set(1)
+        self._version.set(version)
+        self._enabled.set(1 if enabled else 0)
+
+    def count_reload(self, *, applied: bool) -> None:
+        """Count a file that was read again."""
+        self._reloads[applied].inc()
+
+    def count_self_check(self, *, passed: bool) -> None:
+        """Count an execution of the known order."""
+        self._checks[passed].inc()
+        self._serving.set(1 if passed else 0)
 
     def record_fill(self, order: Order, fill: Fill, seconds: float) -> None:
         """Count one answered execution."""

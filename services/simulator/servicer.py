@@ -5,15 +5,18 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from execution_providers.types import ExecutionRequest
-from lob.errors import DeadlineExceeded, Fault, InvalidInput, NotSupported
+from lob.errors import Fault, InvalidInput
+from services.simulator.configured import Configured
 from services.simulator.executions import Executions
-from services.simulator.faults import answering
+from services.simulator.faults import answering, require_time
 from services.simulator.many import ManyStream
 from services.simulator.metrics import SimulatorMetrics
 from touchstone.kit.rpc import (
     cost_to_proto,
     failure_to_proto,
     fill_to_proto,
+    outlook_request_from_proto,
+    outlook_to_proto,
     request_from_proto,
 )
 from touchstone.v1 import execution_pb2 as pb
@@ -31,12 +34,10 @@ class ExecutionServicer(execution_pb2_grpc.ExecutionServiceServicer):
         executions: Executions,
         metrics: SimulatorMetrics,
         max_batch: int,
-        described: pb.DescribeResponse | None = None,
     ) -> None:
         self._executions = executions
         self._metrics = metrics
         self._max_batch = max_batch
-        self._described = described
 
     async def Execute(self, request: pb.ExecuteRequest, context: Any) -> pb.ExecuteResponse:  # noqa: N802
         """Execute one order."""
@@ -67,11 +68,12 @@ class ExecutionServicer(execution_pb2_grpc.ExecutionServiceServicer):
                     f"requests: {len(request.requests)}; allowed: at most {self._max_batch}"
                 )
             results: list[pb.ExecuteResult] = []
+            under = self._executions.current
             for index, message in enumerate(request.requests):
                 if index % BATCH_TURN == BATCH_TURN - 1:
                     await asyncio.sleep(0)
-                    _require_time(context)
-                results.append(await self._result(message, context))
+                    require_time(context)
+                results.append(await self._result(message, context, under))
             return pb.ExecuteBatchResponse(results=results)
         raise AssertionError
 
@@ -87,8 +89,9 @@ class ExecutionServicer(execution_pb2_grpc.ExecutionServiceServicer):
     ) -> pb.EstimateCostResponse:
         """Estimate what an order costs now."""
         async with answering(context):
-            _require_time(context)
-            return cost_to_proto(self._executions.estimate(request_from_proto(request)))
+            require_time(context)
+            cost, under = self._executions.estimate(request_from_proto(request))
+            return cost_to_proto(cost, under.digest)
         raise AssertionError
 
     async def Describe(  # noqa: N802
@@ -98,38 +101,44 @@ class ExecutionServicer(execution_pb2_grpc.ExecutionServiceServicer):
     ) -> pb.DescribeResponse:
         """Say what executions depend on besides their requests."""
         async with answering(context):
-            if self._described is None:
-                raise NotSupported("Describe: this simulator was not told what it runs")
-            return self._described
+            return self._executions.current.described
         raise AssertionError
 
     async def FillProbability(  # noqa: N802
-        self,
-        request: pb.FillProbabilityRequest,  # noqa: ARG002 - the interface's argument
-        context: Any,
+        self, request: pb.FillProbabilityRequest, context: Any
     ) -> pb.FillProbabilityResponse:
-        """Refuse: there is no model of it in this version."""
+        """Say how likely an order is to fill within a horizon."""
         async with answering(context):
-            raise NotSupported("fill probability: not implemented in this version")
+            require_time(context)
+            asked = outlook_request_from_proto(request)
+            outlook, under = self._executions.outlook(asked, request.horizon_seconds)
+            return outlook_to_proto(outlook, under.digest)
         raise AssertionError
 
-    async def _result(self, message: pb.ExecuteRequest, context: Any) -> pb.ExecuteResult:
+    async def _result(
+        self, message: pb.ExecuteRequest, context: Any, under: Configured | None = None
+    ) -> pb.ExecuteResult:
         """Execute one of several: its fault is its own."""
         try:
-            return pb.ExecuteResult(fill=await self._execute(message, context))
+            return pb.ExecuteResult(fill=await self._execute(message, context, under))
         except Fault as fault:
             return pb.ExecuteResult(failure=failure_to_proto(fault))
 
-    async def _execute(self, message: pb.ExecuteRequest, context: Any) -> pb.Fill:
+    async def _execute(
+        self, message: pb.ExecuteRequest, context: Any, under: Configured | None = None
+    ) -> pb.Fill:
         request = self._read(message)
         seed = message.seed if message.HasField("seed") else None
+        session_id = message.session_id if message.HasField("session_id") else None
         try:
             self._executions.admit(1)
         except Fault as fault:
             self._metrics.record_fault(request.order, fault)
             raise
         try:
-            fill = await self._executions.execute(request, seed, context.time_remaining)
+            fill = await self._executions.execute(
+                request, seed, context.time_remaining, under, session_id
+            )
         finally:
             self._executions.release(1)
         return fill_to_proto(fill)
@@ -140,9 +149,3 @@ class ExecutionServicer(execution_pb2_grpc.ExecutionServiceServicer):
         except Fault as fault:
             self._metrics.record_fault(None, fault)
             raise
-
-
-def _require_time(context: Any) -> None:
-    left = context.time_remaining()
-    if left is not None and left <= 0:
-        raise DeadlineExceeded("the deadline passed before the answer was ready")

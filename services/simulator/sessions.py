@@ -2,12 +2,14 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
+from execution_providers.l3_flow import COUNT_NAMES
 from lob import OrderBook
 from lob.errors import Conflict, InvalidInput, InvariantViolation, NotFound, Overloaded
+from lob.live_market import FIRST_OWN_ID, LiveMarket
 from lob.types import (
     Accepted,
     Cancelled,
@@ -15,12 +17,22 @@ from lob.types import (
     Event,
     Expired,
     Instrument,
+    Reduced,
     Submit,
+    Traded,
     Triggered,
 )
 from services.simulator.metrics import SimulatorMetrics
+from services.simulator.subscriptions import Numbered, SourceEnded, Subscription
 
 MAX_SYMBOL_LENGTH: Final = 64
+FIRST_EXECUTION_ID: Final = FIRST_OWN_ID + (1 << 59)
+"""Ids from here on are of executions in the session's book."""
+TURN_EVENTS: Final = 64
+"""How many of a source's events happen before others get a turn."""
+PATIENCE_SECONDS: Final = 1.0
+"""How long a source waits for a listener to take what is queued, before it is cut off."""
+_POLL_SECONDS: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,101 +44,136 @@ class Limits:
     subscribers_per_session: int
     queue_size: int
     idle_seconds: float
+    source_orders: int = 1_000_000
 
 
-Numbered = tuple[int, Event]
-"""An event with its place in the session, from 1."""
+@dataclass(slots=True)
+class Advanced:
+    """What a move of a session's time came to: what to tell its caller, and what the source did."""
 
-
-class Subscription:
-    """One listener's bounded queue: `lag` once it was full, `ended` once the session is over."""
-
-    def __init__(self, queue_size: int) -> None:
-        self._queue: asyncio.Queue[Numbered] = asyncio.Queue(queue_size)
-        self._stopped = asyncio.Event()
-        self._lagged = False
-
-    def offer(self, event: Numbered) -> bool:
-        """Queue an event; where there is no room, stop the subscription and return False."""
-        try:
-            self._queue.put_nowait(event)
-        except asyncio.QueueFull:
-            self._lagged = True
-            self._stopped.set()
-            return False
-        return True
-
-    def end(self) -> None:
-        """Stop after what is queued."""
-        self._stopped.set()
-
-    async def next(self) -> Numbered:
-        """Return the next event.
-
-        Raises:
-            Overloaded: the listener fell behind and was cut off.
-            NotFound: the session is over.
-        """
-        while True:
-            if self._lagged:
-                raise Overloaded("the subscriber fell behind and was cut off; read GetBook again")
-            if not self._queue.empty():
-                return self._queue.get_nowait()
-            if self._stopped.is_set():
-                raise NotFound("session: ended; nothing more will happen in it")
-            getting = asyncio.ensure_future(self._queue.get())
-            stopping = asyncio.ensure_future(self._stopped.wait())
-            try:
-                await asyncio.wait({getting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                if getting.done():
-                    return getting.result()
-            finally:
-                getting.cancel()
-                stopping.cancel()
+    events: list[Numbered] = field(default_factory=list)
+    source_events: int = 0
 
 
 class Session:
-    """One caller's book and its listeners."""
+    """One caller's book, who else acts in it, and its listeners.
+
+    `busy` is held while time moves, so that commands come before or after and not in between.
+    """
 
     def __init__(
         self,
         session_id: str,
         symbol: str,
-        instrument: Instrument | None,
+        book: OrderBook,
         limits: Limits,
         now: float,
+        market: LiveMarket | None = None,
     ) -> None:
         self.session_id = session_id
         self.symbol = symbol
-        self.book = OrderBook(instrument)
+        self.market = market
+        self.book = book
         self.sequence = 0
         self.used_at = now
+        self.cut_off = 0
+        self.live = False
+        self.busy = asyncio.Lock()
+        self.counts = dict.fromkeys(COUNT_NAMES, 0)
+        # Trades of orders that somebody waits for: time, ticks, lots.
+        self.watched: dict[int, list[tuple[int, int, int]]] = {}
+        self.reading: asyncio.Future[None] | None = None
         self._limits = limits
         self._subscriptions: set[Subscription] = set()
         self._broken = False
         self._waiting: set[int] = set()
+        self._told_end = False
+        self._executions = FIRST_EXECUTION_ID
 
-    def apply(self, command: Command) -> tuple[list[Numbered], int]:
-        """Apply a command; return its numbered events, and how many listeners were cut off.
+    @property
+    def source_ended(self) -> bool:
+        """Say whether there was a source, and it has no more."""
+        return self.market is not None and self.market.ended
+
+    def next_execution_id(self) -> int:
+        """Return the id of the next execution's order."""
+        self._executions += 1
+        return self._executions
+
+    def apply(self, command: Command) -> list[Numbered]:
+        """Apply a command of the caller and return its numbered events.
 
         Raises:
+            InvalidInput: an id that is another's, in a session with a source.
             Overloaded: the book is full of orders.
             Conflict: the book stopped on an invariant violation.
         """
-        live = len(self.book) + len(self._waiting)
-        if isinstance(command, Submit) and live >= self._limits.orders_per_session:
-            raise Overloaded(f"{live} orders are live; allowed: {self._limits.orders_per_session}")
-        numbered_events = self._publish(lambda: self.book.apply(command))
-        self._count_waiting(command, numbered_events[0])
-        return numbered_events
+        if self.market is not None and command.order_id < FIRST_OWN_ID:
+            raise InvalidInput(
+                f"order_id: {command.order_id}; allowed in a session with a source:"
+                f" {FIRST_OWN_ID} or more"
+            )
+        if isinstance(command, Submit):
+            live, allowed = self._live_orders(), self._limits.orders_per_session
+            if live >= allowed:
+                raise Overloaded(f"{live} orders are live; allowed: {allowed}")
+        return self.act(command)
 
-    def advance(self, now_ns: int) -> tuple[list[Numbered], int]:
-        """Move the book's time on; return as `apply` does. `InvalidInput` for an earlier one."""
-        numbered_events = self._publish(lambda: self.book.advance(now_ns))
-        self._count_waiting(None, numbered_events[0])
-        return numbered_events
+    def act(self, command: Command) -> list[Numbered]:
+        """Carry out a command, whoever's it is, and return its numbered events."""
+        carry_out = self.book.apply if self.market is None else self.market.act
+        events = self._publish(lambda: carry_out(command))
+        self._count_waiting(command, events)
+        return events
 
-    def _publish(self, act: Callable[[], Sequence[Event]]) -> tuple[list[Numbered], int]:
+    def advance(self, now_ns: int) -> list[Numbered]:
+        """Move the book's time on and return as `apply` does; `InvalidInput` for an earlier one."""
+        events = self._publish(lambda: self.book.advance(now_ns))
+        self._count_waiting(None, events)
+        return events
+
+    def step(self) -> list[Numbered]:
+        """Let the source's next event happen; return what came of it."""
+        market = self.market
+        if market is None:
+            return []
+        if len(self.book) > self._limits.source_orders:
+            raise Overloaded(
+                f"{len(self.book)} orders rest in the session's book; allowed:"
+                f" {self._limits.source_orders}"
+            )
+        touch = self.book.best_bid(), self.book.best_ask()
+        events = self._publish(market.step)
+        counts = self.counts
+        for _, event, _ in events:
+            if isinstance(event, Traded):
+                counts["trades"] += 1
+            elif isinstance(event, Accepted):
+                counts["adds"] += 1
+            elif isinstance(event, Cancelled | Reduced | Expired):
+                counts["cancels"] += 1
+        after = self.book.best_bid(), self.book.best_ask()
+        counts["quote_moves"] += any(
+            (one is None) != (other is None)
+            or (one is not None and other is not None and one.price_ticks != other.price_ticks)
+            for one, other in zip(touch, after, strict=True)
+        )
+        return events
+
+    def tell_end(self) -> list[Numbered]:
+        """Tell the listeners, once, that the source has no more."""
+        if self._told_end or self.market is None or not self.market.ended:
+            return []
+        self._told_end = True
+        ended = SourceEnded(self.market.unfitting)
+        return self._publish(lambda: (ended,))
+
+    def _live_orders(self) -> int:
+        if self.market is not None:
+            return len(self.market.own)
+        return len(self.book) + len(self._waiting)
+
+    def _publish(self, act: Callable[[], Sequence[Event | SourceEnded]]) -> list[Numbered]:
         """Act on the book; number the events and hand them to the listeners."""
         if self._broken:
             raise Conflict(f"session {self.session_id}: stopped on an invariant violation")
@@ -135,21 +182,26 @@ class Session:
         except InvariantViolation:
             self._broken = True
             raise
-        numbered: list[Numbered] = []
+        now_ns, numbered = self.book.now_ns, []
         for event in events:
             self.sequence += 1
-            numbered.append((self.sequence, event))
+            numbered.append(Numbered(self.sequence, event, now_ns))
+            if self.watched and isinstance(event, Traded):
+                trades = self.watched.get(event.maker_order_id)
+                if trades is not None:
+                    trades.append((now_ns, event.price_ticks, event.quantity_lots))
         cut_off = {
             listener
             for listener in self._subscriptions
             if not all(listener.offer(event) for event in numbered)
         }
         self._subscriptions -= cut_off
-        return numbered, len(cut_off)
+        self.cut_off += len(cut_off)
+        return numbered
 
     def _count_waiting(self, command: Command | None, numbered: list[Numbered]) -> None:
         """Keep the ids of the stops that wait, which count as live orders."""
-        events = [event for _, event in numbered]
+        events = [event for _, event, _ in numbered]
         stop = isinstance(command, Submit) and command.stop_ticks is not None
         if stop and command is not None and isinstance(events[0], Accepted):
             self._waiting.add(command.order_id)
@@ -157,12 +209,30 @@ class Session:
             if isinstance(event, Triggered | Cancelled | Expired):
                 self._waiting.discard(event.order_id)
 
-    def subscribe(self) -> Subscription:
+    def room(self) -> bool:
+        """Say whether every listener has room for some more events."""
+        return not any(self._slow())
+
+    def cut_off_slow(self) -> None:
+        """Cut off the listeners that have little room left."""
+        slow = set(self._slow())
+        for listener in slow:
+            listener.lag()
+        self._subscriptions -= slow
+        self.cut_off += len(slow)
+
+    def _slow(self) -> Iterator[Subscription]:
+        wanted = min(TURN_EVENTS, self._limits.queue_size) // 2
+        return (each for each in self._subscriptions if each.room() < wanted)
+
+    def subscribe(self, *, own_only: bool = False) -> Subscription:
         """Return a new subscription from now on; `Overloaded` beyond the bound."""
         allowed = self._limits.subscribers_per_session
+        if own_only and self.market is None:
+            raise InvalidInput("own_only: true; allowed in a session without a source: false")
         if len(self._subscriptions) >= allowed:
             raise Overloaded(f"{len(self._subscriptions)} subscribers; allowed: {allowed}")
-        subscription = Subscription(self._limits.queue_size)
+        subscription = Subscription(self._limits.queue_size, own_only=own_only)
         self._subscriptions.add(subscription)
         return subscription
 
@@ -177,6 +247,62 @@ class Session:
         self._subscriptions.clear()
 
 
+async def advance(session: Session, now_ns: int, keep_on: Callable[[], None]) -> Advanced:
+    """Move a session's time on, with what its source does until then; hold `session.busy`.
+
+    Others get a turn every few events. `keep_on()` is asked then, and raises to stop: the session
+    stays at the time it has come to.
+
+    Raises:
+        InvalidInput: a time before the session's own, or a file that is not what it should be.
+        Fault: what `keep_on` raises.
+    """
+    done, market = Advanced(), session.market
+    if now_ns < session.book.now_ns:
+        session.advance(now_ns)  # refuses
+    if market is None:
+        done.events = session.advance(now_ns)
+        return done
+    while True:
+        await _read_ahead(session, market)
+        next_ns = market.next_ns()
+        if next_ns is None or next_ns > now_ns:
+            break
+        done.events += [event for event in session.step() if event.own]
+        done.source_events += 1
+        if done.source_events % TURN_EVENTS == 0 or not session.room():
+            await _yield_to_listeners(session)
+            keep_on()
+    done.events += [event for event in session.advance(now_ns) if event.own]
+    done.events += session.tell_end()
+    return done
+
+
+async def _read_ahead(session: Session, market: LiveMarket) -> None:
+    """Read where the source has to, in a thread that goes on where the caller leaves."""
+    if session.reading is None:
+        if not market.wants_reading:
+            return
+        session.reading = asyncio.ensure_future(asyncio.to_thread(market.read))
+    reading = session.reading
+    try:
+        await asyncio.shield(reading)
+    finally:
+        if reading.done():
+            session.reading = None
+
+
+async def _yield_to_listeners(session: Session) -> None:
+    """Let others have a turn, and listeners catch up for a while; then they are cut off."""
+    await asyncio.sleep(0)
+    give_up = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    while not session.room():
+        if asyncio.get_running_loop().time() >= give_up:
+            session.cut_off_slow()
+            return
+        await asyncio.sleep(_POLL_SECONDS)
+
+
 class Sessions:
     """All open sessions, by id. `clock` tells monotonic seconds."""
 
@@ -187,15 +313,18 @@ class Sessions:
         self._metrics = metrics
         self._clock = clock
         self._sessions: dict[str, Session] = {}
+        self._live: dict[str, Session] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, symbol: str, instrument: Instrument | None = None) -> Session:
-        """Open a session with an empty book.
+    def require_room(self, symbol: str, *, live: bool = False) -> None:
+        """Refuse what `open` would refuse; a book costs more to make than to refuse.
 
         Raises:
-            Overloaded: too many are open.
+            InvalidInput: a symbol that is none.
+            Overloaded: too many sessions are open.
+            Conflict: another session of the symbol is live.
         """
         if not 1 <= len(symbol) <= MAX_SYMBOL_LENGTH or not symbol.isprintable():
             raise InvalidInput(
@@ -204,8 +333,30 @@ class Sessions:
         self.expire()
         if len(self._sessions) >= self.limits.sessions:
             raise Overloaded(f"{len(self._sessions)} sessions; allowed: {self.limits.sessions}")
-        session = Session(secrets.token_hex(16), symbol, instrument, self.limits, self._clock())
-        self._sessions[session.session_id] = session
+        if live and symbol in self._live:
+            raise Conflict(f"live: a session of {symbol} is live already; allowed: one")
+
+    def open(
+        self,
+        symbol: str,
+        instrument: Instrument | None = None,
+        market: LiveMarket | None = None,
+        *,
+        live: bool = False,
+    ) -> Session:
+        """Open a session with an empty book, or with that of a market.
+
+        Raises:
+            Fault: as `require_room`.
+        """
+        self.require_room(symbol, live=live)
+        book = OrderBook(instrument) if market is None else market.book
+        session_id, now = secrets.token_hex(16), self._clock()
+        session = Session(session_id, symbol, book, self.limits, now, market)
+        self._sessions[session_id] = session
+        if live:
+            session.live = True
+            self._live[symbol] = session
         self._count()
         return session
 
@@ -218,19 +369,55 @@ class Sessions:
         session.used_at = self._clock()
         return session
 
-    def apply(self, session_id: str, command: Command) -> list[Numbered]:
-        """Apply a command in a session and return its numbered events."""
-        return self._counted(self.get(session_id).apply(command))
+    def live_of(self, symbol: str) -> Session | None:
+        """Return the live session of a symbol, and count it as used; None where there is none."""
+        session = self._live.get(symbol)
+        if session is not None:
+            session.used_at = self._clock()
+        return session
 
-    def advance(self, session_id: str, now_ns: int) -> list[Numbered]:
-        """Move a session's time on and return the numbered events of what expired."""
-        return self._counted(self.get(session_id).advance(now_ns))
+    async def apply(self, session_id: str, command: Command) -> tuple[Session, list[Numbered]]:
+        """Apply a command in a session, once no move of its time is under way."""
+        session = self.get(session_id)
+        async with session.busy:
+            self.require_open(session)
+            try:
+                return session, session.apply(command)
+            finally:
+                self.count_cut_off(session)
 
-    def _counted(self, outcome: tuple[list[Numbered], int]) -> list[Numbered]:
-        events, cut_off = outcome
-        if cut_off:
-            self._metrics.cut_off.inc(cut_off)
-        return events
+    async def advance(
+        self, session_id: str, now_ns: int, keep_on: Callable[[], None]
+    ) -> tuple[Session, Advanced]:
+        """Move a session's time on, as `advance` of this module does."""
+        session = self.get(session_id)
+        async with session.busy:
+            self.require_open(session)
+            return session, await self.move(session, now_ns, keep_on)
+
+    async def move(self, session: Session, now_ns: int, keep_on: Callable[[], None]) -> Advanced:
+        """Move on the time of a session that the caller holds."""
+
+        def still() -> None:
+            keep_on()
+            self.require_open(session)
+
+        try:
+            return await advance(session, now_ns, still)
+        finally:
+            session.used_at = self._clock()
+            self.count_cut_off(session)
+
+    def require_open(self, session: Session) -> None:
+        """Raise `NotFound` where a session has ended meanwhile."""
+        if session.session_id not in self._sessions:
+            raise NotFound(f"session_id: {session.session_id!r} is not open any more")
+
+    def count_cut_off(self, session: Session) -> None:
+        """Count the listeners that were cut off since the last time."""
+        if session.cut_off:
+            self._metrics.cut_off.inc(session.cut_off)
+            session.cut_off = 0
 
     def close(self, session_id: str) -> None:
         """End a session; `NotFound` where there is none."""
@@ -242,14 +429,16 @@ class Sessions:
             self._drop(session)
 
     def expire(self) -> None:
-        """End the sessions that nobody has used for too long."""
+        """End the sessions that nobody has used for too long; one whose time moves is in use."""
         oldest = self._clock() - self.limits.idle_seconds
         for session in list(self._sessions.values()):
-            if session.used_at < oldest:
+            if session.used_at < oldest and not session.busy.locked():
                 self._drop(session)
 
     def _drop(self, session: Session) -> None:
         del self._sessions[session.session_id]
+        if self._live.get(session.symbol) is session:
+            del self._live[session.symbol]
         session.end()
         self._count()
 

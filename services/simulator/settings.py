@@ -14,6 +14,8 @@ class SimulatorSettings(ServiceSettings):
 
     port: int = Field(default=50051, ge=0, le=65535)
     metrics_port: int = Field(default=9101, ge=0, le=65535)
+    # ExecuteMany alone, for routers, on a quicker server; without a port there is none.
+    stream_port: int | None = Field(default=None, ge=0, le=65535)
     l3_config_path: Path = Path("configs/execution_l3.yaml")
     seed: int = Field(default=0, ge=0, le=2**64 - 1)
     # Executions accepted and not answered yet; one more is RESOURCE_EXHAUSTED.
@@ -28,6 +30,12 @@ class SimulatorSettings(ServiceSettings):
     subscriber_queue_size: int = Field(default=1024, ge=1, le=1_000_000)
     session_idle_seconds: float = Field(default=300.0, gt=0.0, le=86_400.0)
     drain_seconds: float = Field(default=5.0, ge=0.0, le=60.0)
-    # Folder that Replay may read; without it Replay refuses every path.
+    # How often the known order is executed and its answer compared; sooner after a failure.
+    self_check_seconds: float = Field(default=300.0, gt=0.0, le=86_400.0)
+    # Whether the control state in Redis may ask for the L3 configuration to be read again.
+    follow_control: bool = False
+    # Orders of others in a session that a file or a generator drives.
+    max_source_orders: int = Field(default=1_000_000, ge=1, le=100_000_000)
+    # Folder that Replay and sessions may read; without it they refuse every path.
     replay_dir: Path | None = None
     max_replays: int = Field(default=1, ge=1, le=16)

@@ -4,21 +4,23 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from execution_providers import create_execution_provider
-from execution_providers.types import AssetClass
-from lob.config import L3ExecutionConfig
+from services.simulator.configured import read
 from services.simulator.executions import Executions
+from services.simulator.live import LiveExecutions
 from services.simulator.metrics import SimulatorMetrics
+from services.simulator.reload import Reloads, following
 from services.simulator.replays import Replays
+from services.simulator.self_check import SelfCheck
 from services.simulator.sessions import Limits, Sessions
 from services.simulator.settings import SimulatorSettings
 from touchstone.kit.health import Readiness
 from touchstone.kit.metrics import create_registry
+from touchstone.kit.tasks import stop_tasks
 
 EXPIRY_SECONDS = 1.0
 
@@ -28,12 +30,13 @@ class Components:
     """Everything the servers need."""
 
     settings: SimulatorSettings
-    config: L3ExecutionConfig
     registry: CollectorRegistry
     metrics: SimulatorMetrics
     executions: Executions
     sessions: Sessions
     replays: Replays
+    reloads: Reloads
+    self_check: SelfCheck
     readiness: Readiness
 
 
@@ -44,47 +47,52 @@ async def wire(settings: SimulatorSettings) -> AsyncIterator[Components]:
     Raises:
         ConfigError: the L3 configuration file is not right.
     """
-    config = L3ExecutionConfig.from_yaml(settings.l3_config_path)
+    first = read(settings.l3_config_path, settings.seed, 1)
     registry = create_registry("simulator")
     metrics = SimulatorMetrics(registry)
-    metrics.enabled.set(1 if config.enabled else 0)
-    providers = {
-        kind: create_execution_provider(kind, level="L3", config=config, seed=settings.seed)
-        for kind in AssetClass
-    }
+    metrics.note_config(first.digest, first.version, enabled=first.config.enabled)
     limits = Limits(
         sessions=settings.max_sessions,
         orders_per_session=settings.max_orders_per_session,
         subscribers_per_session=settings.max_subscribers_per_session,
         queue_size=settings.subscriber_queue_size,
         idle_seconds=settings.session_idle_seconds,
+        source_orders=settings.max_source_orders,
     )
     sessions = Sessions(limits, metrics, time.monotonic)
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="execution") as executor:
         executions = Executions(
-            providers,
+            first,
             metrics,
             executor,
+            LiveExecutions(sessions),
             max_in_flight=settings.max_in_flight,
             inline_seconds_max=settings.inline_seconds_max,
         )
         replays = Replays(settings.replay_dir, settings.max_replays)
-        expiring = asyncio.create_task(_expire(sessions))
+        self_check = SelfCheck(executions, metrics, settings.self_check_seconds)
+        reloads = Reloads(settings.l3_config_path, settings.seed, executions, metrics)
+        await self_check.check()
+        redis_url = settings.redis_url if settings.follow_control else None
+        tasks = [
+            asyncio.create_task(work)
+            for work in (_expire(sessions), self_check.work(), reloads.work())
+        ]
         try:
-            yield Components(
-                settings=settings,
-                config=config,
-                registry=registry,
-                metrics=metrics,
-                executions=executions,
-                sessions=sessions,
-                replays=replays,
-                readiness=Readiness(),
-            )
+            async with following(reloads, redis_url):
+                yield Components(
+                    settings=settings,
+                    registry=registry,
+                    metrics=metrics,
+                    executions=executions,
+                    sessions=sessions,
+                    replays=replays,
+                    reloads=reloads,
+                    self_check=self_check,
+                    readiness=Readiness(),
+                )
         finally:
-            expiring.cancel()
-            with suppress(asyncio.CancelledError):
-                await expiring
+            await stop_tasks(tasks)
             sessions.close_all()
             replays.close()
 

@@ -299,7 +299,7 @@ async def test_replays_are_bounded_and_end_with_their_caller(
     """A second one is RESOURCE_EXHAUSTED; cancelling the first makes room."""
     lobster_file(tmp_path / "day.csv", 3)
 
-    def endless(_: Path, progress: Any) -> None:
+    def endless(_: Path, __: Any, progress: Any) -> None:
         for messages in range(10_000):
             progress.tell(messages, 10_000)
             time.sleep(0.005)
@@ -361,5 +361,5 @@ async def test_idle_sessions_end() -> None:
         now[0] = 11.0
         sessions.expire()
         assert 1 == len(sessions)
-        with pytest.raises(Exception, match="session: ended"):
+        with pytest.raises(Exception, match="the session has ended"):
             await asyncio.wait_for(listening, 5)

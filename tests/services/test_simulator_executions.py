@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from execution_providers import create_execution_provider
-from lob.config import L3ExecutionConfig
+from lob.config import L3ExecutionConfig, create_l3_config
 from lob.errors import (
     Conflict,
     DeadlineExceeded,
@@ -36,6 +37,28 @@ async def test_the_wire_changes_nothing() -> None:
     async with running_simulator() as running:
         assert expected == await running.client.execute(wanted, 5)
         assert [expected] * 3 == await running.client.execute_batch([wanted] * 3, 5)
+
+
+async def test_the_wire_carries_what_every_model_says(tmp_path: Path) -> None:
+    """With all models on, the explanation over gRPC is that in process, key by key."""
+    config = create_l3_config("full", market_impact={"adv_notional": 5_000_000.0})
+    file = tmp_path / "full.yaml"
+    config.to_yaml(file)
+    here = create_execution_provider("EQUITY", "L3", config=config, seed=5)
+    asked = [
+        request("BUY", 300, client_order_id="o-1"),
+        request("SELL", 250, type="LIMIT", limit_price="100.01", client_order_id="o-2"),
+    ]
+    explained: set[str] = set()
+    async with running_simulator(l3_config_path=file) as running:
+        for wanted in asked:
+            expected = here.execute(wanted.order, wanted.market, wanted.bar)
+            assert expected is not None
+            fill = await running.client.execute(wanted, 5)
+            assert expected == fill
+            assert list(expected.attribution) == list(fill.attribution)
+            explained |= set(fill.attribution)
+    assert {"dark", "hidden", "impact", "fill_forecast", "queue_value"} <= explained
 
 
 async def test_refusals_are_fills_and_faults_are_statuses() -> None:
@@ -99,15 +122,6 @@ async def test_an_estimate_costs_what_the_depth_says() -> None:
             answer.slippage_bps,
             answer.model,
         )
-
-
-async def test_fill_probability_is_plainly_unimplemented() -> None:
-    """No number is made up."""
-    async with running_simulator() as running:
-        asked = execution_pb2.FillProbabilityRequest()
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await running.executions.FillProbability(asked, timeout=5)
-        assert grpc.StatusCode.UNIMPLEMENTED == caught.value.code()
 
 
 async def test_a_full_simulator_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ HIGHEST_PORT = 65_535
 PORT_NAMES = {
     "redis": "TOUCHSTONE_REDIS_PORT",
     "simulator": "TOUCHSTONE_SIMULATOR_PORT",
+    "simulator_stream": "TOUCHSTONE_SIMULATOR_STREAM_PORT",
     "simulator_metrics": "TOUCHSTONE_SIMULATOR_METRICS_PORT",
     "router": "TOUCHSTONE_ROUTER_PORT",
     "order_gateway": "TOUCHSTONE_GATEWAY_PORT",
@@ -27,6 +28,7 @@ class Ports:
 
     redis: int = 6379
     simulator: int = 50051
+    simulator_stream: int = 50052
     simulator_metrics: int = 9101
     router: int = 8000
     order_gateway: int = 8080

@@ -176,13 +176,16 @@ class Stack:
         return Running(part, process, log)
 
     def _environment(self) -> dict[str, str]:
+        streams = f"{LOOPBACK}:{self.ports.simulator_stream}"
         return {
+            "TOUCHSTONE_SIMULATOR_FOLLOW_CONTROL": "true",
             **os.environ,
             **past_proxies(os.environ),
             **self.ports.environment(),
             "TOUCHSTONE_REDIS_URL": self.redis_url or f"redis://{LOOPBACK}:{self.ports.redis}/0",
             "TOUCHSTONE_DATA_DIR": str(self.data_dir),
             "TOUCHSTONE_ROUTER_SIMULATOR_ADDRESS": f"{LOOPBACK}:{self.ports.simulator}",
+            "TOUCHSTONE_ROUTER_SIMULATOR_STREAM_ADDRESS": streams,
             "TOUCHSTONE_GATEWAY_VENUE_URL": f"http://{LOOPBACK}:{self.ports.paper_exchange}",
             "TOUCHSTONE_GATEWAY_VENUE_WS_URL": f"ws://{LOOPBACK}:{self.ports.paper_exchange}",
             **self.extra_environment,

@@ -46,24 +46,68 @@ SELF_TRADE_PREVENTION_CANCEL_BOTH: SelfTradePrevention
 SELF_TRADE_PREVENTION_DECREMENT_AND_CANCEL: SelfTradePrevention
 
 class OpenSessionRequest(_message.Message):
-    __slots__ = ("symbol", "allocation", "minimum_allocation_lots", "day_close_ns")
+    __slots__ = ("symbol", "allocation", "minimum_allocation_lots", "day_close_ns", "file", "generator", "tick_size", "lot_size", "asset_class", "live")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     ALLOCATION_FIELD_NUMBER: _ClassVar[int]
     MINIMUM_ALLOCATION_LOTS_FIELD_NUMBER: _ClassVar[int]
     DAY_CLOSE_NS_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    TICK_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LOT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    ASSET_CLASS_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
     symbol: str
     allocation: Allocation
     minimum_allocation_lots: int
     day_close_ns: int
-    def __init__(self, symbol: _Optional[str] = ..., allocation: _Optional[_Union[Allocation, str]] = ..., minimum_allocation_lots: _Optional[int] = ..., day_close_ns: _Optional[int] = ...) -> None: ...
+    file: FileSource
+    generator: GeneratorSource
+    tick_size: str
+    lot_size: str
+    asset_class: _execution_pb2.AssetClass
+    live: bool
+    def __init__(self, symbol: _Optional[str] = ..., allocation: _Optional[_Union[Allocation, str]] = ..., minimum_allocation_lots: _Optional[int] = ..., day_close_ns: _Optional[int] = ..., file: _Optional[_Union[FileSource, _Mapping]] = ..., generator: _Optional[_Union[GeneratorSource, _Mapping]] = ..., tick_size: _Optional[str] = ..., lot_size: _Optional[str] = ..., asset_class: _Optional[_Union[_execution_pb2.AssetClass, str]] = ..., live: _Optional[bool] = ...) -> None: ...
+
+class FileSource(_message.Message):
+    __slots__ = ("path", "format", "symbol")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    format: str
+    symbol: str
+    def __init__(self, path: _Optional[str] = ..., format: _Optional[str] = ..., symbol: _Optional[str] = ...) -> None: ...
+
+class GeneratorSource(_message.Message):
+    __slots__ = ("seed", "model", "rate", "mid_ticks")
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    MID_TICKS_FIELD_NUMBER: _ClassVar[int]
+    seed: int
+    model: str
+    rate: float
+    mid_ticks: int
+    def __init__(self, seed: _Optional[int] = ..., model: _Optional[str] = ..., rate: _Optional[float] = ..., mid_ticks: _Optional[int] = ...) -> None: ...
 
 class OpenSessionResponse(_message.Message):
-    __slots__ = ("session_id", "idle_timeout_seconds")
+    __slots__ = ("session_id", "idle_timeout_seconds", "first_own_order_id", "now_ns", "tick_size", "lot_size", "source")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     IDLE_TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_OWN_ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    NOW_NS_FIELD_NUMBER: _ClassVar[int]
+    TICK_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LOT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     idle_timeout_seconds: float
-    def __init__(self, session_id: _Optional[str] = ..., idle_timeout_seconds: _Optional[float] = ...) -> None: ...
+    first_own_order_id: int
+    now_ns: int
+    tick_size: str
+    lot_size: str
+    source: str
+    def __init__(self, session_id: _Optional[str] = ..., idle_timeout_seconds: _Optional[float] = ..., first_own_order_id: _Optional[int] = ..., now_ns: _Optional[int] = ..., tick_size: _Optional[str] = ..., lot_size: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
 
 class CloseSessionRequest(_message.Message):
     __slots__ = ("session_id",)
@@ -244,7 +288,7 @@ class Triggered(_message.Message):
     def __init__(self, order_id: _Optional[int] = ..., stop_ticks: _Optional[int] = ...) -> None: ...
 
 class BookEvent(_message.Message):
-    __slots__ = ("sequence", "accepted", "rejected", "traded", "reduced", "replaced", "cancelled", "refilled", "expired", "triggered")
+    __slots__ = ("sequence", "accepted", "rejected", "traded", "reduced", "replaced", "cancelled", "refilled", "expired", "triggered", "source_ended", "now_ns")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     REJECTED_FIELD_NUMBER: _ClassVar[int]
@@ -255,6 +299,8 @@ class BookEvent(_message.Message):
     REFILLED_FIELD_NUMBER: _ClassVar[int]
     EXPIRED_FIELD_NUMBER: _ClassVar[int]
     TRIGGERED_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_ENDED_FIELD_NUMBER: _ClassVar[int]
+    NOW_NS_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     accepted: Accepted
     rejected: Rejected
@@ -265,13 +311,27 @@ class BookEvent(_message.Message):
     refilled: Refilled
     expired: Expired
     triggered: Triggered
-    def __init__(self, sequence: _Optional[int] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., traded: _Optional[_Union[Traded, _Mapping]] = ..., reduced: _Optional[_Union[Reduced, _Mapping]] = ..., replaced: _Optional[_Union[Replaced, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., refilled: _Optional[_Union[Refilled, _Mapping]] = ..., expired: _Optional[_Union[Expired, _Mapping]] = ..., triggered: _Optional[_Union[Triggered, _Mapping]] = ...) -> None: ...
+    source_ended: SourceEnded
+    now_ns: int
+    def __init__(self, sequence: _Optional[int] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., rejected: _Optional[_Union[Rejected, _Mapping]] = ..., traded: _Optional[_Union[Traded, _Mapping]] = ..., reduced: _Optional[_Union[Reduced, _Mapping]] = ..., replaced: _Optional[_Union[Replaced, _Mapping]] = ..., cancelled: _Optional[_Union[Cancelled, _Mapping]] = ..., refilled: _Optional[_Union[Refilled, _Mapping]] = ..., expired: _Optional[_Union[Expired, _Mapping]] = ..., triggered: _Optional[_Union[Triggered, _Mapping]] = ..., source_ended: _Optional[_Union[SourceEnded, _Mapping]] = ..., now_ns: _Optional[int] = ...) -> None: ...
+
+class SourceEnded(_message.Message):
+    __slots__ = ("unfitting",)
+    UNFITTING_FIELD_NUMBER: _ClassVar[int]
+    unfitting: int
+    def __init__(self, unfitting: _Optional[int] = ...) -> None: ...
 
 class CommandResponse(_message.Message):
-    __slots__ = ("events",)
+    __slots__ = ("events", "now_ns", "source_events", "source_ended")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    NOW_NS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_ENDED_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[BookEvent]
-    def __init__(self, events: _Optional[_Iterable[_Union[BookEvent, _Mapping]]] = ...) -> None: ...
+    now_ns: int
+    source_events: int
+    source_ended: bool
+    def __init__(self, events: _Optional[_Iterable[_Union[BookEvent, _Mapping]]] = ..., now_ns: _Optional[int] = ..., source_events: _Optional[int] = ..., source_ended: _Optional[bool] = ...) -> None: ...
 
 class GetBookRequest(_message.Message):
     __slots__ = ("session_id", "levels", "orders", "state_hash")
@@ -330,32 +390,44 @@ class BookLevel(_message.Message):
     def __init__(self, price_ticks: _Optional[int] = ..., quantity_lots: _Optional[int] = ..., order_count: _Optional[int] = ..., orders: _Optional[_Iterable[_Union[BookOrder, _Mapping]]] = ...) -> None: ...
 
 class GetBookResponse(_message.Message):
-    __slots__ = ("bids", "asks", "sequence", "state_hash", "stops", "now_ns")
+    __slots__ = ("bids", "asks", "sequence", "state_hash", "stops", "now_ns", "source_ended")
     BIDS_FIELD_NUMBER: _ClassVar[int]
     ASKS_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     STATE_HASH_FIELD_NUMBER: _ClassVar[int]
     STOPS_FIELD_NUMBER: _ClassVar[int]
     NOW_NS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_ENDED_FIELD_NUMBER: _ClassVar[int]
     bids: _containers.RepeatedCompositeFieldContainer[BookLevel]
     asks: _containers.RepeatedCompositeFieldContainer[BookLevel]
     sequence: int
     state_hash: str
     stops: _containers.RepeatedCompositeFieldContainer[WaitingStop]
     now_ns: int
-    def __init__(self, bids: _Optional[_Iterable[_Union[BookLevel, _Mapping]]] = ..., asks: _Optional[_Iterable[_Union[BookLevel, _Mapping]]] = ..., sequence: _Optional[int] = ..., state_hash: _Optional[str] = ..., stops: _Optional[_Iterable[_Union[WaitingStop, _Mapping]]] = ..., now_ns: _Optional[int] = ...) -> None: ...
+    source_ended: bool
+    def __init__(self, bids: _Optional[_Iterable[_Union[BookLevel, _Mapping]]] = ..., asks: _Optional[_Iterable[_Union[BookLevel, _Mapping]]] = ..., sequence: _Optional[int] = ..., state_hash: _Optional[str] = ..., stops: _Optional[_Iterable[_Union[WaitingStop, _Mapping]]] = ..., now_ns: _Optional[int] = ..., source_ended: _Optional[bool] = ...) -> None: ...
 
 class StreamEventsRequest(_message.Message):
-    __slots__ = ("session_id",)
+    __slots__ = ("session_id", "own_only")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    OWN_ONLY_FIELD_NUMBER: _ClassVar[int]
     session_id: str
-    def __init__(self, session_id: _Optional[str] = ...) -> None: ...
+    own_only: bool
+    def __init__(self, session_id: _Optional[str] = ..., own_only: _Optional[bool] = ...) -> None: ...
 
 class ReplayRequest(_message.Message):
-    __slots__ = ("path",)
+    __slots__ = ("path", "format", "symbol", "tick_size", "lot_size")
     PATH_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    SYMBOL_FIELD_NUMBER: _ClassVar[int]
+    TICK_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LOT_SIZE_FIELD_NUMBER: _ClassVar[int]
     path: str
-    def __init__(self, path: _Optional[str] = ...) -> None: ...
+    format: str
+    symbol: str
+    tick_size: str
+    lot_size: str
+    def __init__(self, path: _Optional[str] = ..., format: _Optional[str] = ..., symbol: _Optional[str] = ..., tick_size: _Optional[str] = ..., lot_size: _Optional[str] = ...) -> None: ...
 
 class ReplayProgress(_message.Message):
     __slots__ = ("messages", "messages_total", "done", "summary", "state_hash")

@@ -90,7 +90,8 @@ class BookServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def OpenSession(self, request, context):
-        """Open an empty book. Sessions are bounded in number and end after a time without calls.
+        """Open a book: an empty one, or one that a file or a generator drives. Sessions are bounded in
+        number and end after a time without calls.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,7 +130,8 @@ class BookServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Advance(self, request, context):
-        """Move the session's time on; what expires by then goes. A session begins at 0.
+        """Move the session's time on: what its source does until then happens, and what expires by then
+        goes. A session without a file begins at 0.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,7 +153,7 @@ class BookServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Replay(self, request, context):
-        """Rebuild a book from a LOBSTER message file below the server's data folder.
+        """Rebuild a book from a file of orders below the server's data folder.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -142,18 +142,20 @@ class Bar(_message.Message):
     def __init__(self, open: _Optional[str] = ..., high: _Optional[str] = ..., low: _Optional[str] = ..., close: _Optional[str] = ..., volume: _Optional[str] = ..., duration_ms: _Optional[int] = ...) -> None: ...
 
 class ExecuteRequest(_message.Message):
-    __slots__ = ("order", "market", "bar", "asset_class", "seed")
+    __slots__ = ("order", "market", "bar", "asset_class", "seed", "session_id")
     ORDER_FIELD_NUMBER: _ClassVar[int]
     MARKET_FIELD_NUMBER: _ClassVar[int]
     BAR_FIELD_NUMBER: _ClassVar[int]
     ASSET_CLASS_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     order: Order
     market: MarketState
     bar: Bar
     asset_class: AssetClass
     seed: int
-    def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ..., market: _Optional[_Union[MarketState, _Mapping]] = ..., bar: _Optional[_Union[Bar, _Mapping]] = ..., asset_class: _Optional[_Union[AssetClass, str]] = ..., seed: _Optional[int] = ...) -> None: ...
+    session_id: str
+    def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ..., market: _Optional[_Union[MarketState, _Mapping]] = ..., bar: _Optional[_Union[Bar, _Mapping]] = ..., asset_class: _Optional[_Union[AssetClass, str]] = ..., seed: _Optional[int] = ..., session_id: _Optional[str] = ...) -> None: ...
 
 class PartialFill(_message.Message):
     __slots__ = ("price", "quantity", "liquidity", "offset_ns")
@@ -192,8 +194,15 @@ class FlowCounts(_message.Message):
     def __init__(self, trades: _Optional[int] = ..., cancels: _Optional[int] = ..., adds: _Optional[int] = ..., quote_moves: _Optional[int] = ...) -> None: ...
 
 class Attribution(_message.Message):
-    __slots__ = ("provider", "reference_price", "reference", "slippage", "fees_bps", "seed", "models", "reason", "queue_ahead", "latency_ns", "events_in_flight", "events_while_resting")
+    __slots__ = ("provider", "reference_price", "reference", "slippage", "fees_bps", "seed", "models", "reason", "queue_ahead", "latency_ns", "events_in_flight", "events_while_resting", "explained", "session_id")
     class ModelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class ExplainedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -212,6 +221,8 @@ class Attribution(_message.Message):
     LATENCY_NS_FIELD_NUMBER: _ClassVar[int]
     EVENTS_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     EVENTS_WHILE_RESTING_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     provider: str
     reference_price: str
     reference: str
@@ -224,7 +235,9 @@ class Attribution(_message.Message):
     latency_ns: int
     events_in_flight: FlowCounts
     events_while_resting: FlowCounts
-    def __init__(self, provider: _Optional[str] = ..., reference_price: _Optional[str] = ..., reference: _Optional[str] = ..., slippage: _Optional[_Union[Slippage, _Mapping]] = ..., fees_bps: _Optional[str] = ..., seed: _Optional[int] = ..., models: _Optional[_Mapping[str, str]] = ..., reason: _Optional[str] = ..., queue_ahead: _Optional[str] = ..., latency_ns: _Optional[int] = ..., events_in_flight: _Optional[_Union[FlowCounts, _Mapping]] = ..., events_while_resting: _Optional[_Union[FlowCounts, _Mapping]] = ...) -> None: ...
+    explained: _containers.ScalarMap[str, str]
+    session_id: str
+    def __init__(self, provider: _Optional[str] = ..., reference_price: _Optional[str] = ..., reference: _Optional[str] = ..., slippage: _Optional[_Union[Slippage, _Mapping]] = ..., fees_bps: _Optional[str] = ..., seed: _Optional[int] = ..., models: _Optional[_Mapping[str, str]] = ..., reason: _Optional[str] = ..., queue_ahead: _Optional[str] = ..., latency_ns: _Optional[int] = ..., events_in_flight: _Optional[_Union[FlowCounts, _Mapping]] = ..., events_while_resting: _Optional[_Union[FlowCounts, _Mapping]] = ..., explained: _Optional[_Mapping[str, str]] = ..., session_id: _Optional[str] = ...) -> None: ...
 
 class Fill(_message.Message):
     __slots__ = ("status", "filled_quantity", "average_price", "fees", "slippage_bps", "attribution", "fills")
@@ -251,14 +264,16 @@ class ExecuteResponse(_message.Message):
     def __init__(self, fill: _Optional[_Union[Fill, _Mapping]] = ...) -> None: ...
 
 class Failure(_message.Message):
-    __slots__ = ("code", "message", "retryable")
+    __slots__ = ("code", "message", "retryable", "field")
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RETRYABLE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
     code: str
     message: str
     retryable: bool
-    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., retryable: _Optional[bool] = ...) -> None: ...
+    field: str
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., retryable: _Optional[bool] = ..., field: _Optional[str] = ...) -> None: ...
 
 class ExecuteResult(_message.Message):
     __slots__ = ("fill", "failure")
@@ -349,20 +364,22 @@ class EstimateCostRequest(_message.Message):
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ..., market: _Optional[_Union[MarketState, _Mapping]] = ..., bar: _Optional[_Union[Bar, _Mapping]] = ..., asset_class: _Optional[_Union[AssetClass, str]] = ...) -> None: ...
 
 class EstimateCostResponse(_message.Message):
-    __slots__ = ("fillable_quantity", "average_price", "slippage_bps", "fees", "fees_bps", "model")
+    __slots__ = ("fillable_quantity", "average_price", "slippage_bps", "fees", "fees_bps", "model", "config_hash")
     FILLABLE_QUANTITY_FIELD_NUMBER: _ClassVar[int]
     AVERAGE_PRICE_FIELD_NUMBER: _ClassVar[int]
     SLIPPAGE_BPS_FIELD_NUMBER: _ClassVar[int]
     FEES_FIELD_NUMBER: _ClassVar[int]
     FEES_BPS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
     fillable_quantity: str
     average_price: str
     slippage_bps: str
     fees: str
     fees_bps: str
     model: str
-    def __init__(self, fillable_quantity: _Optional[str] = ..., average_price: _Optional[str] = ..., slippage_bps: _Optional[str] = ..., fees: _Optional[str] = ..., fees_bps: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
+    config_hash: str
+    def __init__(self, fillable_quantity: _Optional[str] = ..., average_price: _Optional[str] = ..., slippage_bps: _Optional[str] = ..., fees: _Optional[str] = ..., fees_bps: _Optional[str] = ..., model: _Optional[str] = ..., config_hash: _Optional[str] = ...) -> None: ...
 
 class FillProbabilityRequest(_message.Message):
     __slots__ = ("order", "market", "asset_class", "horizon_seconds")
@@ -377,23 +394,45 @@ class FillProbabilityRequest(_message.Message):
     def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ..., market: _Optional[_Union[MarketState, _Mapping]] = ..., asset_class: _Optional[_Union[AssetClass, str]] = ..., horizon_seconds: _Optional[float] = ...) -> None: ...
 
 class FillProbabilityResponse(_message.Message):
-    __slots__ = ("probability", "model")
+    __slots__ = ("probability", "model", "any_fill_probability", "expected_quantity", "expected_wait_seconds", "wait_if_filled_seconds", "horizon_seconds", "confidence", "config_hash", "queue_ahead", "filled_at_once", "inputs")
     PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    ANY_FILL_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_WAIT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_IF_FILLED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_AHEAD_FIELD_NUMBER: _ClassVar[int]
+    FILLED_AT_ONCE_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
     probability: float
     model: str
-    def __init__(self, probability: _Optional[float] = ..., model: _Optional[str] = ...) -> None: ...
+    any_fill_probability: float
+    expected_quantity: float
+    expected_wait_seconds: float
+    wait_if_filled_seconds: float
+    horizon_seconds: float
+    confidence: float
+    config_hash: str
+    queue_ahead: str
+    filled_at_once: str
+    inputs: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, probability: _Optional[float] = ..., model: _Optional[str] = ..., any_fill_probability: _Optional[float] = ..., expected_quantity: _Optional[float] = ..., expected_wait_seconds: _Optional[float] = ..., wait_if_filled_seconds: _Optional[float] = ..., horizon_seconds: _Optional[float] = ..., confidence: _Optional[float] = ..., config_hash: _Optional[str] = ..., queue_ahead: _Optional[str] = ..., filled_at_once: _Optional[str] = ..., inputs: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DescribeRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("build", "config_hash", "config_json")
+    __slots__ = ("build", "config_hash", "config_json", "config_version")
     BUILD_FIELD_NUMBER: _ClassVar[int]
     CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
     CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_VERSION_FIELD_NUMBER: _ClassVar[int]
     build: str
     config_hash: str
     config_json: str
-    def __init__(self, build: _Optional[str] = ..., config_hash: _Optional[str] = ..., config_json: _Optional[str] = ...) -> None: ...
+    config_version: int
+    def __init__(self, build: _Optional[str] = ..., config_hash: _Optional[str] = ..., config_json: _Optional[str] = ..., config_version: _Optional[int] = ...) -> None: ...

@@ -111,7 +111,7 @@ class ExecutionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FillProbability(self, request, context):
-        """Not implemented in this version: answers UNIMPLEMENTED.
+        """Say how likely a resting order is to fill within a horizon, and after how long.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
