@@ -1,5 +1,10 @@
 """What stands in the book without showing: seeded hidden orders, and icebergs' reserves.
 
+Hidden orders are those of `lob.hidden.HiddenLiquidityModel`, as the configuration states or a
+calibration fitted it: where both touches are known, by the spread and the sizes there, inside the
+spread and behind what is displayed. Of two that would trade with one another the seed says which
+is there.
+
 Each price level has draws of its own, by its side and its place, so that a part of the market has
 the hidden orders that the whole has.
 """
@@ -11,24 +16,51 @@ from execution_providers.l3_scene import split_lots
 from execution_providers.streams import HIDDEN_LIQUIDITY, Stream, mixed
 from lob import OrderBook
 from lob.config import HiddenLiquidityConfig
-from lob.hidden import IcebergDetector
-from lob.types import Event, Refilled, Side, Traded
+from lob.hidden import IcebergDetector, RefillPosterior, UsualHidden
+from lob.types import Event, Instrument, Refilled, Side, Traded
 
 FIRST_HIDDEN_ID: Final = 2**40
 """Ids from here on are hidden orders and icebergs; an execution has far fewer others."""
 _REFILLS_MAX: Final = 1_000
+_SIDES: Final = (Side.BUY, Side.SELL)
 _LOTS_MAX: Final = 2**60
 _SIDE_KEYS: Final = {Side.BUY: 1, Side.SELL: 2}
 _INSIDE: Final = 2**32
 """Keys of levels are below it: a place is at most some thousands."""
 
 
-class HiddenOrders:
-    """The hidden orders and icebergs of one execution's book."""
+Touches = tuple[tuple[int, int] | None, tuple[int, int] | None]
+"""The market's best bid and best ask, (ticks, lots) each."""
 
-    def __init__(self, config: HiddenLiquidityConfig, seed: int) -> None:
-        self._config = config
+
+class HiddenPlan:
+    """The model of a configuration, made once for all the executions under it."""
+
+    def __init__(self, config: HiddenLiquidityConfig) -> None:
+        self.config = config
+        self.usual = config.usual()
+        self.prior = RefillPosterior(0, config.prior_a, config.prior_b)
+        self.name = "fitted" if config.parameters else "stated"
+
+
+class HiddenOrders:
+    """The hidden orders and icebergs of one execution's book.
+
+    `step` is the price step of the market, in ticks of the instrument.
+    """
+
+    def __init__(self, plan: HiddenPlan, seed: int, instrument: Instrument, step: int) -> None:
+        self._config = plan.config
+        self._usual = plan.usual
+        self._prior = plan.prior
         self._seed = seed
+        self._step = step
+        self._lots_each = 1.0
+        if plan.usual is not None and plan.usual.told_sizes:
+            self._lots_each = plan.usual.lot_size / float(instrument.lot_size)
+        if plan.usual is not None and plan.usual.tick_size is not None:
+            self._step = max(1, round(plan.usual.tick_size / float(instrument.tick_size)))
+        self._drawn: dict[Side, list[tuple[int, int]]] | None = None
         self._streams = Stream(seed, HIDDEN_LIQUIDITY)
         self._next_id = FIRST_HIDDEN_ID
         self._icebergs: dict[int, int] = {}
@@ -43,16 +75,27 @@ class HiddenOrders:
         side: Side,
         levels: Sequence[tuple[int, int]],
         first: int,
-        touches: tuple[tuple[int, int] | None, tuple[int, int] | None],
+        touches: Touches,
     ) -> None:
         """Put one side's hidden orders into a book that has its displayed ones.
 
         `levels` are the (ticks, lots) of that side in the book, the first of them at place `first`
         of the market; `touches` are the market's best bid and best ask.
         """
-        self._inside(book, side, *touches)
-        for place, (ticks, lots) in enumerate(levels, first):
-            self._behind(book, side, ticks, lots, place)
+        behind = 0.0
+        if self._usual is not None and touches[0] is not None and touches[1] is not None:
+            if self._drawn is None:
+                self._drawn = self._inside(self._usual, touches[0], touches[1])
+            for ticks, lots in self._drawn[side]:
+                self._hide(book, side, ticks, lots)
+            spread, imbalance = self._seen(side, touches[0], touches[1])
+            behind = self._usual.chances(spread, imbalance).touch
+        key = _SIDE_KEYS[side]
+        # Most levels have nothing behind them: those are not looked at one by one.
+        for place in self._streams.low_places(
+            first, len(levels), key, 2, behind, self._config.iceberg_probability
+        ):
+            self._behind(book, side, *levels[place - first], place, behind)
 
     def note_shown(self, book: OrderBook) -> None:
         """Remember what each iceberg shows at this moment, before an order trades with it."""
@@ -95,41 +138,49 @@ class HiddenOrders:
             counts[told] = counts.get(told, 0) + 1
         return counts
 
+    def _seen(self, side: Side, bid: tuple[int, int], ask: tuple[int, int]) -> tuple[int, float]:
+        """Return spread and imbalance as those see them who trade with this side."""
+        own, other = (ask[1], bid[1]) if side is Side.BUY else (bid[1], ask[1])
+        return max(1, (ask[0] - bid[0]) // self._step), (own - other) / (own + other)
+
     def _inside(
+        self, usual: UsualHidden, bid: tuple[int, int], ask: tuple[int, int]
+    ) -> dict[Side, list[tuple[int, int]]]:
+        """Draw the hidden orders between the touches, (ticks, lots) by side.
+
+        Of one that would trade with the other side's, the side that the seed names first stays.
+        """
+        found: dict[Side, list[tuple[int, int]]] = {}
+        sides = _SIDES if mixed(self._seed) % 2 else _SIDES[::-1]
+        for side in sides:
+            touch = bid if side is Side.BUY else ask
+            draws = self._streams.below(_INSIDE + _SIDE_KEYS[side])
+            orders = found[side] = []
+            for away, exponential in usual.inside(*self._seen(side, bid, ask), draws):
+                ticks = touch[0] + side.sign * away * self._step
+                others = found[sides[0]] if side is sides[1] else ()
+                if bid[0] < ticks < ask[0] and all(
+                    (ticks - at) * side.sign < 0 for at, _ in others
+                ):
+                    orders.append((ticks, self._lots(exponential, touch[1])))
+        return found
+
+    def _behind(
         self,
         book: OrderBook,
         side: Side,
-        bid: tuple[int, int] | None,
-        ask: tuple[int, int] | None,
-    ) -> None:
-        """Put a hidden order between the touches, where there is room and one is drawn."""
-        if bid is None or ask is None:
-            return
-        room = ask[0] - bid[0] - 1
-        # Each side keeps to its half, so that hidden orders do not trade with one another; whose
-        # the tick in the middle is, where there is one, is the seed's to say.
-        reach = (room + (mixed(self._seed) + _SIDE_KEYS[side]) % 2) // 2
-        if reach < 1:
-            return
-        draws = self._streams.below(_INSIDE + _SIDE_KEYS[side])
-        if draws.random() >= self._config.inside_probability:
-            return
-        touch = bid if side is Side.BUY else ask
-        away = 1 + int(draws.random() * reach)
-        lots = self._lots(draws, touch[1])
-        self._hide(book, side, touch[0] + side.sign * away, lots)
-
-    def _behind(
-        self, book: OrderBook, side: Side, price_ticks: int, shown_lots: int, place: int
+        price_ticks: int,
+        shown_lots: int,
+        place: int,
+        chance: float,
     ) -> None:
         """Put what a level does not show behind it, and a reserve behind its first order."""
-        config = self._config
         draws = self._streams.below(2 * place + _SIDE_KEYS[side])
-        if draws.random() < config.hidden_probability:
-            self._hide(book, side, price_ticks, self._lots(draws, shown_lots))
-        if draws.random() >= config.iceberg_probability:
+        if draws.random() < chance:
+            self._hide(book, side, price_ticks, self._lots(draws.exponential(), shown_lots))
+        if draws.random() >= self._config.iceberg_probability:
             return
-        refills = self._refills(draws)
+        refills = self._prior.draw(draws.random(), _REFILLS_MAX)
         first = book.first_order(side, price_ticks)
         if not refills or first is None or first.hidden:
             return
@@ -150,20 +201,8 @@ class HiddenOrders:
         book.submit(order_id, side, lots, price_ticks, hidden=True)
         self.hidden_lots += lots
 
-    def _lots(self, draws: Stream, displayed_lots: int) -> int:
-        drawn = draws.exponential() * self._config.hidden_ratio * displayed_lots
-        return min(max(1, round(drawn)), _LOTS_MAX)
-
-    def _refills(self, draws: Stream) -> int:
-        """Return a beta-geometric number of refills, as `lob.hidden.RefillPosterior` has it.
-
-        After k refills there is another with chance (a + k) / (a + b + k).
-        """
-        a, total = self._config.prior_a, self._config.prior_a + self._config.prior_b
-        drawn, at_least, refills = draws.random(), 1.0, 0
-        while refills < _REFILLS_MAX:
-            at_least *= (a + refills) / (total + refills)
-            if drawn >= at_least:
-                break
-            refills += 1
-        return refills
+    def _lots(self, exponential: float, displayed_lots: int) -> int:
+        if self._usual is None:
+            return 0
+        lots = self._usual.lots(exponential, displayed_lots) * self._lots_each
+        return min(max(1, round(lots)), _LOTS_MAX)

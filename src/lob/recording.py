@@ -257,7 +257,9 @@ def _submit_fields(timestamp_ns: int, order: Submit) -> Fields:
     if order.time_in_force not in _TIMES:
         raise InvalidInput(f"time_in_force: {order.time_in_force}; allowed: {', '.join(_TIMES)}")
     if order.display_lots:
-        raise InvalidInput("display_lots: set; allowed in a recording: 0 (icebergs are not recorded)")
+        raise InvalidInput(
+            "display_lots: set; allowed in a recording: 0 (icebergs are not recorded)"
+        )
     flags = Flag.POST_ONLY if order.post_only else Flag.NONE
     flags |= Flag(_STP_MODES.index(order.stp) << 3)
     if order.order_type is OrderType.MARKET:

@@ -34,3 +34,16 @@ def test_an_address_that_is_none_is_a_mistake(root: Path) -> None:
     code, said = run(root, "check", TOUCHSTONE_REDIS_URL="foo:hunter2@bar")
     assert 2 == code
     assert "TOUCHSTONE_REDIS_URL" in json.loads(said)["problems"]["address of Redis"]
+
+
+def test_every_key_of_the_l3_file_is_listed(root: Path) -> None:
+    """`keys` says what a key may be and what it is by default."""
+    code, said = run(root, "keys")
+    found = json.loads(said)
+
+    assert 0 == code
+    assert {"allowed": "a number, above 0 to 10", "default": "0.3"} == found["latency.cv"]
+    assert {"allowed": "SEQUENTIAL, PARALLEL, SMART", "default": "SEQUENTIAL"} == found[
+        "dark_pools.routing"
+    ]
+    assert "required" == found["dark_pools.venues[].name"]["default"]

@@ -134,6 +134,8 @@ class L3ExecutionConfig(Section):
 
 
 _CRYPTO_IMPACT: Final = {"eta": 0.10, "gamma": 0.05, "tau_s": 60.0, "beta": 1.2, "sigma": 0.05}
+# Most crypto venues take no hidden orders, but icebergs.
+_CRYPTO_HIDDEN: Final = {"probability": 0.02, "size_ratio": 1.0}
 _ON: Final = {"enabled": True}
 
 _PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -143,6 +145,7 @@ _PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "crypto": {
         "latency": {"profile": "proximity", "distribution": "gamma", "cv": 0.5},
         "market_impact": _CRYPTO_IMPACT,
+        "hidden_liquidity": _CRYPTO_HIDDEN,
     },
     "minimal": {"latency": {"enabled": False}},
     "full": {
@@ -159,9 +162,9 @@ _PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
 def create_l3_config(preset: str = "equity", **overrides: Any) -> L3ExecutionConfig:
     """Return a preset, with sections overridden key by key.
 
-    Presets: equity, equity_hft, equity_retail, crypto (latency, and crypto's coefficients of
-    impact), minimal (no latency), full (equity with every model on). An override of a section is a
-    mapping and changes only the keys it has.
+    Presets: equity, equity_hft, equity_retail, crypto (latency, crypto's coefficients of impact and
+    few hidden orders), minimal (no latency), full (equity with every model on). An override of a
+    section is a mapping and changes only the keys it has.
     """
     if preset not in _PRESETS:
         raise ConfigError(f"preset: {preset!r}; allowed: {', '.join(_PRESETS)}")

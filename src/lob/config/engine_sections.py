@@ -1,5 +1,6 @@
 """Sections of the engine: the background market, latency, and what bounds the work."""
 
+from enum import StrEnum
 from typing import ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +11,7 @@ from lob.errors import InvalidInput
 from lob.flow import FlowProfile
 from lob.latency import HOURS_PER_DAY, PROFILES_US, Component, Conditions, LatencyModel, Shape
 from lob.latency.distributions import matched
+from lob.queue_estimators import DEFAULT, QueueTracker, queue_tracker
 
 
 class LobDataConfig(Section):
@@ -97,12 +99,38 @@ class LatencyConfig(Section):
         return LatencyModel(legs, seed, conditions)
 
 
+class QueueEstimatorKind(StrEnum):
+    """The estimators of a queue position; `lob.queue_estimators` has them and their sources."""
+
+    INFERRED = "inferred"
+    RISK_AVERSE = "risk-averse"
+    OPTIMISTIC = "optimistic"
+    LOG = "log"
+    LOG2 = "log2"
+    POWER_1 = "power n=1"
+    POWER_2 = "power n=2"
+    POWER_3 = "power n=3"
+    POWER2_2 = "power2 n=2"
+    POWER2_3 = "power2 n=3"
+    POWER3_2 = "power3 n=2"
+    POWER3_3 = "power3 n=3"
+
+
 class QueueTrackingConfig(Section):
-    """How many of a client's live orders the engine follows at once; read by `engine`."""
+    """How many of a client's live orders are followed at once, and how where orders do not show.
+
+    Where a book is built of orders (the engine's, an execution's) every queue position is exact.
+    `tracker` is for market data of levels alone, from one depth to the next.
+    """
 
     path: ClassVar[str] = "queue_tracking"
 
     max_tracked_orders: int = Field(default=DEFAULT_MAX_TRACKED_ORDERS, ge=1, le=10_000_000)
+    estimator: QueueEstimatorKind = QueueEstimatorKind(DEFAULT)
+
+    def tracker(self) -> QueueTracker:
+        """Return what follows orders through level-only market data, by the estimator chosen."""
+        return queue_tracker(self.estimator.value, max_tracked_orders=self.max_tracked_orders)
 
 
 class EventSchedulingConfig(Section):

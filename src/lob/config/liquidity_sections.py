@@ -8,7 +8,13 @@ from lob.config.section import Section
 from lob.dark import DarkVenue, Routing, VenueKind
 from lob.dark.pools import DEFAULT_MAX_HISTORY_SIZE, MAX_VENUES
 from lob.errors import InvalidInput
-from lob.hidden import DetectionRules, IcebergDetector
+from lob.hidden import (
+    DetectionRules,
+    HiddenLiquidityModel,
+    HiddenPrior,
+    IcebergDetector,
+    UsualHidden,
+)
 
 _NS: Final = 1_000_000_000
 
@@ -16,21 +22,24 @@ _NS: Final = 1_000_000_000
 class HiddenLiquidityConfig(Section):
     """What stands in a book without showing, and what gives an iceberg away.
 
-    Executions put hidden orders and icebergs into the book they build, by the four keys from
-    `hidden_probability` on: at each price level of the given depth a fully hidden order stands
-    behind the displayed ones with `hidden_probability`, of `hidden_ratio` times the displayed size
-    on average (exponential); with `inside_probability` a side has one inside the spread; with
-    `iceberg_probability` a level's first order is an iceberg, whose number of refills is
-    beta-geometric with `prior_a` and `prior_b`. The other keys are the rules by which
-    `detector()` finds icebergs, in an execution's own flow and in a feed.
+    Executions put hidden orders into the book they build by `lob.hidden.HiddenLiquidityModel`: as a
+    calibration fitted it, where `parameters` are what its `to_parameters` gives; else by its prior,
+    in which an order meets a hidden one inside a wide spread with `probability`, likelier near the
+    touch, of `size_ratio` times the lots displayed there on average. With `iceberg_probability` a
+    level's first order is an iceberg, whose number of refills is beta-geometric with `prior_a` and
+    `prior_b`. The other keys are the rules by which `detector()` finds icebergs, in an execution's
+    own flow and in a feed.
+
+    The prior's defaults are of the hour from 9:30 of AAPL on 21 June 2012 (LOBSTER): 40 % of the
+    sweeps met a hidden order, and the mean hidden order had 1.8 times the mean displayed touch.
     """
 
     path: ClassVar[str] = "hidden_liquidity"
 
     enabled: bool = False
-    hidden_probability: float = Field(default=0.1, ge=0, le=1)
-    hidden_ratio: float = Field(default=0.5, gt=0, le=100)
-    inside_probability: float = Field(default=0.1, ge=0, le=1)
+    probability: float = Field(default=0.4, ge=0, lt=1)
+    size_ratio: float = Field(default=1.8, gt=0, le=100)
+    parameters: dict[str, Any] = Field(default_factory=dict)
     iceberg_probability: float = Field(default=0.05, ge=0, le=1)
     prior_a: float = Field(default=1.0, gt=0, le=1_000)
     prior_b: float = Field(default=2.0, gt=0, le=1_000)
@@ -50,7 +59,18 @@ class HiddenLiquidityConfig(Section):
         except InvalidInput as fault:
             text = str(fault).replace("_ns:", "_s, in nanoseconds:", 1)
             raise ValueError(f"!{text}") from fault
+        try:
+            self.usual()
+        except InvalidInput as fault:
+            raise ValueError(f"!parameters.{fault}") from fault
         return self
+
+    def usual(self) -> UsualHidden | None:
+        """Return what hidden orders to expect behind a displayed depth; None for none."""
+        if self.parameters:
+            return UsualHidden.from_parameters(self.parameters)
+        model = HiddenLiquidityModel(HiddenPrior(probability=self.probability))
+        return model.usual(size_ratio=self.size_ratio)
 
     def rules(self) -> DetectionRules:
         """Return the rules of detection."""

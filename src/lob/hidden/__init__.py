@@ -5,7 +5,7 @@ estimates of what is left by survival curves (Zotikov and Antonov 2019) and by a
 model of the hidden orders that an aggressive order meets inside the spread, learnt from sweeps.
 """
 
-from lob.hidden.arrival import ACCOUNTS, ArrivalCosts, ArrivalForecast, FlowMemory
+from lob.hidden.arrival import ACCOUNTS, ArrivalCosts, CostForecast, FlowMemory
 from lob.hidden.detection import Confidence, DetectionRules, Iceberg, IcebergDetector, IcebergState
 from lob.hidden.feed import detect_in_feed
 from lob.hidden.liquidity import (
@@ -24,12 +24,13 @@ from lob.hidden.refills import (
 from lob.hidden.sizes import HiddenSizes
 from lob.hidden.sweeps import Depth, Execution, Sweep, walk_ticks
 from lob.hidden.totals import TotalSizeCurve
+from lob.hidden.usual import UsualHidden
 
 __all__ = [
     "ACCOUNTS",
     "ArrivalCosts",
-    "ArrivalForecast",
     "Confidence",
+    "CostForecast",
     "Depth",
     "DetectionRules",
     "Execution",
@@ -46,6 +47,7 @@ __all__ = [
     "RefillPosterior",
     "Sweep",
     "TotalSizeCurve",
+    "UsualHidden",
     "detect_in_feed",
     "lots_until_filled",
     "refill_count",

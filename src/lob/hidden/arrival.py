@@ -62,7 +62,7 @@ class FlowMemory:
         ]
 
 
-class ArrivalForecast(NamedTuple):
+class CostForecast(NamedTuple):
     """One order's cost beyond the mid at its decision, in ticks a lot; above 0 is a loss.
 
     `costs` has one figure for each of `ACCOUNTS`, `chosen` is the one to go by. The features are
@@ -124,7 +124,7 @@ class ArrivalCosts:
                 found = place
         return ACCOUNTS[found]
 
-    def forecast(self, depth: Depth, aggressor: Side, lots: int, now_ns: int) -> ArrivalForecast:
+    def forecast(self, depth: Depth, aggressor: Side, lots: int, now_ns: int) -> CostForecast:
         """Return what an order of `lots` decided at `now_ns`, where `depth` is seen, should cost.
 
         Raises:
@@ -138,9 +138,9 @@ class ArrivalCosts:
         most = _CORRECTION_SPREADS * depth.spread_ticks
         correction = min(max(float(features @ self._weights), -most), most)
         costs = sign * (met.walk_ticks - mid), hidden, hidden + correction
-        return ArrivalForecast(costs, self.chosen, met, features)
+        return CostForecast(costs, self.chosen, met, features)
 
-    def learn(self, forecast: ArrivalForecast, cost_ticks: float) -> None:
+    def learn(self, forecast: CostForecast, cost_ticks: float) -> None:
         """Score a forecast by what the order did cost, then learn from it. O(features^3)."""
         number("cost_ticks", cost_ticks)
         self._learnt += 1

@@ -28,12 +28,18 @@ _SWEEP_DECAYS_NS: Final = np.array([0.0005, 0.05, 5.0]) * SECOND_NS
 _OTHER_DECAYS_NS: Final = np.array([0.001, 1.0]) * SECOND_NS
 _SIZE_LOG_MAX: Final = 4.0
 
-CELL_FEATURES: Final = 9 + len(_PRICE_DECAYS_NS) + 1 + 4 * len(_SWEEP_DECAYS_NS) + 2
+FIRST_OF_MEMORY: Final = 9
+"""The place of the first feature that is of past sweeps; so are all after it."""
+
+CELL_FEATURES: Final = FIRST_OF_MEMORY + len(_PRICE_DECAYS_NS) + 1 + 4 * len(_SWEEP_DECAYS_NS) + 2
 """How many numbers say what is known of a cell; the first is 1."""
 
 AT_TOUCH: Final = 1
 LOG_DISTANCE: Final = 2
 """Places of features that a prior speaks of."""
+
+IMBALANCE: Final = 7
+"""The place of the feature that the sizes at the two touches make."""
 
 
 @dataclass(slots=True)
@@ -133,9 +139,9 @@ def cells_of(
     features[:, 4] = np.log(spread)
     features[:, 5] = np.log(np.maximum(high - low, 1))
     features[:, 6] = (low < spread / 2) & (spread / 2 <= high)
-    features[:, 7] = (behind[0][1] - opposite[0][1]) / (behind[0][1] + opposite[0][1])
+    features[:, IMBALANCE] = (behind[0][1] - opposite[0][1]) / (behind[0][1] + opposite[0][1])
     features[:, 8] = min(max(np.log(size_ratio), -_SIZE_LOG_MAX), _SIZE_LOG_MAX)
-    at = 9
+    at = FIRST_OF_MEMORY
     for from_touch, seen_ns, count in known:
         place = int(np.flatnonzero(from_touch > low)[0])
         decays = np.exp((seen_ns - now_ns) / _PRICE_DECAYS_NS)

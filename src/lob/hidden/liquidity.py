@@ -22,6 +22,7 @@ from lob.errors import InvalidInput
 from lob.hidden.cells import (
     AT_TOUCH,
     CELL_FEATURES,
+    FIRST_OF_MEMORY,
     LOG_DISTANCE,
     Cells,
     SideMemory,
@@ -29,6 +30,7 @@ from lob.hidden.cells import (
 )
 from lob.hidden.sizes import HiddenSizes
 from lob.hidden.sweeps import Depth, Sweep, walk_ticks
+from lob.hidden.usual import UsualHidden
 from lob.types import Side
 
 _PRIOR_SLOPE: Final = -1.5
@@ -37,6 +39,8 @@ _PRIOR_TOTAL: Final = 1.612
 _UNKNOWN_CHANCE: Final = 0.02
 _SIZE_WEIGHT: Final = 0.01
 _LOGIT_MAX: Final = 30.0
+_REST_FORGETS: Final = 0.001
+"""How fast it is forgotten, sweep by sweep, how often chances without memory came true."""
 _ANY_LOTS: Final = 1e18
 
 
@@ -123,6 +127,9 @@ class HiddenLiquidityModel:
         self._weights[LOG_DISTANCE] = _PRIOR_SLOPE
         self._weights[AT_TOUCH] = 0.0
         self._curvature = np.eye(CELL_FEATURES) * self.prior.precision
+        # Of the prices that were tried: how many orders the chances without memory came to, and
+        # how many there were. One of each says that they agree as long as nothing was seen.
+        self._at_rest = [1.0, 1.0]
 
     @classmethod
     def fit(
@@ -236,6 +243,36 @@ class HiddenLiquidityModel:
         shown = nothing * walk_ticks(levels, lots) + met * walk_ticks(levels, rest)
         return HiddenForecast((paid + shown) / lots, alone, lots - left, met)
 
+    def usual(self, *, size_ratio: float = 1.0) -> UsualHidden | None:
+        """Return what it expects where nothing is known of the sweeps of late; None for nothing.
+
+        In a market whose sweeps follow one another the weights alone would speak of the rare calm:
+        their level is that at which, on average, the chances without memory came true. Before it
+        has seen sizes, orders have `size_ratio` times what is displayed where they are.
+        """
+        if not self.expects_any:
+            return None
+        sizes = self._sizes if self.hidden_sweeps else None
+        return UsualHidden(self._usual_weights(), sizes, size_ratio=size_ratio)
+
+    def to_parameters(self, *, tick_size: float, lot_size: float) -> dict[str, Any]:
+        """Return what `UsualHidden.from_parameters` needs of it, as YAML and JSON can say it.
+
+        `tick_size` and `lot_size` are those of the sweeps that it has learnt from, in quote
+        currency and in units of the symbol.
+
+        Raises:
+            InvalidInput: it has met no hidden order, or a size that is not above 0.
+        """
+        if not self.hidden_sweeps:
+            raise InvalidInput("hidden_sweeps: 0; allowed: 1 or more, to be parameters")
+        return {
+            "tick_size": positive("tick_size", tick_size),
+            "lot_size": positive("lot_size", lot_size),
+            "weights": self._usual_weights().tolist(),
+            "sizes": self._sizes.to_dict(),
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Return all that it knows, as JSON can say it; `from_dict` goes on from there."""
         return {
@@ -250,6 +287,7 @@ class HiddenLiquidityModel:
             "sizes": self._sizes.to_dict(),
             "memories": {side.value: self._memories[side].to_dict() for side in Side},
             "weights": self._weights.tolist(),
+            "at_rest": list(self._at_rest),
             "curvature": self._curvature.tolist(),
         }
 
@@ -265,13 +303,15 @@ class HiddenLiquidityModel:
             for side in Side:
                 model._memories[side] = _memory(side, document["memories"][side.value])
             model._weights = row("weights", document["weights"])
+            expected, found = row("at_rest", document["at_rest"], above=0).tolist()
+            model._at_rest = [expected, found]
             model._curvature = np.array(
                 [row("curvature", line) for line in document["curvature"]], np.float64
             )
         except (KeyError, TypeError, ValueError) as wrong:
             raise InvalidInput(f"document: {wrong!r}; allowed: what to_dict gives") from None
-        expected = (CELL_FEATURES,), (CELL_FEATURES, CELL_FEATURES)
-        if (model._weights.shape, model._curvature.shape) != expected:
+        shapes = (CELL_FEATURES,), (CELL_FEATURES, CELL_FEATURES)
+        if (model._weights.shape, model._curvature.shape) != shapes:
             raise InvalidInput(f"weights: {len(model._weights)} features; allowed: {CELL_FEATURES}")
         return model
 
@@ -289,6 +329,12 @@ class HiddenLiquidityModel:
         logits = np.clip(cells.features @ self._weights, -_LOGIT_MAX, _LOGIT_MAX)
         chances: Floats = 1 / (1 + np.exp(-logits))
         return chances
+
+    def _usual_weights(self) -> Floats:
+        expected, found = self._at_rest
+        weights: Floats = self._weights.copy()
+        weights[0] += math.log(found / expected)
+        return weights
 
     def _learn(self, cells: Cells, sweep: Sweep, at_touch: int) -> None:
         """Take one Newton step on the cells that the sweep reached."""
@@ -310,6 +356,10 @@ class HiddenLiquidityModel:
         if not tried.any():
             return
         features, chances = cells.features[tried], self._chances(cells)[tried]
+        rest = features[:, :FIRST_OF_MEMORY] @ self._weights[:FIRST_OF_MEMORY]
+        usual = float((1 / (1 + np.exp(-np.clip(rest, -_LOGIT_MAX, _LOGIT_MAX)))).sum())
+        for place, amount in enumerate((usual, float(found.sum()))):
+            self._at_rest[place] += amount - _REST_FORGETS * (self._at_rest[place] - 1)
         self._curvature += (features.T * (chances * (1 - chances))) @ features
         self._weights += np.linalg.solve(self._curvature, features.T @ (found[tried] - chances))
 

@@ -94,6 +94,23 @@ class RefillPosterior:
         shape = self.a + self.refills_seen
         return math.exp(_log_beta(shape + further, self.b) - _log_beta(shape, self.b))
 
+    def draw(self, chance: float, most: int = MAX_ICEBERG_PARTS - 1) -> int:
+        """Return a number of further refills, at most `most`, that belongs to a uniform number.
+
+        After k refills there is another with chance (a + k) / (a + b + k).
+
+        >>> RefillPosterior(refills_seen=0, a=1.0, b=1.0).draw(0.4)
+        1
+        """
+        known = self.a + self.refills_seen
+        at_least, refills = 1.0, 0
+        while refills < most:
+            at_least *= (known + refills) / (known + self.b + refills)
+            if chance >= at_least:
+                break
+            refills += 1
+        return refills
+
     def expected_hidden_lots(self, display_lots: float) -> float:
         """Return the expected lots not yet shown, each further part counted whole."""
         return positive("display_lots", display_lots) * self.expected_refills

@@ -65,7 +65,11 @@ class HiddenSizes:
 
     def draw(self, rng: Random) -> int:
         """Return the lots of one hidden order, drawn from the curve."""
-        left = rng.expovariate(1.0)
+        return self.lots_of(rng.expovariate(1.0))
+
+    def lots_of(self, exponential: float) -> int:
+        """Return the lots that belong to a draw of the exponential law of mean 1."""
+        left = exponential
         for place, rate in enumerate(self._known_rates()):
             width = _EDGES[place + 1] - _EDGES[place]
             if left <= rate * width:

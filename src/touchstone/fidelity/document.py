@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
-from touchstone.fidelity.evidence import Check, Table
+from touchstone.fidelity.evidence import Check, Evidence, Table
 from touchstone.fidelity.suite import Report, Result
 from touchstone.pages import figure, page, table
 from touchstone.plots import svg_file
@@ -28,6 +28,8 @@ def lines_of(report: Report) -> Iterator[str]:
                 f"      {_mark(holds=check.holds)}  {check.name}: {cell_text(check.measured)}  "
                 f"[{check.bar}]"
             )
+        for one in result.evidence.unmeasured:
+            yield f"      not measured: {one.name}: {one.why}"
     for name, why in report.passed_over:
         yield f"passed over: {name}: {why}"
     if not report.with_data:
@@ -92,6 +94,8 @@ def markdown(report: Report, folder: str = "fidelity") -> tuple[str, dict[str, s
             continue
         blocks.append(result.evidence.text)
         blocks.append(_markdown_table(_CHECK_HEADS, _check_rows(result.evidence.checks)))
+        if result.evidence.unmeasured:
+            blocks.append(_markdown_table(_UNMEASURED_HEADS, _unmeasured_rows(result.evidence)))
         for number, drawn in enumerate(result.evidence.figures, 1):
             name = f"{place + 1}-{_slug(result.part)}-{number}.svg"
             figures[name] = svg_file(drawn)
@@ -139,6 +143,7 @@ def _command(report: Report) -> str:
 
 
 _CHECK_HEADS: Final = ("Check", "Measured", "Bar", "Holds")
+_UNMEASURED_HEADS: Final = ("Not measured", "Why")
 
 _INTRODUCTION: Final = """How close the models and the simulator come to the literature and to real
 markets, and where they do not. Each part says what is shown, how it was measured, and its limits.
@@ -163,12 +168,21 @@ def _html_section(result: Result) -> list[str]:
     sections += [
         *(f"<p>{escape(part)}</p>" for part in result.evidence.text.split("\n\n")),
         table(("Check", "#Measured", "Bar", "Holds"), _check_rows(result.evidence.checks)),
+        *_html_unmeasured(result.evidence),
         *(figure(drawn) for drawn in result.evidence.figures),
     ]
     for shown in result.evidence.tables:
         sections.append(f"<h3>{escape(shown.title)}</h3>")
         sections.append(table(shown.columns, _text_rows(shown)))
     return sections
+
+
+def _html_unmeasured(evidence: Evidence) -> list[str]:
+    return [table(_UNMEASURED_HEADS, _unmeasured_rows(evidence))] if evidence.unmeasured else []
+
+
+def _unmeasured_rows(evidence: Evidence) -> list[tuple[str, str]]:
+    return [(one.name, one.why) for one in evidence.unmeasured]
 
 
 def _check_rows(checks: tuple[Check, ...]) -> list[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from touchstone.plots import Figure, Kind, Series
 
-__all__ = ["Cell", "Check", "Evidence", "Figure", "Kind", "Series", "Table"]
+__all__ = ["Cell", "Check", "Evidence", "Figure", "Kind", "Series", "Table", "Unmeasured"]
 
 Cell = str | float | int
 """One cell of a table."""
@@ -26,6 +26,14 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmeasured:
+    """What a market does not let one measure, and why: neither does it hold nor fail."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table; each row has a cell for each column."""
 
@@ -36,7 +44,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One part of the evidence: what was measured, in plain words, figures and tables."""
+    """One part of the evidence: what was measured, in plain words, figures and tables.
+
+    `unmeasured` names the checks that could not be made, each with the reason.
+    """
 
     name: str
     title: str
@@ -44,10 +55,11 @@ class Evidence:
     checks: tuple[Check, ...]
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
+    unmeasured: tuple[Unmeasured, ...] = ()
 
     @property
     def holds(self) -> bool:
-        """Return whether every check holds."""
+        """Return whether every check that was made holds."""
         return all(check.holds for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +78,7 @@ class Evidence:
                 }
                 for check in self.checks
             ],
+            "unmeasured": [{"name": one.name, "why": one.why} for one in self.unmeasured],
             "tables": [
                 {
                     "title": table.title,

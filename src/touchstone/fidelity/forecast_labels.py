@@ -47,19 +47,24 @@ class ShadowFills:
     known_s: Floats
 
 
-def shadow_fills(market: Market, *, watch_s: float = 60.0) -> ShadowFills:
+def shadow_fills(
+    market: Market, *, watch_s: float = 60.0, most: int | None = None, seed: int = 0
+) -> ShadowFills:
     """Follow the shadow of every order that arrived in the session for `watch_s` seconds.
 
-    Orders of a snapshot are no cases: when they arrived is not known. O(messages x the shadows that
-    wait at one price).
+    Of more than `most` orders so many are drawn by the seed, each as likely as any other. Orders of
+    a snapshot are no cases: when they arrived is not known. O(messages x the shadows that wait at
+    one price).
     """
     orders = market.orders
     watch_ns = int(positive("watch_s", watch_s) * _SECOND_NS)
     rows = np.flatnonzero(~orders["at_start"])
+    if most is not None and len(rows) > most:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
     arrival = orders["arrival_ns"]
     fill_ns = np.full(len(orders), -1, np.int64)
     until_ns = np.minimum(arrival + watch_ns, market.end_ns)
-    _follow(market, watch_ns, fill_ns, until_ns)
+    _follow(market, rows, watch_ns, fill_ns, until_ns)
     came, filled = arrival[rows], fill_ns[rows]
     waits = np.where(filled < 0, np.inf, (filled - came) / _SECOND_NS)
     return ShadowFills(
@@ -70,16 +75,15 @@ def shadow_fills(market: Market, *, watch_s: float = 60.0) -> ShadowFills:
     )
 
 
-def _follow(market: Market, watch_ns: int, fill_ns: Ints, until_ns: Ints) -> None:
+def _follow(market: Market, rows: Ints, watch_ns: int, fill_ns: Ints, until_ns: Ints) -> None:
     """Write down when each shadow filled, and until when it was watched where the book was cleared.
 
     `arrival_index` says at which message an order comes to rest: an add, or a change that loses its
     place, which is an arrival too.
     """
     orders, hidden = market.orders, hidden_by_index(market.hidden)
-    is_case = ~orders["at_start"]
-    columns = (orders[name][is_case].tolist() for name in ("arrival_index", "side", "price_ticks"))
-    cases = zip(np.flatnonzero(is_case).tolist(), *columns, strict=True)
+    columns = (orders[name][rows].tolist() for name in ("arrival_index", "side", "price_ticks"))
+    cases = zip(rows.tolist(), *columns, strict=True)
     row, arrives, sign, price = next(cases, (-1, -1, 0, 0))
     shadows = ShadowOrders()
     watched: deque[tuple[int, int]] = deque()

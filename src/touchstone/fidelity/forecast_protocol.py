@@ -33,6 +33,10 @@ __all__ = [
 ]
 
 _FITTED_MAX: Final = 60_000
+"""Cases that go into one fit, at most; and in all the fits of a market together, so that a day of a
+busy one takes minutes. They are taken evenly from the past."""
+_FITTED_IN_ALL: Final = 3_000_000
+_FITTED_MIN: Final = 10_000
 _HALF_LIVES_KEPT: Final = 4
 
 
@@ -94,19 +98,23 @@ def prequential_forecasts(
     """Return the forecasts of every case that arrived after the warm-up.
 
     Cases are in order of arrival; nothing that came after a case's arrival has a part in its
-    forecast. At most 60,000 cases, taken evenly from the past, go into one fit.
+    forecast. At most 60,000 cases, taken evenly from the past, go into one fit, and fewer where a
+    long market has many fits: about 3,000,000 in all.
     """
     count, horizons = len(features), protocol.horizons_s
     logits = np.full((count, len(horizons)), np.nan)
     baselines: dict[str, Floats] = {}
     fits: list[tuple[float, ArrivalForecast]] = []
     at_s = protocol.warm_up_s
+    share = _FITTED_IN_ALL * protocol.refit_s / max(end_s - at_s, protocol.refit_s, 1e-9)
+    most = int(min(_FITTED_MAX, max(_FITTED_MIN, share)))
     while at_s < end_s:
         progress(f"fill forecasts: fit at {at_s:.0f} of {end_s:.0f} s")
         now = _between(queues.arrival_s, at_s, at_s + protocol.refit_s)
         past = _past(queues, at_s, protocol)
         if len(now) and len(past):
             start = fits[-1][1] if fits else None
+            past = _evenly(past, most)
             model = _fitted(features, queues, past, at_s, protocol, start)
             fits.append((at_s, model))
             logits[now] = model.stage_logits(features[now])
@@ -151,6 +159,13 @@ def _past(queues: Queues, at_s: float, protocol: Protocol) -> Rows:
     return rows
 
 
+def _evenly(rows: Rows, most: int) -> Rows:
+    """Return as many of the rows as allowed, at equal distances."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
 def _fitted(
     features: Floats,
     queues: Queues,
@@ -159,8 +174,6 @@ def _fitted(
     protocol: Protocol,
     start: ArrivalForecast | None,
 ) -> ArrivalForecast:
-    if len(past) > _FITTED_MAX:
-        past = past[np.linspace(0, len(past) - 1, _FITTED_MAX).astype(np.int64)]
     known = np.minimum(queues.known_s[past], at_s - queues.arrival_s[past])
     waits = np.where(queues.fill_s[past] <= known, queues.fill_s[past], np.inf)
     return fit_arrival_forecast(

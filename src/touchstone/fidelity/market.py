@@ -8,6 +8,10 @@ A LOBSTER file of n levels says nothing of orders further out, so an order that 
 seems to rest for ever: it blocks a queue, or makes up a touch. Where a later message cannot be true
 with it (an order behind it trades, or one that would have traded with it comes to rest), and the
 file never names it again, it is *stale*: `load_market` puts its delete in there, and says so.
+
+A file may begin before its venue opens, with orders that cross one another until an auction. That
+part is taken for a snapshot: the orders that are left of it rest at the start, and the session
+begins after it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +24,6 @@ import numpy as np
 from lob import OrderBook
 from lob.errors import InvalidInput
 from lob.feeds import open_feed
-from lob.feeds.base import Feed
 from lob.feeds.lobster import MessageType
 from lob.feeds.lobster_feed import price_units
 from lob.messages import MESSAGE_DTYPE, Action, Array, Flag
@@ -44,11 +47,15 @@ __all__ = [
 
 Progress = Callable[[str], None]
 
-MIN_EXECUTIONS: Final = 1_000
-MIN_SECONDS: Final = 600.0
+MIN_EXECUTIONS: Final = 200
+MIN_SECONDS: Final = 300.0
 MAX_CROSSED_SHARE: Final = 0.01
 """What a market must have to be measured: so many executions in so long a time, and a book that is
-crossed after at most this share of its messages."""
+crossed after at most this share of its messages, those of an opening left out. Each part says what
+it needs besides."""
+
+MAX_OPENING_SHARE: Final = 0.5
+"""An opening is at most this share of a market's messages."""
 
 MIN_AGREEMENT: Final = 0.99
 """The share of an orderbook file's rows that must agree with the messages for it to be theirs."""
@@ -76,6 +83,11 @@ class Market:
     end_ns: int
     notes: tuple[str, ...] = ()
     stale_orders: tuple[int, ...] = field(default=())
+
+    @property
+    def first_index(self) -> int:
+        """Return the place of the first message that is not of a snapshot; 0 where all are."""
+        return int(np.argmin((self.messages["flags"] & Flag.SNAPSHOT) != 0))
 
     @property
     def seconds(self) -> float:
@@ -180,13 +192,23 @@ def make_market(
     if not len(messages) or int(messages["action"].min()) < Action.FEED_ADD:
         raise InvalidInput(f"messages: {len(messages)} of {name}; allowed: 1 or more, of a feed")
     tape = _Tape(messages, np.zeros(0, HIDDEN_DTYPE) if hidden is None else hidden.copy())
-    tape.delete_gone(sorted(gone))
-    refused = tape.drop_refused(instrument)
-    if find_gone:
-        tape.delete_gone(find_stale(tape.messages))
     notes: list[str] = []
+    turned_back = tape.put_times_in_order()
+    if turned_back:
+        notes.append(f"{turned_back} messages are dated back, and taken at an earlier one's time")
+    tape.delete_gone(sorted(gone))
+    refused, crossed = tape.drop_refused(instrument)
     if refused:
         notes.append(f"{refused} messages that the book refused are left out")
+    opening = _opening(crossed, len(tape.messages))
+    if opening:
+        tape.begin_after(opening)
+        notes.append(
+            f"the first {opening} messages, until the book was crossed no more, are taken for a "
+            "snapshot"
+        )
+    if find_gone:
+        tape.delete_gone(find_stale(tape.messages))
     if tape.gone:
         notes.append(f"{len(tape.gone)} stale orders are deleted where the file shows them gone")
     messages = tape.messages
@@ -227,15 +249,37 @@ class _Tape:
         self.messages = np.insert(self.messages, places, deletes)
         self.gone += [order_id for _, order_id in gone]
 
-    def drop_refused(self, instrument: Instrument) -> int:
-        """Leave out what a book cannot take, and return how many messages that is."""
+    def put_times_in_order(self) -> int:
+        """Let no message be earlier than the one before it; return how many were."""
+        times = self.messages["ts_event_ns"]
+        risen = np.maximum.accumulate(times)
+        earlier = int((risen > times).sum())
+        if earlier:
+            self.messages = self.messages.copy()
+            self.messages["ts_event_ns"] = risen
+        return earlier
+
+    def drop_refused(self, instrument: Instrument) -> tuple[int, Array]:
+        """Leave out what a book cannot take: how many messages, and the runs that left it crossed.
+
+        The runs have `first` and `end` among the messages that are left.
+        """
         book = OrderBook(instrument)
         book.apply(self.messages, strict=False)
         refused = book.last_apply.refusals["index"]
+        crossed = book.last_apply.crossings.copy()
         if len(refused):
             self.hidden["before_index"] -= np.searchsorted(refused, self.hidden["before_index"])
+            for name in ("first", "end"):
+                crossed[name] -= np.searchsorted(refused, crossed[name]).astype(crossed[name].dtype)
             self.messages = np.delete(self.messages, refused)
-        return len(refused)
+        return len(refused), crossed
+
+    def begin_after(self, count: int) -> None:
+        """Take the first messages for a snapshot."""
+        self.messages = self.messages.copy()
+        self.messages["flags"][:count] |= np.uint8(Flag.SNAPSHOT)
+        self.hidden = self.hidden[self.hidden["before_index"] >= count]
 
 
 def _why_not(path: Path, min_executions: int, min_seconds: float) -> str | None:
@@ -252,17 +296,28 @@ def _why_not(path: Path, min_executions: int, min_seconds: float) -> str | None:
     seconds = float(times[-1] - times[0]) / _SECOND_NS if len(times) else 0.0
     if seconds < min_seconds:
         return f"{seconds:.0f} s; needed: {min_seconds:.0f}"
-    share = _crossed_share(feed, messages)
-    if share > MAX_CROSSED_SHARE:
+    book = OrderBook(feed.instrument)
+    book.apply(messages, strict=False)
+    crossed = book.last_apply.crossings
+    if _opening(crossed, len(messages)) is None:
+        share = float((crossed["end"] - crossed["first"]).sum()) / len(messages)
         return f"crossed after {share:.0%} of its messages; allowed: {MAX_CROSSED_SHARE:.0%}"
     return None
 
 
-def _crossed_share(feed: Feed, messages: Array) -> float:
-    book = OrderBook(feed.instrument)
-    book.apply(messages, strict=False)
-    crossings = book.last_apply.crossings
-    return float((crossings["end"] - crossings["first"]).sum()) / len(messages)
+def _opening(crossed: Array, count: int) -> int | None:
+    """Return how many messages to take for an opening: 0 for none, None where none would do.
+
+    The fewest after which the book is hardly ever crossed, `crossed` being the runs of messages
+    that left it so.
+    """
+    ends = crossed["end"].astype(np.int64)
+    runs = ends - crossed["first"].astype(np.int64)
+    left = runs.sum() - np.concatenate([[0], np.cumsum(runs)])
+    places = np.concatenate([[0], ends])
+    well = np.flatnonzero(left <= MAX_CROSSED_SHARE * np.maximum(count - places, 1))
+    first = int(places[well[0]]) if len(well) else count
+    return first if first <= MAX_OPENING_SHARE * count else None
 
 
 def _concatenated(parts: Iterator[Array]) -> Array:
@@ -290,12 +345,17 @@ def _gone_by_orderbook(path: Path, instrument: Instrument) -> list[tuple[int, in
     return []
 
 
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from file
+
+
 def _lobster_hidden(path: Path, instrument: Instrument, used: int) -> Array:
     """Return the hidden executions of a LOBSTER file, which has been read without a fault."""
     units = price_units(instrument)
     rows: list[tuple[int, float, int, int, int]] = []
     hidden, last_used = int(MessageType.EXECUTE_HIDDEN), int(MessageType.EXECUTE)
-    for line in path.read_bytes().splitlines():
+    for line in _lines(path):
         fields = line.split(b",")
         kind = int(fields[1])
         if kind <= last_used:

@@ -17,6 +17,8 @@ __all__ = ["LIFE_DTYPE", "EndReason", "find_stale", "order_lives"]
 
 _ADD, _DELETE, _REDUCE, _MODIFY, _EXECUTE, _CLEAR = (int(a) for a in tuple(Action)[4:])
 _SNAPSHOT: Final = int(Flag.SNAPSHOT)
+CHUNK_ROWS: Final = 65_536
+"""Rows that are made into Python's numbers at a time: memory does not grow with the market."""
 
 
 class EndReason(IntEnum):
@@ -131,14 +133,49 @@ class _Ladder:
         return 0
 
 
-class _Pass:
-    """One walk over messages that no book refuses: queues, and the rows that are written."""
+class _Rows:
+    """The lives that are over, written into an array in bulk, so that few lists live at a time."""
 
-    def __init__(self, stale: frozenset[int] = frozenset()) -> None:
+    def __init__(self, most: int) -> None:
+        self._found = np.zeros(most, LIFE_DTYPE)
+        self._waiting: list[list[Any]] = []
+        self._places: list[int] = []
+
+    def write(self, place: int, life: list[Any]) -> None:
+        """Take a life that will not change any more."""
+        self._waiting.append(life)
+        self._places.append(place)
+        if len(self._places) >= CHUNK_ROWS:
+            self._flush()
+
+    def array(self, count: int) -> Array:
+        """Return the first `count` rows."""
+        self._flush()
+        return self._found[:count]
+
+    def _flush(self) -> None:
+        columns = zip(*self._waiting, strict=True)
+        for name, column in zip(LIFE_DTYPE.names or (), columns, strict=False):
+            self._found[name][self._places] = column
+        self._waiting.clear()
+        self._places.clear()
+
+
+class _Pass:
+    """One walk over messages that no book refuses: queues, and the lives that are written."""
+
+    def __init__(self, rows: _Rows | None = None, stale: frozenset[int] = frozenset()) -> None:
         self.ladders = {1: _Ladder(1), -1: _Ladder(-1)}
-        self.live: dict[int, tuple[int, int, list[Any]]] = {}
-        self.rows: list[list[Any]] = []
+        self.live: dict[int, tuple[int, int, list[Any], int]] = {}
+        self.arrivals = 0
+        self._rows = rows
         self._stale = stale
+
+    def finish(self) -> None:
+        """Write down the orders that rest to the end."""
+        if self._rows is not None:
+            for _, _, life, place in self.live.values():
+                self._rows.write(place, life)
 
     def step(self, index: int, row: MessageRow) -> None:
         """Carry out one message."""
@@ -153,8 +190,8 @@ class _Pass:
 
     def _change(self, index: int, row: MessageRow) -> None:
         """Carry out a message on an order that rests."""
-        ts, order_id, price, lots, action, _, _ = row
-        side, at, life = self.live[order_id]
+        ts, order_id, price, lots, action, _, flags = row
+        side, at, life, _ = self.live[order_id]
         ladder = self.ladders[side]
         if action == _EXECUTE:
             if life[_FIRST_INDEX] < 0:
@@ -173,7 +210,8 @@ class _Pass:
             ladder.take(order_id, at, ladder.levels[at].queue[order_id] - lots)
         else:
             self._end(index, ts, order_id, EndReason.MOVED)
-            self._arrive(index, ts, order_id, side, price, lots)
+            at_start = bool(flags & _SNAPSHOT)
+            self._arrive(index, ts, order_id, side, price, lots, at_start=at_start)
 
     def _arrive(
         self,
@@ -184,7 +222,7 @@ class _Pass:
         price: int,
         lots: int,
         *,
-        at_start: bool = False,
+        at_start: bool,
     ) -> None:
         bid, ask = self.ladders[1].best(), self.ladders[-1].best()
         level = self.ladders[side].levels.get(price)
@@ -192,25 +230,29 @@ class _Pass:
         what = (order_id, side, at_start, 0, price, lots, ts, index)
         life: list[Any] = [*what, *ahead, *bid, *ask, -1, -1, 0, -1, -1, -1]
         self.ladders[side].add(order_id, price, lots)
-        self.live[order_id] = (side, price, life)
-        self.rows.append(life)
+        self.live[order_id] = (side, price, life, self.arrivals)
+        self.arrivals += 1
 
     def _end(self, index: int, ts: int, order_id: int, reason: EndReason) -> None:
-        side, at, _ = self.live[order_id]
+        side, at, _, _ = self.live[order_id]
         ladder = self.ladders[side]
         ladder.take(order_id, at, ladder.levels[at].queue[order_id])
         self._note_end(index, ts, order_id, reason)
 
     def _note_end(self, index: int, ts: int, order_id: int, reason: EndReason) -> None:
-        _, _, life = self.live.pop(order_id)
+        _, _, life, place = self.live.pop(order_id)
         life[_END_REASON], life[_END_NS], life[_END_INDEX] = int(reason), ts, index
+        if self._rows is not None:
+            self._rows.write(place, life)
 
 
 def message_rows(messages: Array) -> Iterator[MessageRow]:
     """Yield what a pass reads of each message, as plain whole numbers."""
     names = ("ts_event_ns", "order_id", "price_ticks", "quantity_lots", "action", "side", "flags")
-    columns: Any = zip(*(messages[name].tolist() for name in names), strict=True)
-    return iter(columns)
+    for first in range(0, len(messages), CHUNK_ROWS):
+        part = messages[first : first + CHUNK_ROWS]
+        columns: Any = zip(*(part[name].tolist() for name in names), strict=True)
+        yield from columns
 
 
 def order_lives(messages: Array, *, stale_orders: frozenset[int] = frozenset()) -> Array:
@@ -219,13 +261,12 @@ def order_lives(messages: Array, *, stale_orders: frozenset[int] = frozenset()) 
     The messages must be ones that a book takes (what it refuses left out). The deletes of
     `stale_orders` are ones that nobody sent: they end as `EndReason.STALE`. O(messages).
     """
-    walk = _Pass(stale_orders)
+    rows = _Rows(int(np.isin(messages["action"], (_ADD, _MODIFY)).sum()))
+    walk = _Pass(rows, stale_orders)
     for index, row in enumerate(message_rows(messages)):
         walk.step(index, row)
-    found = np.zeros(len(walk.rows), LIFE_DTYPE)
-    for name, column in zip(LIFE_DTYPE.names or (), zip(*walk.rows, strict=True), strict=False):
-        found[name] = column
-    return found
+    walk.finish()
+    return rows.array(walk.arrivals)
 
 
 def find_stale(messages: Array) -> list[tuple[int, int]]:
@@ -236,7 +277,9 @@ def find_stale(messages: Array) -> list[tuple[int, int]]:
     feeds of strict price-time priority that leave out what is far from the touch.
     """
     walk = _Pass()
-    last_named = {order_id: index for index, order_id in enumerate(messages["order_id"].tolist())}
+    # The last row of each order: the first in the messages turned round.
+    named, last_named = np.unique(messages["order_id"][::-1], return_index=True)
+    last_named = len(messages) - 1 - last_named
     found: list[tuple[int, int]] = []
     for index, row in enumerate(message_rows(messages)):
         _, order_id, price, _, action, side, flags = row
@@ -244,10 +287,10 @@ def find_stale(messages: Array) -> list[tuple[int, int]]:
         if action == _ADD and not flags & _SNAPSHOT:
             suspects = _before(walk.ladders[-side], price, None)
         elif action == _EXECUTE and order_id in walk.live:
-            own, at, _ = walk.live[order_id]
+            own, at, _, _ = walk.live[order_id]
             suspects = _before(walk.ladders[own], at, order_id)
         for suspect in suspects:
-            if last_named[suspect] < index:
+            if last_named[np.searchsorted(named, suspect)] < index:
                 found.append((index, suspect))
                 walk.step(index, (row[0], suspect, 0, 0, _DELETE, 0, 0))
         walk.step(index, row)

@@ -21,6 +21,10 @@ LEVELS_SEEN: Final = 50
 """Levels of a side that a decision sees; what more an order wants is paid at the last of them."""
 
 
+_LEVELS_LEAST: Final = 2
+"""Levels that a forecast looks at whatever the order's size."""
+
+
 class Met(NamedTuple):
     """A sweep, and its place in the market.
 
@@ -91,25 +95,31 @@ def decisions_of(market: Market, sweeps: list[Met], latency_ns: int) -> list[Dec
         done = np.array([met.done for met in sweeps], np.int64)
         begun = np.array([met.known for met in sweeps], np.int64)
         known = np.searchsorted(done, begun, side="right")
-    depths = depths_at(market, indices)
+    lots = np.array([met.sweep.quantity_lots for met in sweeps], np.int64)
+    depths = depths_at(market, indices, lots)
     return [
         None if depth is None or now < market.start_ns else Decision(now, depth, over)
         for now, depth, over in zip(decided_ns.tolist(), depths, known.tolist(), strict=True)
     ]
 
 
-def depths_at(market: Market, indices: NDArray[np.int64]) -> list[Depth | None]:
+def depths_at(
+    market: Market, indices: NDArray[np.int64], lots: NDArray[np.int64]
+) -> list[Depth | None]:
     """Return what was displayed after so many messages each; None where one side was or it crossed.
 
-    O(messages + indices x levels).
+    Of each side the levels that orders of so many lots come to, and two at least: of many sweeps,
+    all levels would be too much to hold. O(messages + indices x levels).
     """
     ends, places = np.unique(indices, return_inverse=True)
+    wanted = np.zeros(len(ends), np.int64)
+    np.maximum.at(wanted, places, lots)
     book = OrderBook(market.instrument)
     found: list[Depth | None] = []
     done = 0
-    for end in ends.tolist():
+    for end, most in zip(ends.tolist(), wanted.tolist(), strict=True):
         book.apply(market.messages[done:end], strict=False)
-        found.append(_depth(*book.depth(LEVELS_SEEN)))
+        found.append(_depth(*book.depth(LEVELS_SEEN), most))
         done = end
     return [found[place] for place in places.tolist()]
 
@@ -162,11 +172,17 @@ def _executions(market: Market) -> list[tuple[int, Side, int, Execution]]:
     ]
 
 
-def _depth(bids: tuple[Level, ...], asks: tuple[Level, ...]) -> Depth | None:
+def _depth(bids: tuple[Level, ...], asks: tuple[Level, ...], lots: int) -> Depth | None:
     if not (bids and asks) or bids[0].price_ticks >= asks[0].price_ticks:
         return None
-    return Depth(_levels(bids), _levels(asks))
+    return Depth(_levels(bids, lots), _levels(asks, lots))
 
 
-def _levels(side: tuple[Level, ...]) -> Levels:
-    return tuple((level.price_ticks, level.quantity_lots) for level in side)
+def _levels(side: tuple[Level, ...], lots: int) -> Levels:
+    found: list[tuple[int, int]] = []
+    for level in side:
+        if lots <= 0 and len(found) >= _LEVELS_LEAST:
+            break
+        found.append((level.price_ticks, level.quantity_lots))
+        lots -= level.quantity_lots
+    return tuple(found)

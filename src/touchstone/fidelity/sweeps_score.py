@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lob.hidden.arrival import ACCOUNTS, ArrivalCosts, ArrivalForecast, FlowMemory
+from lob.hidden.arrival import ACCOUNTS, ArrivalCosts, CostForecast, FlowMemory
 from lob.hidden.liquidity import HiddenLiquidityModel
 from touchstone.fidelity.market import Market
 from touchstone.fidelity.sweeps_read import Decision, Met, decisions_of, sweeps_of
@@ -21,6 +21,10 @@ from touchstone.fidelity.sweeps_read import Decision, Met, decisions_of, sweeps_
 LATENCIES_NS: Final = (0, 1_000_000, 10_000_000, 100_000_000)
 WARM_UP_SWEEPS: Final = 300
 """Sweeps that only teach; a quarter of them where a market has few."""
+
+SWEEPS_MAX: Final = 50_000
+"""Sweeps of a market that are forecast, at most: of more, so many in a row from a place that the
+seed draws, because the models learn from one to the next."""
 
 BLOCK_NS: Final = 60 * 1_000_000_000
 RESAMPLES: Final = 1_000
@@ -57,8 +61,9 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """All that the sweeps of a market came to."""
+    """All that the sweeps of a market came to; `there` are those of the market, followed or not."""
 
+    there: int
     sweeps: int
     hidden_sweeps: int
     hidden_lots_share: float
@@ -75,7 +80,7 @@ class _Lane:
     costs: ArrivalCosts
     decisions: list[Decision | None]
     next: int = 0
-    forecasts: dict[int, ArrivalForecast] = field(default_factory=dict)
+    forecasts: dict[int, CostForecast] = field(default_factory=dict)
 
 
 def study_sweeps(
@@ -83,6 +88,7 @@ def study_sweeps(
     *,
     progress: Callable[[str], None],
     latencies_ns: tuple[int, ...] = LATENCIES_NS,
+    seed: int = 0,
 ) -> Study:
     """Replay a market's sweeps once and score the forecasts of all latencies.
 
@@ -90,6 +96,10 @@ def study_sweeps(
     """
     progress(f"{market.name}: finding sweeps")
     sweeps = sweeps_of(market)
+    there = len(sweeps)
+    if there > SWEEPS_MAX:
+        first = int(np.random.default_rng(seed).integers(there - SWEEPS_MAX + 1))
+        sweeps = sweeps[first : first + SWEEPS_MAX]
     before = decisions_of(market, sweeps, 0)
     hidden, flow = HiddenLiquidityModel(), FlowMemory()
     lanes = [
@@ -119,6 +129,7 @@ def study_sweeps(
     lots = sum(part.quantity_lots for part in parts)
     unseen = sum(part.quantity_lots for part in parts if part.hidden)
     return Study(
+        there,
         len(sweeps),
         sum(_was_hidden(met) for met in sweeps),
         unseen / lots if lots else 0.0,
