@@ -5,18 +5,14 @@ round, in microseconds of processor time: what else the machine does can only ad
 writes one JSON object; `--before FILE` reads such an object, that another version of the code
 wrote, and shows how many times as fast this one is.
 
-`touchstone bench providers` measures rates as well (`measure`): 500 different orders, a third of
-them limit orders that rest, the others taking one to four levels, each with a seed of its own; in
-batch by `execute_many`, and one by one. The preset full has every model on.
+`touchstone bench providers` measures rates: see `bench.provider_rates`.
 """
 
 import argparse
 import json
-import math
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -119,143 +115,6 @@ def checks() -> dict[str, Case]:
             Order(*order), market_of_text(seed), None, AssetClass.EQUITY
         ),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How long to measure: rounds of the 500 orders, of which the fastest counts."""
-
-    rounds: int = 15
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A figure that has to be reached: at least, or below where it is a time."""
-
-    case: str
-    unit: str
-    limit: float
-
-    def holds(self, figure: float) -> bool:
-        """Say whether a figure reaches it."""
-        return figure < self.limit if self.unit == "ms" else figure >= self.limit
-
-
-BARS = (
-    Bar("l2, in batch", "1/s", 100_000),
-    Bar("l3 minimal, in batch", "1/s", 60_000),
-    Bar("l3 minimal, one by one", "1/s", 25_000),
-    Bar("l3 full, one by one", "1/s", 8_000),
-    Bar("l3 full, 95th percentile", "ms", 0.3),
-)
-
-
-def mixed_orders(count: int = 500) -> list[Order]:
-    """Return orders that differ: two in three take up to four levels, one rests."""
-    return [
-        Order("ABC", Side.BUY, Decimal(100 + number), OrderType.LIMIT, Decimal("99.98"))
-        if number % 3 == 0
-        else Order(
-            "ABC",
-            Side.BUY if number % 2 else Side.SELL,
-            Decimal(50 + 37 * number % 1_900),
-            client_order_id=f"o{number}",
-        )
-        for number in range(count)
-    ]
-
-
-def told_market() -> MarketState:
-    """Return the market with its day's volume and volatility, which impact models ask for."""
-    return replace(market(), adv_notional=Decimal(100_000_000), volatility=Decimal("0.02"))
-
-
-def in_batch(provider: ExecutionProvider, rounds: int) -> float:
-    """Return executions a second of `execute_many`, in the fastest round."""
-    asked, seen, best = mixed_orders(), told_market(), math.inf
-    for _ in range(rounds):
-        started = time.process_time()
-        provider.execute_many(asked, seen)
-        best = min(best, time.process_time() - started)
-    return len(asked) / best
-
-
-def one_by_one(
-    provider: ExecutionProvider, rounds: int, during: BarData | None = None
-) -> tuple[float, float]:
-    """Return executions a second, and the 95th percentile in milliseconds, of the fastest round."""
-    asked, seen = mixed_orders(), told_market()
-    rate, late_ms = 0.0, math.inf
-    for first_seed in range(rounds):
-        times = []
-        for seed, order in enumerate(asked, first_seed):
-            started = time.process_time_ns()
-            provider.execute(order, seen, during, seed=seed)
-            times.append(time.process_time_ns() - started)
-        rate = max(rate, len(asked) / sum(times) * 1e9)
-        late_ms = min(late_ms, sorted(times)[len(times) * 95 // 100] / 1e6)
-    return rate, late_ms
-
-
-def measure(options: Options, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Return the document of `touchstone bench providers`: figures, and the bars that they meet."""
-    two = create_execution_provider(AssetClass.EQUITY, "L2")
-    three = {
-        preset: create_execution_provider(AssetClass.EQUITY, "L3", config=create_l3_config(preset))
-        for preset in ("minimal", "equity", "full")
-    }
-    figures: dict[str, float] = {}
-    progress("in batch")
-    figures["l2, in batch"] = in_batch(two, options.rounds)
-    for preset, provider in three.items():
-        figures[f"l3 {preset}, in batch"] = in_batch(provider, options.rounds)
-    progress("one by one")
-    figures["l2, one by one"], _ = one_by_one(two, options.rounds)
-    for preset, provider in three.items():
-        rate, late_ms = one_by_one(provider, options.rounds)
-        figures[f"l3 {preset}, one by one"] = rate
-        figures[f"l3 {preset}, 95th percentile"] = late_ms
-    progress("over a bar")
-    rounds = max(1, options.rounds // 5)
-    rate, late_ms = one_by_one(three["full"], rounds, bar())
-    figures["l3 full over a minute's bar, one by one"] = rate
-    figures["l3 full over a minute's bar, 95th percentile"] = late_ms
-    bars = [
-        {
-            "case": each.case,
-            "measured": figures[each.case],
-            "limit": each.limit,
-            "unit": each.unit,
-            "holds": each.holds(figures[each.case]),
-        }
-        for each in BARS
-    ]
-    return {
-        "rounds": options.rounds,
-        "orders": len(mixed_orders()),
-        "figures": figures,
-        "bars": bars,
-    }
-
-
-def held(document: dict[str, Any]) -> bool:
-    """Say whether every bar holds."""
-    return all(bar["holds"] for bar in document["bars"])
-
-
-def lines_of(document: dict[str, Any]) -> list[str]:
-    """Return the document as lines to read: every figure, and beside it the bar it has."""
-    bars = {each["case"]: each for each in document["bars"]}
-    lines = []
-    for case, figure in document["figures"].items():
-        late = case.endswith("percentile")
-        shown = f"{figure:>12.3f} ms" if late else f"{figure:>12,.0f} /s"
-        bar = bars.get(case)
-        if bar is not None:
-            limit = f"below {bar['limit']:g} ms" if late else f"at least {bar['limit']:,.0f} /s"
-            shown += f"   {limit}: {'holds' if bar['holds'] else 'DOES NOT HOLD'}"
-        lines.append(f"{case:<48}{shown}")
-    return lines
 
 
 def main() -> int:

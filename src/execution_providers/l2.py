@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, localcontext
+from functools import partial
 from typing import Any, Final
 
 from execution_providers.decimals import not_negative
@@ -18,6 +19,7 @@ from execution_providers.provider import (
     NOT_IMPLEMENTED,
     UNIMPLEMENTED_MODELS,
     ExecutionProvider,
+    OwnSeed,
 )
 from execution_providers.rules import (
     FOK_NOT_FILLABLE,
@@ -134,13 +136,15 @@ class L2Provider(ExecutionProvider):
     ) -> CostEstimate:
         """Return what `execute` would say of the part that trades at once."""
         with localcontext(ARITHMETIC):
-            fill = self._execute(order, market_state, bar, self.seed)
+            fill = self._execute(order, market_state, bar, OwnSeed(self.seed))
             return estimate_from(self, order, fill)
 
-    def _execute(self, order: Order, market: MarketState, bar: BarData | None, seed: int) -> Fill:
+    def _execute(
+        self, order: Order, market: MarketState, bar: BarData | None, seed: OwnSeed
+    ) -> Fill:
         armed = arm(order, market)
         if isinstance(armed, Ended):
-            ended = {"seed": seed, "models": {}, "reason": armed.reason}
+            ended = partial(_told, seed, {}, armed.reason)
             return self._finish(order, armed.status, (), NOTHING, None, Slippage(), ended)
         seen = self._seen_in(market)
         modelled: _Modelled | None = None
@@ -149,15 +153,14 @@ class L2Provider(ExecutionProvider):
         else:
             modelled = self._model(armed, seen.reference, market, bar)
             met = _meet_modelled(armed, seen.reference, modelled)
-        explained: dict[str, Any] = {"seed": seed, "models": {}}
         if met.refused is not None:
-            explained["reason"] = met.refused
+            explained = partial(_told, seed, {}, met.refused)
             rejected = FillStatus.REJECTED
             return self._finish(order, rejected, (), NOTHING, seen, Slippage(), explained)
         fills = met.fills
-        if bar is not None:
+        if bar is not None and met.leaves:
             fills += self._rest(armed, met.leaves, bar)
-        totals = totals_of(fills)
+        totals = met.totals if fills is met.fills else totals_of(fills)
         if modelled is None:
             slippage = split(armed.side, seen, totals, met.touch)
         else:
@@ -166,9 +169,7 @@ class L2Provider(ExecutionProvider):
             slippage = split_moved(armed.side, seen.reference.price, totals, touches, NOTHING)
             slippage = slippage._replace(depth=_ZERO, impact=slippage.depth)
         status = status_of(armed.quantity, totals.quantity)
-        explained["models"] = _models(modelled)
-        if not fills:
-            explained["reason"] = NO_LIQUIDITY
+        explained = partial(_told, seed, _models(modelled), None if fills else NO_LIQUIDITY)
         return self._finish(order, status, fills, totals, seen, slippage, explained)
 
     def _rest(self, working: Working, leaves: Decimal, bar: BarData) -> tuple[PartialFill, ...]:
@@ -246,7 +247,14 @@ def _meet_modelled(working: Working, reference: Reference, modelled: _Modelled) 
         leaves = EXACT.subtract(leaves, modelled.quantity)
     if leaves and working.time_in_force is TimeInForce.FOK:
         return Met((), working.quantity, touch, FOK_NOT_FILLABLE)
-    return Met(fills, leaves, touch, None)
+    return Met(fills, leaves, touch, None, totals_of(fills))
+
+
+def _told(seed: OwnSeed, models: dict[str, str], reason: str | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"seed": seed.value, "models": models}
+    if reason is not None:
+        told["reason"] = reason
+    return told
 
 
 def _models(modelled: _Modelled | None) -> dict[str, str]:

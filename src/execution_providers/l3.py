@@ -7,8 +7,9 @@ the given depth.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from decimal import Decimal, localcontext
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -19,7 +20,8 @@ from execution_providers.l3_arrival import Outcome, arrive, given, in_units, met
 from execution_providers.l3_flow import COUNT_NAMES, BackgroundFlow
 from execution_providers.l3_forecast import Place, rates_at, state_of, typical_order
 from execution_providers.l3_impact import daily_volatility
-from execution_providers.l3_modelled import Asked, run_modelled
+from execution_providers.l3_live import AskedLive, LiveBook, market_of, run_live
+from execution_providers.l3_modelled import Asked, run_modelled, told_of
 from execution_providers.l3_plan import Plan
 from execution_providers.l3_scene import (
     Ladders,
@@ -29,7 +31,14 @@ from execution_providers.l3_scene import (
     usual_tick,
     within_reach,
 )
-from execution_providers.provider import ARITHMETIC, ExecutionProvider
+from execution_providers.outlook import FillOutlook, decided, expected
+from execution_providers.provider import (
+    ARITHMETIC,
+    ExecutionProvider,
+    OwnSeed,
+    execution_seed,
+    require_seed,
+)
 from execution_providers.rules import (
     NO_LIQUIDITY,
     Ended,
@@ -140,7 +149,8 @@ class L3Provider(ExecutionProvider):
         """
         plan = self._require_enabled()
         with localcontext(ARITHMETIC):
-            fill = self._run(order, market_state, None, self.seed, plan.for_estimates(), 0)
+            seed = OwnSeed(self.seed)
+            fill = self._run(order, market_state, None, seed, plan.for_estimates(), 0)
             return estimate_from(self, order, fill)
 
     def get_fill_probability(
@@ -148,9 +158,22 @@ class L3Provider(ExecutionProvider):
     ) -> float:
         """Return the probability that all of `order` has filled `horizon_seconds` from now.
 
+        Raises:
+            InvalidInput: as `fill_outlook`.
+            NotSupported: `fill_probability` is off.
+        """
+        return self.fill_outlook(order, market_state, horizon_seconds).probability
+
+    def fill_outlook(
+        self, order: Order, market_state: MarketState, horizon_seconds: float
+    ) -> FillOutlook:
+        """Return how likely `order` is to fill within `horizon_seconds`, and how much of it.
+
         What the given depth fills at once counts as filled; what then rests is forecast by the
         configuration's model, from the queue ahead of it and the rates of `lob_data`; an order that
-        cannot rest fills now or never.
+        cannot rest fills now or never. The queue is exact, also where the market shows levels only:
+        who joins now stands behind all that is displayed at the price. For an order that has been
+        waiting, `config.queue_tracking.tracker()` tells from one depth to the next what is ahead.
 
         Raises:
             InvalidInput: a horizon below 0, or something that the order or the model needs.
@@ -165,12 +188,12 @@ class L3Provider(ExecutionProvider):
         with localcontext(ARITHMETIC):
             armed = arm(order, market_state)
             if isinstance(armed, Ended):
-                return 0.0
+                return decided(NOTHING.quantity, whole=False, horizon_s=horizon_s)
             met = meet(armed, market_state)
-            if met.refused is not None or (met.leaves and not armed.rests):
-                return 0.0
-            if not met.leaves:
-                return 1.0
+            at_once = totals_of(met.fills).quantity
+            if met.refused is not None or not met.leaves or not armed.rests:
+                whole = met.refused is None and not met.leaves
+                return decided(at_once, whole=whole, horizon_s=horizon_s)
             instrument = self._instruments.get(order.symbol)
             if instrument is None:
                 instrument = plan.instrument(order, market_state)
@@ -180,11 +203,42 @@ class L3Provider(ExecutionProvider):
             volatility = daily_volatility(market_state, None, self.asset_class)
             seen_ms = market_state.timestamp_ms
             state = state_of(place, rates, volatility, self.asset_class, seen_ms)
-            return plan.fill_model.predict(state, horizon_s).probability
+            forecast = plan.fill_model.predict(state, horizon_s)
+            per_unit = place.unit * float(instrument.lot_size)
+            return expected(forecast, per_unit, joined_size(armed, market_state), at_once)
 
-    def _execute(self, order: Order, market: MarketState, bar: BarData | None, seed: int) -> Fill:
+    def execute_live(
+        self,
+        order: Order,
+        live: LiveBook,
+        about: MarketState | None = None,
+        bar: BarData | None = None,
+        *,
+        seed: int | None = None,
+    ) -> Generator[int, None, Fill]:
+        """Execute `order` in a session's book; yields the times the session has to come to.
+
+        The generator's value is the fill. See `execution_providers.l3_live`; `about` is asked for
+        `adv_notional` and `volatility` only.
+
+        Raises:
+            Fault: as `execute`, and `Conflict` where the session's book is crossed.
+        """
         plan = self._require_enabled()
-        latency_ns = plan.latency_ns(seed, market, bar)
+        base = self.seed if seed is None else require_seed(seed)
+        market = market_of(live, about)
+        asked = AskedLive(order, market, bar, execution_seed(base, order, market))
+        fill = yield from run_live(plan, asked, live, self._finish)
+        self._counts[fill.status] += 1
+        return fill
+
+    def _execute(
+        self, order: Order, market: MarketState, bar: BarData | None, seed: OwnSeed
+    ) -> Fill:
+        plan = self._require_enabled()
+        if plan.draws or bar is not None:
+            seed = seed.made()
+        latency_ns = 0 if plan.latency is None else plan.latency_ns(seed.value, market, bar)
         fill = self._run(order, market, bar, seed, plan, latency_ns)
         if LOGGER.isEnabledFor(logging.DEBUG):
             LOGGER.debug("execution of %s: %s", order, fill)
@@ -213,15 +267,14 @@ class L3Provider(ExecutionProvider):
         order: Order,
         market: MarketState,
         bar: BarData | None,
-        seed: int,
+        seed: OwnSeed,
         plan: Plan,
         latency_ns: int,
     ) -> Fill:
         """Let the order meet the book `latency_ns` after the decision."""
-        models = plan.names(bar)
         armed = arm(order, market)
         if isinstance(armed, Ended):
-            ended = {"seed": seed, "models": models, "reason": armed.reason}
+            ended = {"seed": seed.value, "models": plan.names(bar), "reason": armed.reason}
             return self._finish(order, armed.status, (), NOTHING, None, Slippage(), ended)
         seen = self._seen_in(market)
         if plan.modelled:
@@ -229,37 +282,23 @@ class L3Provider(ExecutionProvider):
             if instrument is None:
                 instrument = plan.instrument(order, market)
             maker_bps = self.fees.maker_bps
-            asked = Asked(
-                armed, market, bar, seed, instrument, seen.reference.price, latency_ns, maker_bps
-            )
+            price = seen.reference.price
+            asked = Asked(armed, market, bar, seed.value, instrument, price, latency_ns, maker_bps)
             return self._modelled(order, plan, asked, seen)
         others_act = bar is not None and (latency_ns > 0 or armed.rests)
         outcome: Outcome | None = None
         if not others_act and order.symbol not in self._instruments:
             outcome = met_alone(armed, market, latency_ns)
         if outcome is None:
-            rng = Random(seed)  # noqa: S311 - a simulation, not a secret
+            rng = Random(seed.value)  # noqa: S311 - a simulation, not a secret
             acting = bar if others_act else None
             outcome = self._in_book(order, armed, market, acting, rng, latency_ns)
-        fills, touch, refused, queue_ahead, in_flight, while_resting = outcome
-        explained: dict[str, Any] = {
-            "seed": seed,
-            "models": models,
-            "latency_ns": latency_ns,
-            "events_in_flight": _NO_EVENTS.copy() if in_flight is None else in_flight,
-        }
-        if refused is not None:
-            explained["reason"] = refused
+        explained = partial(_told, seed, plan, bar, latency_ns, outcome)
+        fills, totals = outcome.fills, outcome.totals
+        if outcome.refused is not None:
             rejected = FillStatus.REJECTED
             return self._finish(order, rejected, (), NOTHING, seen, Slippage(), explained)
-        if queue_ahead is not None:
-            explained["queue_ahead"] = plain(queue_ahead)
-        if while_resting is not None:
-            explained["events_while_resting"] = while_resting
-        if not fills:
-            explained["reason"] = NO_LIQUIDITY
-        totals = totals_of(fills)
-        slippage = split(order.side, seen, totals, touch)
+        slippage = split(order.side, seen, totals, outcome.touch)
         status = status_of(order.quantity, totals.quantity)
         return self._finish(order, status, fills, totals, seen, slippage, explained)
 
@@ -288,23 +327,21 @@ class L3Provider(ExecutionProvider):
             return arrived
         rested = given(flow.run(flow.end_ns, own_waits=True), instrument)
         waited = {name: total - in_flight[name] for name, total in flow.counts.items()}
-        return arrived._replace(fills=arrived.fills + rested, while_resting=waited)
+        fills = arrived.fills + rested
+        return arrived._replace(fills=fills, totals=totals_of(fills), while_resting=waited)
 
     def _modelled(self, order: Order, plan: Plan, asked: Asked, seen: Seen) -> Fill:
         """Return the fill of an execution with models on."""
         done = run_modelled(plan, asked)
-        explained = {"seed": asked.seed, "models": plan.names(asked.bar), **done.explained}
+        explained = partial(told_of, asked.seed, plan, asked.bar, done)
         lit, dark = done.totals()
         if done.refused is not None:
             # Nothing went into the dark: what the book may refuse whole does not go there.
-            explained["reason"] = done.refused
             rejected = FillStatus.REJECTED
             return self._finish(order, rejected, (), NOTHING, seen, Slippage(), explained)
         fills = done.dark + done.lit
-        if not fills:
-            explained["reason"] = NO_LIQUIDITY
         slippage = split_moved(order.side, seen.reference.price, lit, done.touches, dark)
-        totals = Totals(*map(EXACT.add, lit, dark))
+        totals = Totals(*map(EXACT.add, lit, dark)) if done.dark else lit
         status = status_of(order.quantity, totals.quantity)
         return self._finish(order, status, fills, totals, seen, slippage, explained)
 
@@ -316,6 +353,29 @@ class L3Provider(ExecutionProvider):
             quote_tick=usual_tick(self.asset_class),
             cancels_per_trade=self._plan().cancels_per_trade,
         )
+
+
+def _told(
+    seed: OwnSeed, plan: Plan, bar: BarData | None, latency_ns: int, outcome: Outcome
+) -> dict[str, Any]:
+    """Return what an execution without models says of itself."""
+    in_flight = outcome.in_flight
+    told: dict[str, Any] = {
+        "seed": seed.value,
+        "models": plan.names(bar),
+        "latency_ns": latency_ns,
+        "events_in_flight": _NO_EVENTS.copy() if in_flight is None else in_flight,
+    }
+    if outcome.refused is not None:
+        told["reason"] = outcome.refused
+        return told
+    if outcome.queue_ahead is not None:
+        told["queue_ahead"] = plain(outcome.queue_ahead)
+    if outcome.while_resting is not None:
+        told["events_while_resting"] = outcome.while_resting
+    if not outcome.fills:
+        told["reason"] = NO_LIQUIDITY
+    return told
 
 
 def _would_rest(seen: Ladders, order: Working, leaves: Decimal) -> Place:

@@ -7,11 +7,12 @@ from typing import Final, NamedTuple
 from execution_providers.l3_flow import OwnTrade
 from execution_providers.l3_scene import OWN_ORDER_ID
 from execution_providers.rules import Working, opposite_levels
+from execution_providers.slippage import EXACT, NOTHING, Totals, totals_of
 from execution_providers.types import Liquidity, MarketState, PartialFill, TimeInForce
 from execution_providers.walk import fits_a_book, joined_size, meet
 from lob import OrderBook
 from lob.errors import InvalidInput
-from lob.types import Event, Instrument, OrderType, Rejected, Side, Traded
+from lob.types import INT64_MAX, Event, Instrument, OrderType, Rejected, Side, Traded
 from lob.types import TimeInForce as BookTimeInForce
 
 _BOOK_TIF: Final[Mapping[TimeInForce, BookTimeInForce]] = {
@@ -23,10 +24,14 @@ _BOOK_TIF: Final[Mapping[TimeInForce, BookTimeInForce]] = {
 
 
 class Outcome(NamedTuple):
-    """What became of the order: events are counted where others act in the book."""
+    """What became of the order; `totals` are what its fills add up to.
+
+    Events are counted where others act in the book.
+    """
 
     fills: tuple[PartialFill, ...]
     touch: Decimal | None
+    totals: Totals
     refused: str | None = None
     queue_ahead: Decimal | None = None
     in_flight: dict[str, int] | None = None
@@ -38,7 +43,7 @@ def met_alone(order: Working, market: MarketState, offset_ns: int) -> Outcome | 
 
     None leaves the answer to a book: it has the words for numbers that it does not take.
     """
-    fills, leaves, touch, refused = meet(order, market, offset_ns)
+    fills, leaves, touch, refused, totals = meet(order, market, offset_ns)
     # A refused order may have met any of them; one that nobody accepted met the touch.
     if refused or len(fills) > 1:
         levels = opposite_levels(order.side, market)
@@ -50,11 +55,15 @@ def met_alone(order: Working, market: MarketState, offset_ns: int) -> Outcome | 
     if not fits_a_book(order, reached, joined):
         return None
     waits = order.rests and leaves and refused is None
-    return Outcome(fills, touch, refused, joined if waits else None)
+    return Outcome(fills, touch, totals, refused, joined if waits else None)
 
 
 def in_units(instrument: Instrument, order: Working) -> tuple[int, int | None]:
     """Return the order's lots and its limit in ticks; `InvalidInput` names the order's field."""
+    lots = _count(order.quantity, instrument.lot_size)
+    ticks = None if order.limit is None else _count(order.limit, instrument.tick_size)
+    if lots and (ticks or order.limit is None):
+        return lots, ticks
     try:
         lots = instrument.to_lots(order.quantity)
         return lots, None if order.limit is None else instrument.to_ticks(order.limit)
@@ -62,6 +71,13 @@ def in_units(instrument: Instrument, order: Working) -> tuple[int, int | None]:
         text = str(error)
         name = "limit_price" if text.startswith("price") else "quantity"
         raise InvalidInput(f"order.{name}: {text.partition(': ')[2]}") from None
+
+
+def _count(number: Decimal, unit: Decimal) -> int | None:
+    """Return a number in whole units; None where it needs a closer look, for the words alone."""
+    units = EXACT.divide(number, unit)
+    whole = int(units)
+    return whole if whole == units and whole <= INT64_MAX else None
 
 
 def submit(book: OrderBook, order: Working, lots: int, limit_ticks: int | None) -> Sequence[Event]:
@@ -84,11 +100,12 @@ def arrive(book: OrderBook, instrument: Instrument, order: Working, offset_ns: i
     touch = None if best is None else instrument.price(best.price_ticks)
     first = events[0]
     if isinstance(first, Rejected):
-        return Outcome((), touch, first.reason.value)
+        return Outcome((), touch, NOTHING, first.reason.value)
     ahead: Decimal | None = None
     if OWN_ORDER_ID in book:
         ahead = instrument.quantity(book.queue_position(OWN_ORDER_ID).lots_ahead)
-    return Outcome(taken(events, instrument, offset_ns), touch, None, ahead)
+    fills = taken(events, instrument, offset_ns)
+    return Outcome(fills, touch, totals_of(fills), None, ahead)
 
 
 def taken(

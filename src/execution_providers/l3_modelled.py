@@ -12,6 +12,7 @@ the frame are k less than those of the market throughout (k is below 0 for a SEL
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import Any, Final, NamedTuple
 
@@ -36,7 +37,7 @@ from execution_providers.l3_scene import (
     book_of,
     usual_tick,
 )
-from execution_providers.rules import Working, opposite_touch
+from execution_providers.rules import NO_LIQUIDITY, Working, opposite_touch
 from execution_providers.slippage import NOTHING, Totals, plain, totals_of
 from execution_providers.streams import REACTION, Stream
 from execution_providers.types import BarData, MarketState, PartialFill
@@ -44,7 +45,7 @@ from lob import OrderBook
 from lob.config import Reaction
 from lob.impact import Impact
 from lob.market_making import QueueAction
-from lob.types import INT64_MAX, Event, Instrument, Level, Rejected, Side
+from lob.types import INT64_MAX, Instrument, Level, Rejected, Side
 
 _NO_IMPACT: Final = Impact(0.0, 0.0)
 _BPS: Final = 10_000
@@ -67,7 +68,7 @@ class Modelled(NamedTuple):
     """What became of it: fills of the book and of the dark, the touches, and the reasons.
 
     `touches` are the opposite side's at the decision, on arrival, and once the quotes had given
-    way.
+    way. What `explained` has functions for is written down when somebody asks (`told_of`).
     """
 
     lit: tuple[PartialFill, ...]
@@ -79,6 +80,18 @@ class Modelled(NamedTuple):
     def totals(self) -> tuple[Totals, Totals]:
         """Return what the book's fills, and the dark's, add up to."""
         return totals_of(self.lit), totals_of(self.dark) if self.dark else NOTHING
+
+
+def told_of(seed: int, plan: Plan, bar: BarData | None, done: Modelled) -> dict[str, Any]:
+    """Return what an execution says of itself, in values that JSON has."""
+    told = {"seed": seed, "models": plan.names(bar)}
+    for name, value in done.explained.items():
+        told[name] = value() if type(value) is partial else value
+    if done.refused is not None:
+        told["reason"] = done.refused
+    elif not done.dark and not done.lit:
+        told["reason"] = NO_LIQUIDITY
+    return told
 
 
 def run_modelled(plan: Plan, asked: Asked) -> Modelled:
@@ -97,7 +110,9 @@ class _Run:
         self._seen = plan.ladders(asked.instrument, asked.market)
         self._step = self._seen.step
         self._explained: dict[str, Any] = {}
-        self._hidden = None if plan.hidden is None else HiddenOrders(plan.hidden, asked.seed)
+        self._hidden: HiddenOrders | None = None
+        if plan.hidden is not None:
+            self._hidden = HiddenOrders(plan.hidden, asked.seed, asked.instrument, self._step)
         self._flow: BackgroundFlow | None = None
         self._moved = 0
         self._leaked_bps = 0.0
@@ -137,7 +152,7 @@ class _Run:
             return None
         dark = self._plan.dark.send(order, lots, limit_ticks, self._seen, self._asked.seed)
         if dark is not None:
-            self._explained["dark"] = dark.explained
+            self._explained["dark"] = dark.told
         return dark
 
     def _book(self, lots: int, limit_ticks: int | None, acting: BarData | None) -> OrderBook:
@@ -186,7 +201,7 @@ class _Run:
         if own_impact is not None:
             got, cost = _visible(other, lots, limit_ticks, self._side)
             about = own_impact.market(self._asked.market, self._asked.reference, self._volatility)
-            self._impact = own_impact.of(got * float(self._instrument.lot_size), about)
+            self._impact = own_impact.of(got * self._seen.lot_size, about)
             touch = other[0][0] if other else 0
             deep_bps = (cost - touch * got) * self._side.sign / (touch * got) * _BPS if got else 0.0
             conceded = concession_bps(self._impact, deep_bps)
@@ -220,6 +235,9 @@ class _Run:
         return None if limit_ticks is None else limit_ticks - self._moved
 
     def _mid_ticks(self) -> float:
+        seen = self._seen
+        if seen.bids and seen.asks:
+            return (seen.bids[0][0] + seen.asks[0][0]) / 2
         return float(self._asked.reference / self._instrument.tick_size)
 
     # ------------------------------------------------------------------ in the book
@@ -241,29 +259,26 @@ class _Run:
         if isinstance(first, Rejected):
             return (), touches, first.reason.value
         fills = taken(events, self._instrument, self._latency_ns, self._moved)
-        self._explain_hidden(events, lots)
+        hidden = self._hidden
+        took = 0 if hidden is None else hidden.lots_taken(events)
+        if hidden is not None:
+            self._explained["hidden"] = partial(_told_hidden, self._instrument, took, lots, None)
         if OWN_ORDER_ID not in book:
             return fills, touches, None
         leaves = self._leaves(book)
         rested = self._rest(book, lots - leaves)
-        if self._hidden is not None and self._explained.get("hidden") is not None:
-            self._explained["hidden"]["icebergs_detected"] = self._hidden.detected()
+        if hidden is not None:
+            found = hidden.detected()
+            self._explained["hidden"] = partial(_told_hidden, self._instrument, took, lots, found)
         return fills + rested, touches, None
 
     def _touches(self, best: Level | None) -> tuple[Decimal | None, Decimal | None]:
         if best is None:
             return None, None
-        price = self._instrument.price
-        return price(best.price_ticks), price(best.price_ticks + self._moved)
-
-    def _explain_hidden(self, events: Sequence[Event], lots: int) -> None:
-        if self._hidden is None:
-            return
-        took = self._hidden.lots_taken(events)
-        self._explained["hidden"] = {
-            "filled": plain(self._instrument.quantity(took)),
-            "share": took / lots,
-        }
+        touch = self._instrument.price(best.price_ticks)
+        if not self._moved:
+            return touch, touch
+        return touch, self._instrument.price(best.price_ticks + self._moved)
 
     def _leaves(self, book: OrderBook) -> int:
         resting = book.order(OWN_ORDER_ID)
@@ -317,7 +332,7 @@ class _Run:
             seen_ms = asked.market.timestamp_ms
             state = state_of(place, rates, self._volatility, plan.asset_class, seen_ms)
             said = plan.fill_model.predict(state, plan.horizon_s)
-            told = told_forecast(said, place.unit, self._instrument)
+            told = partial(told_forecast, said, place.unit, self._instrument)
             self._explained["fill_forecast"] = told
         if plan.queue_value is None:
             return
@@ -325,7 +340,7 @@ class _Run:
         if decision is None:
             return
         acts = plan.queue_value.act and decision.action is not QueueAction.HOLD
-        self._explained["queue_value"] = told_advice(decision, acted=acts)
+        self._explained["queue_value"] = partial(told_advice, decision, acted=acts)
         if not acts:
             return
         if decision.action is QueueAction.CANCEL:
@@ -351,6 +366,16 @@ class _Run:
         unit = typical_order(own, other)
         limit = resting.price_ticks
         return Place(self._side, limit, resting.leaves, ahead, own, other, self._step, unit)
+
+
+def _told_hidden(
+    instrument: Instrument, took: int, lots: int, detected: dict[str, int] | None
+) -> dict[str, Any]:
+    """Return how much an order took that did not show, and what gave itself away since."""
+    told: dict[str, Any] = {"filled": plain(instrument.quantity(took)), "share": took / lots}
+    if detected is not None:
+        told["icebergs_detected"] = detected
+    return told
 
 
 def _opposite(side: Side) -> Side:

@@ -4,8 +4,9 @@ from typing import Any, Final
 
 from execution_providers.config_digest import config_digest
 from execution_providers.l3_dark import DarkVenues
+from execution_providers.l3_hidden import HiddenPlan
 from execution_providers.l3_impact import OwnImpact, daily_volatility
-from execution_providers.l3_scene import Ladders, exponents_of, instrument_of
+from execution_providers.l3_scene import Ladders, Units, instrument_of, units_of
 from execution_providers.types import BarData, MarketState, Order
 from lob.config import L3ExecutionConfig
 from lob.fill_probability import FillModel
@@ -33,7 +34,8 @@ class Plan:
         self.minds_volatility = config.latency.volatility_sensitivity > 0
         self.impact = OwnImpact(config.market_impact) if config.market_impact.enabled else None
         self.dark = DarkVenues(config.dark_pools) if config.dark_pools.enabled else None
-        self.hidden = config.hidden_liquidity if config.hidden_liquidity.enabled else None
+        hidden = config.hidden_liquidity
+        self.hidden = HiddenPlan(hidden) if hidden.enabled else None
         self.fill_model: FillModel | None = None
         if config.fill_probability.enabled:
             self.fill_model = config.fill_probability.fill_model(config.lob_data)
@@ -43,10 +45,11 @@ class Plan:
         self.cancels_per_trade = rates.cancels_per_second / rates.markets_per_second
         models = (self.impact, self.dark, self.hidden, self.fill_model, self.queue_value)
         self.modelled = any(model is not None for model in models)
+        self.draws = self.modelled or self.latency is not None
         self._names = self._named()
         self._estimates: Plan | None = None
         self._ladders: Ladders | None = None
-        self._exponents: tuple[MarketState, tuple[int, int]] | None = None
+        self._units: tuple[MarketState, Units] | None = None
 
     def latency_ns(self, seed: int, market: MarketState, bar: BarData | None) -> int:
         """Draw the time from the market state to the match, in nanoseconds."""
@@ -57,12 +60,8 @@ class Plan:
             volatility = daily_volatility(market, bar, self.asset_class)
             if volatility is not None:
                 ratio = volatility / self.config.latency.normal_volatility
-        model = self.latency.reseeded(seed)
         now_ns = market.timestamp_ms * NS_PER_MS
-        total = 0
-        for leg in IN_FLIGHT:
-            total += model.draw_ns(leg, now_ns, ratio)
-        return total
+        return self.latency.first_draws_ns(seed, IN_FLIGHT, now_ns, ratio)
 
     def for_estimates(self) -> "Plan":
         """Return the plan by which costs are estimated: nothing of it is drawn."""
@@ -76,16 +75,18 @@ class Plan:
 
     def instrument(self, order: Order, market: MarketState) -> Instrument:
         """Return an instrument in which a request is in whole numbers, as `instrument_for` does."""
-        known = self._exponents
+        known = self._units
         if known is None or known[0] is not market:
-            known = self._exponents = market, exponents_of(self.asset_class, market)
+            known = self._units = market, units_of(self.asset_class, market)
         return instrument_of(self.asset_class, order, known[1])
 
     def ladders(self, instrument: Instrument, market: MarketState) -> Ladders:
         """Return a market's levels in an instrument's units, found once for the same two."""
         seen = self._ladders
         if seen is None or seen.market is not market or seen.instrument is not instrument:
-            seen = self._ladders = Ladders(instrument, market)
+            known = self._units
+            units = known[1] if known is not None and known[0] is market else None
+            seen = self._ladders = Ladders(instrument, market, units)
         return seen
 
     def names(self, bar: BarData | None) -> dict[str, str]:
@@ -131,7 +132,7 @@ class Plan:
         if self.dark is not None:
             names["dark_pools"] = config.dark_pools.routing.value
         if self.hidden is not None:
-            names["hidden_liquidity"] = "hidden orders and icebergs"
+            names["hidden_liquidity"] = f"{self.hidden.name} hidden orders, icebergs"
         if self.impact is not None:
             names["market_impact"] = config.market_impact.model.value
         if self.fill_model is not None:

@@ -4,7 +4,7 @@ A level's size is the sum of its orders, which depth does not tell apart. It is 
 from the execution's own seed, into at most `MAX_ORDERS_PER_LEVEL` orders.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
@@ -32,12 +32,13 @@ _USUAL_SIZES: Final[Mapping[AssetClass, tuple[int, int]]] = {
 
 def usual_tick(asset_class: AssetClass) -> Decimal:
     """Return the price step that background quotes move by."""
-    return Decimal(1).scaleb(_USUAL_SIZES[asset_class][0])
+    return _unit(_USUAL_SIZES[asset_class][0])
 
 
 def quote_step(instrument: Instrument) -> int:
     """Return the price step that quotes move by, in ticks of the instrument."""
-    return max(1, int(usual_tick(instrument.asset_class) / instrument.tick_size))
+    usual, tick = usual_tick(instrument.asset_class), instrument.tick_size
+    return 1 if usual == tick else max(1, int(usual / tick))
 
 
 def instrument_for(asset_class: AssetClass, order: Order, market: MarketState) -> Instrument:
@@ -46,25 +47,45 @@ def instrument_for(asset_class: AssetClass, order: Order, market: MarketState) -
     Tick and lot are the asset class's usual ones, or the next finer powers of ten that the request
     needs.
     """
-    return instrument_of(asset_class, order, exponents_of(asset_class, market))
+    return instrument_of(asset_class, order, units_of(asset_class, market))
 
 
-def exponents_of(asset_class: AssetClass, market: MarketState) -> tuple[int, int]:
-    """Return the powers of ten of the tick and of the lot that a market's levels need."""
+class Units(NamedTuple):
+    """What units a market's levels need: powers of ten of the tick and of the lot.
+
+    `bids` and `asks` are the levels in these units, where finding out has found them.
+    """
+
+    tick: int
+    lot: int
+    bids: list[tuple[int, int]] | None = None
+    asks: list[tuple[int, int]] | None = None
+
+
+def units_of(asset_class: AssetClass, market: MarketState) -> Units:
+    """Return the units that a market's levels need."""
     tick, lot = _USUAL_SIZES[asset_class]
     levels = market.bids + market.asks
     if not levels:
-        return tick, lot
+        return Units(tick, lot, [], [])
     prices, sizes = zip(*levels, strict=True)
-    return _exponent_of_all(prices, tick), _exponent_of_all(sizes, lot)
+    ticks, lots = _counts(prices, tick), _counts(sizes, lot)
+    if ticks is not None and lots is not None:
+        found, first = list(zip(ticks, lots, strict=True)), len(market.bids)
+        return Units(tick, lot, found[:first], found[first:])
+    return Units(
+        tick if ticks is not None else _exponent_of_all(prices, tick),
+        lot if lots is not None else _exponent_of_all(sizes, lot),
+    )
 
 
-def instrument_of(asset_class: AssetClass, order: Order, exponents: tuple[int, int]) -> Instrument:
-    """Return the instrument of an order in a market of these exponents."""
-    tick, lot = exponents
-    if order.limit_price is not None:
-        tick = _exponent_of_all((order.limit_price,), tick)
-    lot = _exponent_of_all((order.quantity,), lot)
+def instrument_of(asset_class: AssetClass, order: Order, units: Units) -> Instrument:
+    """Return the instrument of an order in a market that needs these units."""
+    tick, lot, limit = units.tick, units.lot, order.limit_price
+    if limit is not None and EXACT.remainder(limit, _unit(tick)):
+        tick = _exponent(limit, tick)
+    if EXACT.remainder(order.quantity, _unit(lot)):
+        lot = _exponent(order.quantity, lot)
     return _instrument(order.symbol, asset_class, tick, lot)
 
 
@@ -134,14 +155,28 @@ class Splitting(Protocol):
 class Ladders:
     """A market's levels in ticks and lots, best first, in the units of one instrument.
 
-    Raises `InvalidInput` for a price or size that is no whole number of them.
+    Raises `InvalidInput` for a price or size that is no whole number of them. `units` are the
+    market's, where they are known.
     """
 
-    __slots__ = ("asks", "bids", "instrument", "market", "step")
+    __slots__ = ("asks", "bids", "instrument", "lot_size", "market", "step")
 
-    def __init__(self, instrument: Instrument, market: MarketState) -> None:
+    def __init__(
+        self, instrument: Instrument, market: MarketState, units: Units | None = None
+    ) -> None:
         self.instrument, self.market = instrument, market
         self.step = quote_step(instrument)
+        if (
+            units is not None
+            and units.bids is not None
+            and units.asks is not None
+            and instrument.tick_size == _unit(units.tick)
+            and instrument.lot_size == _unit(units.lot)
+        ):
+            self.bids, self.asks = units.bids, units.asks
+            self.lot_size = _unit_as_float(units.lot)
+            return
+        self.lot_size = float(instrument.lot_size)
         self.bids = list(_in_units(instrument, "bids", market.bids, 0))
         self.asks = list(_in_units(instrument, "asks", market.asks, 0))
 
@@ -192,18 +227,34 @@ def book_of(
 
 def split_lots(lots: int, rng: Splitting) -> list[int]:
     """Return 1 to `MAX_ORDERS_PER_LEVEL` positive whole numbers that add up to `lots`."""
-    draw = rng.random
-    count = min(lots, 1 + int(draw() * MAX_ORDERS_PER_LEVEL))
+    return _split(lots, rng.random, MAX_ORDERS_PER_LEVEL)
+
+
+def plain_split(lots: int, draw: Callable[[], float], most: int) -> list[int]:
+    """Return 1 to `most` positive whole numbers that add up to `lots`, drawn by `draw`."""
+    count = min(lots, 1 + int(draw() * most))
     parts: list[int] = []
     for others in range(count - 1, 0, -1):
         # Leave at least one lot for each of those that follow.
-        spare, most = lots - others, 2 * lots // (others + 1)
-        part = 1 + int(draw() * (min(spare, most)))
+        spare, even = lots - others, 2 * lots // (others + 1)
+        part = 1 + int(draw() * (min(spare, even)))
         part = min(part, spare)
         parts.append(part)
         lots -= part
     parts.append(lots)
     return parts
+
+
+_Split = Callable[[int, Callable[[], float], int], list[int]]
+_Counts = Callable[[tuple[Decimal, ...], int], list[int] | None]
+_split: _Split = plain_split
+_native_counts: _Counts | None = None
+try:
+    # The same parts and counts, five times as fast.
+    from lob._core import counts_of as _native_counts
+    from lob._core import split_lots as _split
+except ImportError:
+    pass  # nothing was compiled
 
 
 @lru_cache(maxsize=1024)
@@ -246,15 +297,49 @@ def _level_in_units(
 
 def _whole(numbers: Sequence[Decimal], unit: Decimal) -> list[int] | None:
     """Return positive numbers in units, all at once; None where one is no whole one of 64 bits."""
-    quotients = list(map(EXACT.divide, numbers, repeat(unit)))
-    units = list(map(int, quotients))
-    return units if units == quotients and max(units) <= INT64_MAX else None
+    factor = _reciprocal(unit)
+    if factor is None:
+        counts = list(map(EXACT.divide, numbers, repeat(unit)))
+    else:  # twice as fast, and more so where there is nothing to do
+        counts = list(numbers if factor == 1 else map(EXACT.multiply, numbers, repeat(factor)))
+    units = list(map(int, counts))
+    return units if units == counts and max(units) <= INT64_MAX else None
+
+
+def plain_counts(numbers: tuple[Decimal, ...], exponent: int) -> list[int] | None:
+    """Return positive numbers in units of a power of ten; None where one is no whole one."""
+    return _whole(numbers, _unit(exponent))
+
+
+def _counts(numbers: tuple[Decimal, ...], exponent: int) -> list[int] | None:
+    """Return what `plain_counts` does."""
+    found = None if _native_counts is None else _native_counts(numbers, exponent)
+    return plain_counts(numbers, exponent) if found is None else found
+
+
+@lru_cache(maxsize=64)
+def _unit(exponent: int) -> Decimal:
+    """Return a power of ten."""
+    return Decimal((0, (1,), exponent))
+
+
+@lru_cache(maxsize=64)
+def _unit_as_float(exponent: int) -> float:
+    return float(_unit(exponent))
+
+
+@lru_cache(maxsize=256)
+def _reciprocal(unit: Decimal) -> Decimal | None:
+    """Return 1 / unit of a power of ten; None for another number."""
+    sign, digits, exponent = unit.as_tuple()
+    if sign or digits != (1,) or not isinstance(exponent, int):
+        return None
+    return Decimal((0, (1,), -exponent))
 
 
 def _exponent_of_all(numbers: Sequence[Decimal], enough: int) -> int:
     """Return the smallest power of ten of a last digit that matters, `enough` at most."""
-    unit = Decimal((0, (1,), enough))
-    if not any(map(EXACT.remainder, numbers, repeat(unit))):
+    if not any(map(EXACT.remainder, numbers, repeat(_unit(enough)))):
         return enough
     return min(_exponent(number, enough) for number in numbers)
 

@@ -1,12 +1,12 @@
 """The one interface of all providers, and what they share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Context, Decimal, getcontext, setcontext
 from hashlib import blake2b
 from itertools import repeat
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from execution_providers.fees import DEFAULT_FEES, FeeSchedule
 from execution_providers.slippage import (
@@ -34,7 +34,7 @@ ARITHMETIC: Final = Context(prec=28)
 """What operators on decimals mean in here, whatever the thread's own context says."""
 _BPS_DIGITS: Final = Decimal("1E-9")
 SEED_MAX: Final = 2**64 - 1
-NOT_IMPLEMENTED: Final = "not implemented"
+NOT_IMPLEMENTED: Final = "only at level L3"
 UNIMPLEMENTED_MODELS: Final = (
     "fill_probability",
     "queue_value",
@@ -46,14 +46,15 @@ UNIMPLEMENTED_MODELS: Final = (
 
 # A fill is filled through these: `Fill(...)` of a frozen class takes twice as long.
 _new: Final = object.__new__
+_made: Final = tuple.__new__
 _slots: Final = vars(Fill)
 _put_status: Final = _slots["status"].__set__
 _put_filled: Final = _slots["filled_quantity"].__set__
 _put_average: Final = _slots["average_price"].__set__
 _put_fees: Final = _slots["fees"].__set__
 _put_slippage: Final = _slots["slippage_bps"].__set__
-_put_attribution: Final = _slots["attribution"].__set__
 _put_fills: Final = _slots["fills"].__set__
+_put_why: Final = vars(Fill.__base__)["_why"].__set__
 
 
 class ExecutionProvider(ABC):
@@ -95,7 +96,7 @@ class ExecutionProvider(ABC):
             NotSupported: the order asks for what this version does not do.
         """
         base = self.seed if seed is None else require_seed(seed)
-        own_seed = execution_seed(base, order, market_state)
+        own_seed = _made(OwnSeed, (base, order, market_state))
         ambient = getcontext()
         setcontext(ARITHMETIC)
         try:
@@ -140,9 +141,8 @@ class ExecutionProvider(ABC):
         try:
             for order, base in zip(orders, bases, strict=False):
                 try:
-                    fill = execute(
-                        order, market_state, bar, execution_seed(base, order, market_state)
-                    )
+                    own_seed = _made(OwnSeed, (base, order, market_state))
+                    fill = execute(order, market_state, bar, own_seed)
                 except Fault as fault:
                     answer(fault)
                     continue
@@ -161,7 +161,7 @@ class ExecutionProvider(ABC):
 
     @abstractmethod
     def _execute(
-        self, order: Order, market: MarketState, bar: BarData | None, seed: int
+        self, order: Order, market: MarketState, bar: BarData | None, seed: "OwnSeed"
     ) -> Fill: ...
 
     @abstractmethod
@@ -180,12 +180,12 @@ class ExecutionProvider(ABC):
         market_state: MarketState,  # noqa: ARG002
         horizon_seconds: float,  # noqa: ARG002
     ) -> float:
-        """Refuse: this version has no model of it.
+        """Refuse: this level has no model of it.
 
         Raises:
             NotSupported: always.
         """
-        raise NotSupported("fill probability: not implemented in this version")
+        raise NotSupported(f"fill probability: none at level {self.level}; allowed: level L3")
 
     def _base_stats(self) -> dict[str, Any]:
         return {
@@ -204,32 +204,69 @@ class ExecutionProvider(ABC):
         totals: Totals,
         seen: Seen | None,
         slippage: Slippage,
-        attribution: Mapping[str, Any],
+        told: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
     ) -> Fill:
         """Return a Fill with fees, averages and the attribution all providers give.
 
         `totals` are those of `fills`; `seen` is the market's, None for an order that ended before.
+        `told` is the provider's own part of the attribution, or what makes it when it is asked for;
+        it must not look at anything that may have changed until then.
         """
         fees = self.fees.of_totals(order.side, totals)
         fees = rounded(fees) if fees else fees
         average = average_price(totals)
-        explained: dict[str, Any] = {
-            "provider": self.level,
-            "reference_price": None if seen is None else seen.text,
-            "reference": None if seen is None else seen.reference.kind,
-            "slippage": slippage.parts(),
-            "fees_bps": _fees_bps(fees, average, totals),
-            **attribution,
-        }
         fill = _new(Fill)
         _put_status(fill, status)
         _put_filled(fill, totals.quantity)
         _put_average(fill, average)
         _put_fees(fill, fees)
         _put_slippage(fill, slippage.total if fills else None)
-        _put_attribution(fill, explained)
+        _put_why(fill, (_explained, (self.level, seen, slippage, fees, average, totals, told)))
         _put_fills(fill, fills)
         return fill
+
+
+class OwnSeed(NamedTuple):
+    """The seed of one execution, made when something draws from it or it is reported.
+
+    Without an order it is `base` itself.
+    """
+
+    base: int
+    order: Order | None = None
+    market: MarketState | None = None
+
+    @property
+    def value(self) -> int:
+        """Return it; whoever asks often keeps it (`made`)."""
+        base, order, market = self
+        if order is None or market is None:
+            return base
+        return execution_seed(base, order, market)
+
+    def made(self) -> "OwnSeed":
+        """Return the same seed, which is not made anew each time."""
+        return OwnSeed(self.value)
+
+
+def _explained(
+    level: str,
+    seen: Seen | None,
+    slippage: Slippage,
+    fees: Decimal,
+    average: Decimal | None,
+    totals: Totals,
+    told: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return the attribution of a fill."""
+    return {
+        "provider": level,
+        "reference_price": None if seen is None else seen.text,
+        "reference": None if seen is None else seen.reference.kind,
+        "slippage": slippage.parts(),
+        "fees_bps": _fees_bps(fees, average, totals),
+        **(told() if callable(told) else told),
+    }
 
 
 def require_seed(seed: object) -> int:

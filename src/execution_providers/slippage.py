@@ -26,7 +26,7 @@ _NO_BPS: Final = Decimal("0E-9")
 # Enough for any sum of price x quantity that the edge lets in, so that only divisions round.
 EXACT: Final = Context(prec=120)
 _add, _subtract, _multiply, _divide = EXACT.add, EXACT.subtract, EXACT.multiply, EXACT.divide
-_AVERAGE: Final = Context(prec=20)
+_average: Final = Context(prec=20).divide
 MAX_DECIMALS: Final = 18
 _FINEST: Final = Decimal(1).scaleb(-MAX_DECIMALS)
 _SIGNED_TEN_THOUSAND: Final = {side: Decimal(10_000 * side.sign) for side in Side}
@@ -152,10 +152,12 @@ def average_price(totals: Totals) -> Decimal | None:
 
     What would be 0 for want of decimals keeps them: what traded had a price.
     """
-    quantity = totals.quantity
-    if not quantity:
+    quantity, cost, given, given_cost = totals
+    if given:
+        quantity, cost = _add(quantity, given), _add(cost, given_cost)
+    elif not quantity:
         return None
-    average = _AVERAGE.divide(totals.cost, quantity)
+    average = _average(cost, quantity)
     return rounded(average) or average
 
 
@@ -214,18 +216,21 @@ def split_moved(
     touch1 = touch0 if touch1 is None else touch1
     moved = touch1 if moved is None else moved
     taken, taken_cost, given, given_cost = lit
-    unit = _multiply(reference, _add(lit.quantity, dark.quantity))
+    in_dark = dark.quantity
+    unit = _multiply(reference, _add(lit.quantity, in_dark))
     if not unit:
         return Slippage()
-    crossing = _multiply(taken, _subtract(touch0, reference))
-    resting = _subtract(given_cost, _multiply(reference, given))
-    leaked = _subtract(dark.cost, _multiply(reference, dark.quantity))
-    pushed = _add(_multiply(taken, _subtract(moved, touch1)), leaked)
+    spread = _multiply(taken, _subtract(touch0, reference))
+    if given:
+        spread = _add(spread, _subtract(given_cost, _multiply(reference, given)))
+    pushed = _multiply(taken, _subtract(moved, touch1))
+    if in_dark:
+        pushed = _add(pushed, _subtract(dark.cost, _multiply(reference, in_dark)))
     return Slippage(
-        spread=_bps(side, _add(crossing, resting), unit),
-        depth=_bps(side, _subtract(taken_cost, _multiply(moved, taken)), unit),
-        latency_drift=_bps(side, _multiply(taken, _subtract(touch1, touch0)), unit),
-        impact=_bps(side, pushed, unit),
+        _bps(side, spread, unit),
+        _bps(side, _subtract(taken_cost, _multiply(moved, taken)), unit),
+        _bps(side, _multiply(taken, _subtract(touch1, touch0)), unit),
+        _bps(side, pushed, unit),
     )
 
 

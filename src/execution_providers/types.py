@@ -4,12 +4,12 @@ Every refusal is an `InvalidInput` whose text starts with the field's path in th
 `market.bids[2].price`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from operator import gt, lt
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from execution_providers.decimals import (
     DecimalLike,
@@ -19,6 +19,7 @@ from execution_providers.decimals import (
     positive,
 )
 from lob.errors import InvalidInput
+from lob.texts import is_printable
 from lob.types import AssetClass, Side
 
 MAX_LEVELS: Final = 1000
@@ -250,13 +251,34 @@ class PartialFill(NamedTuple):
     offset_ns: int = 0
 
 
+class _Told:
+    """Where the reasons of a fill come from: they are written down when somebody looks."""
+
+    __slots__ = ("_why",)
+
+    _why: tuple[Callable[..., Mapping[str, Any]], tuple[Any, ...]]
+    """A function and its arguments, in place of an `attribution` that is not there yet."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Return the attribution, made now and kept; nothing else is ever missing."""
+            if name != "attribution":
+                raise AttributeError(name)
+            function, arguments = self._why
+            told = function(*arguments)
+            object.__setattr__(self, "attribution", told)
+            return told
+
+
 @dataclass(frozen=True, slots=True)
-class Fill:
+class Fill(_Told):
     """What became of an order.
 
     `fees` are in quote currency (negative is a rebate). `slippage_bps` is signed, against the mid
     at the decision, and positive is a cost; it leaves fees out. `average_price` and
-    `slippage_bps` are None when nothing filled. `attribution` says why, in values that JSON has.
+    `slippage_bps` are None when nothing filled. `attribution` says why, in values that JSON has; a
+    provider's is made when it is first looked at, of what was known at the execution.
     """
 
     status: FillStatus
@@ -287,7 +309,7 @@ class CostEstimate:
 def _require_text(name: str, value: object, shortest: int) -> None:
     if not isinstance(value, str) or not shortest <= len(value) <= MAX_TEXT:
         raise InvalidInput(f"{name}: {value!r}; allowed: {shortest} to {MAX_TEXT} characters")
-    if not value.isprintable():
+    if not is_printable(value):
         raise InvalidInput(f"{name}: {value!r}; allowed: printable characters only")
 
 

@@ -13,7 +13,7 @@ from execution_providers.rules import (
     POST_ONLY_WOULD_CROSS,
     Working,
 )
-from execution_providers.slippage import EXACT
+from execution_providers.slippage import EXACT, NOTHING, Totals
 from execution_providers.types import (
     Liquidity,
     MarketState,
@@ -24,10 +24,10 @@ from execution_providers.types import (
 from lob.types import Side
 
 _ZERO: Final = Decimal(0)
-_add, _subtract = EXACT.add, EXACT.subtract
+_add, _subtract, _multiply = EXACT.add, EXACT.subtract, EXACT.multiply
 _TAKER: Final = Liquidity.TAKER
 # `PartialFill(...)` takes twice as long, and a sweep has one for each level.
-_filled: Final = tuple.__new__
+_made: Final = tuple.__new__
 _FINEST_UNIT: Final = Decimal("1E-9")
 _SUM_MAX: Final = Decimal(9_000_000_000)
 """Sums below this, of at most nine decimals, are below 2^63 in ticks or lots of 1E-9."""
@@ -36,13 +36,15 @@ _SUM_MAX: Final = Decimal(9_000_000_000)
 class Met(NamedTuple):
     """What an order found on arrival: its fills, its remainder, and why it was refused, if it was.
 
-    `touch` is the opposite side's best price. Of a refused order nothing fills.
+    `touch` is the opposite side's best price, `totals` what the fills add up to. Of a refused order
+    nothing fills.
     """
 
     fills: tuple[PartialFill, ...]
     leaves: Decimal
     touch: Decimal | None
     refused: str | None
+    totals: Totals = NOTHING
 
 
 def meet(working: Working, market: MarketState, offset_ns: int = 0) -> Met:
@@ -56,18 +58,22 @@ def meet(working: Working, market: MarketState, offset_ns: int = 0) -> Met:
     elif post_only:
         return Met((), leaves, touch, POST_ONLY_WOULD_CROSS)
     fills: list[PartialFill] = []
+    taken = cost = _ZERO
     for price, size in levels:
         if limited and not working.accepts(price):
             break
-        if size >= leaves:
-            fills.append(_filled(PartialFill, (price, leaves, _TAKER, offset_ns)))
+        last = size >= leaves
+        part = leaves if last else size
+        fills.append(_made(PartialFill, (price, part, _TAKER, offset_ns)))
+        taken, cost = _add(taken, part), _add(cost, _multiply(price, part))
+        if last:
             leaves = _ZERO
             break
-        fills.append(_filled(PartialFill, (price, size, _TAKER, offset_ns)))
         leaves = _subtract(leaves, size)
     if leaves and lives is TimeInForce.FOK:
         return Met((), working.quantity, touch, FOK_NOT_FILLABLE)
-    return Met(tuple(fills), leaves, touch, None)
+    totals = _made(Totals, (taken, cost, _ZERO, _ZERO))
+    return _made(Met, (tuple(fills), leaves, touch, None, totals))
 
 
 def joined_size(working: Working, market: MarketState) -> Decimal:

@@ -1,6 +1,7 @@
 # The extension built from lob/_native, as type checkers see it.
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import overload
 
 import numpy as np
@@ -21,6 +22,19 @@ from lob.types import (
 )
 
 c_addresses: dict[str, int]
+
+def counts_of(numbers: tuple[Decimal, ...], exponent: int) -> list[int] | None: ...
+def seed_state(seed: int, key: int) -> bytes: ...
+def split_lots(lots: int, draw: Callable[[], float], most: int) -> list[int]: ...
+
+class Stream:
+    def __init__(self, seed: int, key: int = ...) -> None: ...
+    def below(self, key: int) -> Stream: ...
+    def random(self) -> float: ...
+    def exponential(self) -> float: ...
+    def low_places(
+        self, first: int, count: int, key: int, step: int, at_once: float, then: float
+    ) -> list[int]: ...
 
 class Events(Sequence[Event]):
     @overload

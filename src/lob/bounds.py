@@ -8,6 +8,7 @@ many. Booleans, texts and other objects are no numbers; NaN is never allowed, in
 
 import math
 import reprlib
+import sys
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ COUNT_MAX: Final = 1_000_000
 """The most of what a formula counts, where nothing else bounds its time and memory."""
 
 _PROBABILITY_TOLERANCE: Final = 1e-9
+_FLOAT_MAX: Final = sys.float_info.max
 
 
 def number(
@@ -33,6 +35,13 @@ def number(
     below: float = math.inf,
 ) -> float:
     """Return a finite number from `low` to `high`, which are allowed, `above` and `below` not."""
+    if (
+        type(value) is float
+        and low <= value <= high
+        and above < value < below
+        and -_FLOAT_MAX <= value <= _FLOAT_MAX
+    ):
+        return value  # what most are, at once
     # Plain floats and whole numbers, numpy's and ours: float() would take a text and a bool too.
     is_number = isinstance(value, int | float | np.integer | np.floating)
     try:
@@ -62,6 +71,8 @@ def share(name: str, value: float) -> float:
 
 def whole(name: str, value: int, low: int, high: int | None = None) -> int:
     """Return an integer from `low` to `high` (None: no bound); 2.0 is none."""
+    if type(value) is int and value >= low and (high is None or value <= high):
+        return value  # what most are, at once
     is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not is_whole or value < low or (high is not None and value > high):
         allowed = f"of {low} or more" if high is None else f"{low}..{high}"

@@ -46,21 +46,3 @@ def test_figures_are_json_that_can_be_compared_with(
     assert "us" == document["unit"]
     assert set(providers.checks()) == set(document["figures"])
     assert all(figure > 0 for figure in document["figures"].values())
-
-
-def test_the_rates_are_measured_and_held_against_their_bars() -> None:
-    """One round gives every figure that has a bar, and lines that say which hold."""
-    told: list[str] = []
-    document = providers.measure(providers.Options(rounds=1), told.append)
-    assert ["in batch", "one by one", "over a bar"] == told
-    assert {each.case for each in providers.BARS} <= set(document["figures"])
-    assert all(figure > 0 for figure in document["figures"].values())
-    assert providers.held(document) == all(each["holds"] for each in document["bars"])
-    assert len(document["figures"]) == len(providers.lines_of(document))
-
-
-def test_a_bar_is_a_least_rate_or_a_longest_time() -> None:
-    """At the limit a rate holds and a time does not."""
-    rate, late = providers.Bar("a", "1/s", 10.0), providers.Bar("b", "ms", 0.3)
-    assert (True, False) == (rate.holds(10.0), rate.holds(9.9))
-    assert (False, True) == (late.holds(0.3), late.holds(0.29))

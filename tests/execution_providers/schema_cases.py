@@ -14,6 +14,7 @@ from lob.clock import ManualClock
 from lob.config import L3ExecutionConfig, create_l3_config
 from lob.errors import Fault
 from lob.flow import ZeroIntelligence
+from lob.hidden import Depth, Execution, HiddenLiquidityModel, Sweep
 from lob.types import AssetClass, Instrument, Side, Submit
 from tests.execution_providers.scenes import bar, ladder
 from touchstone.kit.codec import fill_to_json
@@ -170,6 +171,24 @@ def detector(config: L3ExecutionConfig) -> object:
     return [str(each) for each in told]
 
 
+def met_hidden() -> Iterator[tuple[Sweep, Depth]]:
+    """Yield sweeps, each of which met a hidden order at the mid."""
+    depth = Depth(bids=((9_997, 300),), asks=((10_003, 300),))
+    for number in range(1, 50):
+        met = (Execution(10_000, 20 + number, hidden=True),)
+        yield Sweep(number * _SECOND, Side.BUY, met), depth
+
+
+def tracked(config: L3ExecutionConfig) -> object:
+    """Return what is before an order after a cancel in a queue that shows its lots only."""
+    tracker = config.queue_tracking.tracker()
+    tracker.on_depth(Side.BUY, 100, 5)
+    tracker.join(1, Side.BUY, 100)
+    for lots in (8, 5):
+        tracker.on_depth(Side.BUY, 100, lots)
+    return tracker.estimator(1).ahead
+
+
 _LATENCY: Final = {"latency": {"enabled": True}}
 _SPIKY: Final = {"latency": {"enabled": True, "spike_probability": 0.5}}
 _MINDFUL: Final = {"latency": {"enabled": True, "volatility_sensitivity": 0.5}}
@@ -177,8 +196,7 @@ _IMPACT: Final = {"market_impact": {"enabled": True, "eta": 5.0, "gamma": 1.0}}
 _HIDDEN: Final = {
     "hidden_liquidity": {
         "enabled": True,
-        "hidden_probability": 0.5,
-        "inside_probability": 0.5,
+        "probability": 0.5,
         "iceberg_probability": 0.5,
     }
 }
@@ -277,9 +295,11 @@ CHANGES: Final = (
     *(
         Change(f"hidden_liquidity.{key}", value, _HIDDEN, executions)
         for key, value in {
-            "hidden_probability": 0.9,
-            "hidden_ratio": 5.0,
-            "inside_probability": 1.0,
+            "probability": 0.9,
+            "size_ratio": 5.0,
+            "parameters": HiddenLiquidityModel.fit(met_hidden()).to_parameters(
+                tick_size=0.01, lot_size=1.0
+            ),
             "iceberg_probability": 1.0,
             "prior_a": 30.0,
             "prior_b": 30.0,
@@ -321,6 +341,7 @@ CHANGES: Final = (
         }.items()
     ),
     Change("queue_tracking.max_tracked_orders", 5, {}, engine),
+    Change("queue_tracking.estimator", "optimistic", {}, tracked),
     Change("event_scheduling.max_events", 7, {}, engine),
 )
 """One change of each key; where a key is a venue's, the whole list of venues is given."""

@@ -73,7 +73,7 @@ def test_every_fill_keeps_the_rules_with_all_models_on(data: st.DataObject, seed
         queue_value={"act": act},
         market_impact=impact,
         dark_pools={"venues": venues},
-        hidden_liquidity={"inside_probability": 0.9, "iceberg_probability": 0.5},
+        hidden_liquidity={"probability": 0.9, "iceberg_probability": 0.5},
     )
     try:
         fill = run(made, asked, market, during, seed)
@@ -114,8 +114,7 @@ def test_models_that_do_nothing_change_no_fill(preset: str) -> None:
         market_impact={"enabled": True, "eta": 0.0, "gamma": 0.0, "reaction": "none"},
         hidden_liquidity={
             "enabled": True,
-            "hidden_probability": 0.0,
-            "inside_probability": 0.0,
+            "probability": 0.0,
             "iceberg_probability": 0.0,
         },
         dark_pools={"enabled": True, "max_dark_fill_pct": 0.0},
@@ -237,9 +236,9 @@ def test_venues_fill_as_often_as_they_say() -> None:
 
 
 def test_hidden_orders_inside_the_spread_improve_the_price() -> None:
-    """With one always there, the mid's tick or a better one than the ask trades first."""
+    """With one nearly always there, a better price than the ask trades first."""
     wide = MarketState(1, bids=(("99.95", 500),), asks=(("100.05", 500),))  # type: ignore[arg-type]
-    hidden = {"enabled": True, "inside_probability": 1.0, "hidden_ratio": 1.0}
+    hidden = {"enabled": True, "probability": 0.999999, "size_ratio": 1.0}
     fill = run(provider(hidden_liquidity=hidden), order("BUY", 10), wide)
     assert fill.average_price is not None
     assert fill.average_price < Decimal("100.05")
@@ -249,7 +248,7 @@ def test_hidden_orders_inside_the_spread_improve_the_price() -> None:
 
 def test_a_part_of_the_market_hides_what_the_whole_hides() -> None:
     """An order that rests below the touch makes no difference to what an aggressor finds."""
-    made = provider(hidden_liquidity={"enabled": True, "hidden_probability": 1.0})
+    made = provider(hidden_liquidity={"enabled": True, "probability": 0.9999})
     for seed in range(20):
         few = run(made, order("SELL", 150), seed=seed)
         many = run(made, order("SELL", 150), ladder(9), seed=seed)
@@ -257,8 +256,8 @@ def test_a_part_of_the_market_hides_what_the_whole_hides() -> None:
 
 
 def test_fill_or_kill_counts_what_is_hidden() -> None:
-    """1,500 show on five levels; with something hidden at each, 1,501 can fill."""
-    hidden = {"enabled": True, "hidden_probability": 1.0, "hidden_ratio": 100.0}
+    """1,500 show on five levels; with something hidden at most of them, 1,501 can fill."""
+    hidden = {"enabled": True, "probability": 0.9999, "size_ratio": 100.0}
     asked = order("BUY", 1_501, time_in_force="FOK")
     assert "REJECTED" == run(provider(), asked).status
     assert "FILLED" == run(provider(hidden_liquidity=hidden), asked).status

@@ -116,7 +116,7 @@ def test_the_factory_refuses_what_it_does_not_know() -> None:
         create_execution_provider("EQUITY", "L3", config={})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("level", "told"), [("L2", "not implemented"), ("L3", "enabled: false")])
+@pytest.mark.parametrize(("level", "told"), [("L2", "none at level L2"), ("L3", "enabled: false")])
 def test_what_is_not_there_says_so(level: str, told: str) -> None:
     """L2 has no model of fills, L3 has one that can be off; neither has icebergs of our own."""
     provider = create_execution_provider("EQUITY", level)
@@ -127,6 +127,6 @@ def test_what_is_not_there_says_so(level: str, told: str) -> None:
     with pytest.raises(NotSupported, match="icebergs are not implemented"):
         provider.execute(Order(**(fields | {"display_quantity": 1})), ladder())
     models = provider.stats()["models"]
-    expected = "not implemented" if level == "L2" else "disabled"
+    expected = "only at level L3" if level == "L2" else "disabled"
     for model in ("fill_probability", "queue_value", "market_impact", "dark_pools"):
         assert expected == models[model]

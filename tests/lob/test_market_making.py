@@ -368,7 +368,7 @@ def test_decisions() -> None:
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: reservation_price(100, 0, 0.0, 1, 1), "gamma: 0.0"),
+        (lambda: reservation_price(100, 0, -0.1, 1, 1), "gamma: -0.1"),
         (lambda: reservation_price(math.nan, 0, 0.1, 1, 1), "s: nan"),
         (lambda: optimal_spread(0.1, -1.0, 1, 1), "sigma: -1.0"),
         (lambda: optimal_spread(0.1, 1.0, -1, 1), "time_left: -1.0"),

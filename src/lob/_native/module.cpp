@@ -3,6 +3,7 @@
 #include <nanobind/stl/string.h>
 
 #include "c_api.hpp"
+#include "draws.hpp"
 #include "py_bulk.hpp"
 #include "py_calls.hpp"
 #include "py_questions.hpp"
@@ -258,5 +259,6 @@ NB_MODULE(_core, module) {
     bind_state(book);
     bind_bulk(book);
     bind_tape(module);
+    bind_draws(module);
     module.attr("c_addresses") = c_addresses();
 }
