@@ -26,6 +26,8 @@ struct OrderNode {
 
     static constexpr u32 kHasTerms = 1u << 31;
     bool has_terms() const { return level_word & kHasTerms; }
+    /// Say whether it rests and has no terms; nobody does not.
+    bool is_plain() const { return std::int32_t(level_word) > 0; }
     Index level() const { return level_word & ~kHasTerms; }
 };
 
@@ -49,6 +51,8 @@ union Node {
     struct Links {
         Index earlier, later;
     } links;
+
+    Index& next_free() { return links.earlier; }
 };
 static_assert(sizeof(Node) == 32 && std::is_trivially_copyable_v<Node>);
 
@@ -62,16 +66,18 @@ class Pool {
 
 public:
     explicit Pool(u32 limit, const char* what) : limit_(limit), what_(what) {}
-    ~Pool() { std::free(items_); }
+    ~Pool() {
+        if (capacity_) std::free(items_);
+    }
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
 
     TOUCHSTONE_INLINE T& operator[](Index at) {
-        TOUCHSTONE_ASSERT(at < used_);
+        TOUCHSTONE_ASSERT(at == kNobody || at < used_);
         return items_[at];
     }
     TOUCHSTONE_INLINE const T& operator[](Index at) const {
-        TOUCHSTONE_ASSERT(at < used_);
+        TOUCHSTONE_ASSERT(at == kNobody || at < used_);
         return items_[at];
     }
 
@@ -100,9 +106,11 @@ public:
         u64 capacity = u64(capacity_) + capacity_ / (capacity_ < 65'536 ? 1 : 4) + 64;
         if (capacity < wanted) capacity = wanted;
         if (capacity > limit_) capacity = limit_;
-        void* grown = std::realloc(static_cast<void*>(items_), capacity * sizeof(T));
+        void* old = capacity_ ? static_cast<void*>(items_) : nullptr;
+        void* grown = std::realloc(old, capacity * sizeof(T));
         if (grown == nullptr) throw std::bad_alloc();
         items_ = static_cast<T*>(grown);
+        if (capacity_ == 0) std::memset(grown, 0, sizeof(T));  // nobody may be looked at
         if (capacity * sizeof(T) >= 2 * kHugePage) prefer_huge_pages(grown, capacity * sizeof(T));
         if (used_ == 0) used_ = 1;
         spare_ += u32(capacity) - (capacity_ ? capacity_ : 1);
@@ -115,13 +123,13 @@ public:
         --spare_;
         if (free_head_ == kNobody) return used_++;
         const Index at = free_head_;
-        std::memcpy(&free_head_, static_cast<const void*>(items_ + at), sizeof(Index));
+        free_head_ = items_[at].next_free();
         return at;
     }
 
     TOUCHSTONE_INLINE void give_back(Index at) {
         TOUCHSTONE_ASSERT(at != kNobody && at < used_);
-        std::memcpy(static_cast<void*>(items_ + at), &free_head_, sizeof(Index));
+        items_[at].next_free() = free_head_;
         free_head_ = at;
         ++spare_;
     }
@@ -140,7 +148,9 @@ public:
     u64 bytes() const { return u64(capacity_) * sizeof(T); }
 
 private:
-    T* items_ = nullptr;
+    static inline T nobody_{};  // all that an empty pool has; never written to
+
+    T* items_ = &nobody_;
     Index free_head_ = kNobody;
     u32 used_ = 0, capacity_ = 0, spare_ = 0;
     u32 limit_;

@@ -55,19 +55,28 @@ public:
 
     // ---------------------------------------------------------------- commands (matching.hpp)
 
+    using Sought = IdTable::Sought;
+
+    /// Say where to look for an order; good until the next call that may add one.
+    TOUCHSTONE_INLINE Sought seek(i64 order_id) const { return ids_.seek(order_id); }
+    /// Say where it probably is; any place where it is not.
+    TOUCHSTONE_INLINE static Index* guess(const Sought& id) { return IdTable::guess(id); }
+
     /// Each returns why the command was refused, or Refusal::None and its events in the outlet.
     /// `submit` completes what was asked: a DAY order gets the time at which it ends.
     template <class Outlet>
     Refusal submit(NewOrder& asked, Outlet& out);
     /// The same for a LIMIT order of the plainest kind: GTC, anonymous, all of it shown.
     template <class Outlet>
-    Refusal submit_plain(OrderId id, Side side, i64 lots, i64 price_ticks, Outlet& out);
+    Refusal submit_plain(const Sought& id, Side side, i64 lots, i64 price_ticks, Outlet& out);
     template <class Outlet>
-    Refusal cancel(OrderId id, Outlet& out, IdTable::Place guessed = {});
+    Refusal cancel(const Sought& id, Outlet& out, Index* guessed);
     template <class Outlet>
-    Refusal reduce(OrderId id, i64 lots, Outlet& out);
+    Refusal cancel(i64 order_id, Outlet& out);
     template <class Outlet>
-    Refusal replace(OrderId id, i64 price_ticks, i64 lots, Outlet& out);
+    Refusal reduce(i64 order_id, i64 lots, Outlet& out);
+    template <class Outlet>
+    Refusal replace(i64 order_id, i64 price_ticks, i64 lots, Outlet& out);
 
     /// Move the time on and end what is due; `now_ns` must not be before the book's own.
     template <class Outlet>
@@ -80,26 +89,26 @@ public:
 
     /// Each returns why the message cannot be true, or Refusal::None.
     template <class Outlet>
-    Refusal feed_add(OrderId id, Side side, i64 price_ticks, i64 lots, i64 participant_id);
+    Refusal feed_add(const Sought& id, Side side, i64 price_ticks, i64 lots);
     template <class Outlet>
-    Refusal feed_delete(OrderId id, IdTable::Place guessed = {});
+    Refusal feed_add_any(i64 order_id, Side side, i64 price_ticks, i64 lots, i64 participant_id);
+    Refusal feed_delete(const Sought& id, Index* guessed);
     template <class Outlet>
-    Refusal feed_reduce(OrderId id, i64 lots, IdTable::Place guessed = {});
+    Refusal feed_reduce(i64 order_id, i64 lots);
     template <class Outlet>
-    Refusal feed_execute(OrderId id, i64 lots, Outlet& out, IdTable::Place guessed = {});
+    Refusal feed_execute(const Sought& id, i64 lots, Outlet& out, Index* guessed);
     template <class Outlet>
-    Refusal feed_modify(OrderId id, i64 price_ticks, i64 lots,
-                        IdTable::Place guessed = {});
+    Refusal feed_modify(i64 order_id, i64 price_ticks, i64 lots);
     void feed_clear();
 
     // ---------------------------------------------------------------- questions (questions.hpp)
 
-    u32 order_count() const { return order_count_; }
+    u32 order_count() const { return ids_.size() - stop_count_; }
     u32 stop_count() const { return stop_count_; }
     i64 trade_sequence() const { return trade_sequence_; }
     i64 last_trade_ticks() const { return last_trade_ticks_; }
     i64 now_ns() const { return now_ns_; }
-    bool is_empty() const { return order_count_ == 0 && stop_count_ == 0; }
+    bool is_empty() const { return ids_.size() == 0; }
 
     /// Say whether any bid is at or above any ask.
     TOUCHSTONE_INLINE bool is_crossed() const { return crossed_; }
@@ -199,6 +208,9 @@ private:
     };
 
     // ---------------------------------------------------------------- feed.hpp
+    Refusal feed_delete_any(i64 order_id);
+    template <class Outlet>
+    Refusal feed_execute_any(i64 order_id, i64 lots, Outlet& out);
     template <class Outlet>
     void feed_add_with(i64 order_id, Side side, i64 price_ticks, i64 lots, i64 participant_id,
                        Index level);
@@ -288,11 +300,14 @@ private:
     /// order, its level, and the list of the level's hidden orders. `level` is where it will rest;
     /// nobody where a level may have to be made.
     ///
-    /// `budget_` counts the commands for which nodes and places are there.
-    TOUCHSTONE_INLINE void make_room(Index level) {
+    /// `budget_` counts the commands for which nodes and places are there. Return whether tables may
+    /// have grown.
+    TOUCHSTONE_INLINE bool make_room(Index level) {
         const bool paged = level != kNobody || (ladders_[0].has_room() && ladders_[1].has_room());
-        if (TOUCHSTONE_UNLIKELY(budget_ == 0 || !paged)) make_room_slowly();
+        const bool grows = budget_ == 0 || !paged;
+        if (TOUCHSTONE_UNLIKELY(grows)) make_room_slowly();
         --budget_;
+        return grows;
     }
     void make_room_slowly();
     static constexpr u32 kNodesEach = 3, kCommands = 64;
@@ -300,13 +315,18 @@ private:
     void make_room_to_move(Index at);
     void pin_expiry_of(Index order);
 
-    TOUCHSTONE_INLINE Index find_live(OrderId id) const { return ids_.find(arena_, id); }
+    TOUCHSTONE_INLINE Index find_live(const Sought& id) const { return ids_.find(arena_, id); }
+    Index find_live(i64 order_id) const { return find_live(seek(order_id)); }
     Index resting(i64 order_id) const {
         const Index at = find_live(order_id);
         return at != kNobody && is_stop(at) ? kNobody : at;
     }
     TOUCHSTONE_INLINE bool is_stop(Index at) const {
         return arena_.order(at).level_word == OrderNode::kHasTerms;
+    }
+    /// Say whether a node is the order with that id, and rests without terms.
+    TOUCHSTONE_INLINE bool is_plain(Index at, i64 order_id) const {
+        return arena_.order(at).order_id == order_id && arena_.order(at).is_plain();
     }
     Refusal unknown(i64 order_id) const {
         return in_range(order_id) ? Refusal::UnknownOrder : Refusal::InvalidOrderId;
@@ -352,16 +372,18 @@ private:
     template <class Outlet>
     void rest(const NewOrder& order, i64 lots, Index level);
     void queue_plain(Index order, Index level);
+    void join(Index order, Index level);
     void rest_with_terms(const NewOrder& order, i64 lots, Index level, Index node);
-    template <class Outlet>
-    void rest_plain(OrderId id, Side side, i64 price_ticks, i64 lots, Index level);
-    template <class Outlet>
-    Index make_order(OrderId id, i64 lots);
+    void rest_plain(const Sought& id, Side side, i64 price_ticks, i64 lots, Index level);
+    Index make_order(i64 order_id, i64 lots);
     template <class Outlet>
     void remove(Index order);
-    void remove_found(const IdTable::Place& place, OrderId id);
+    void remove_found(const IdTable::Place& place, i64 order_id);
     void remove_node(Index order);
-    void take_out(Index order);
+    void remove_plain(Index order);
+    void remove_noted(Index order, Index level);
+    void leave(Index order, Index level);
+    void take_out(Index order, Index level);
     void remove_with_terms(Index order);
     void take_queued(Index order, i64 lots);
     void take_reserve(Index order, i64 lots);
@@ -398,7 +420,7 @@ private:
     i64 trade_sequence_ = 0;
     i64 last_trade_ticks_ = 0;
     i64 highest_trade_ = 0, lowest_trade_ = kMax;  // of the command that is being done
-    u32 order_count_ = 0, stop_count_ = 0;
+    u32 stop_count_ = 0;
     u32 budget_ = 0;
     u32 arrivals_ = 0;
     Index moving_ = kNobody;  // the tracked record of an order that a replace has out of the book

@@ -75,7 +75,7 @@ inline Fault no_message(u64 row, const char* name, int value, const char* allowe
 /// Say whether a row's side is +1 or -1, without a branch that nobody can foretell.
 TOUCHSTONE_INLINE bool is_side(i8 side) { return (u8(side + 1) & ~2u) == 0; }
 
-TOUCHSTONE_INLINE Side side_of(i8 sign) { return Side(sign < 0); }
+TOUCHSTONE_INLINE Side side_of(i8 sign) { return Side(u8(sign) >> 7); }
 
 /// Raise unless the words of a SUBMIT row stand for something.
 TOUCHSTONE_INLINE void require_words(u64 row, const Message& message) {
@@ -123,14 +123,15 @@ public:
             next_ = messages_.rows;
             while (next_ != end) {
                 const u64 left = u64(end - next_);
-                if (book_.order_count() < kFewOrders || left <= kBucketAhead) {
+                if (book_.order_count() < kFewOrders || left < 3 * kBlock) {
                     carry_out_near(next_ + std::min(kStretch, left));
                     continue;
                 }
                 // The table must not grow while places in it are remembered.
                 book_.ids_.make_room(book_.arena_,
                                      u64(book_.ids_.size()) + kStretch + Book::kCommands);
-                const Message* const stop = next_ + std::min(kStretch, left - kBucketAhead);
+                const Message* const stop =
+                    next_ + std::min(kStretch, left / kBlock * kBlock - 2 * kBlock);
                 if (book_.order_count() < kManyOrders) {
                     carry_out_far<false>(stop);
                 } else {
@@ -146,7 +147,8 @@ public:
 
     /// Carry out one row: the whole in steps, for who looks at the book between them.
     void carry_out_row(u64 row) {
-        carry_out(messages_.rows[row], messages_.rows[row].order_id, {});
+        const Book::Sought id = book_.seek(messages_.rows[row].order_id);
+        carry_out(messages_.rows[row], id, Book::guess(id));
     }
 
     /// End the stretch of rows after which the book was crossed, if it is within one.
@@ -163,14 +165,13 @@ private:
     static constexpr u64 kStretch = 1024;       // rows between looks at the book's size
     static constexpr u32 kFewOrders = 512;      // what they need is in the nearest cache
     static constexpr u32 kManyOrders = 65'536;  // their neighbours are in none that is near
-    static constexpr u64 kRowsAhead = 32, kBucketAhead = 16, kNodeAhead = 8, kLevelAhead = 4;
+    static constexpr u64 kRowsAhead = 64;
+    static constexpr u64 kBlock = 16;  // rows that are looked ahead over at once
 
     /// What is known of a row before its turn.
     struct Foreseen {
-        i64 number;
-        u64 hash;
-        u8* tag;  // a guess, with its node
-        Index node;
+        Book::Sought id;
+        Index* slot;  // a guess
     };
 
     static void expect_row(const Message* next) {
@@ -185,61 +186,73 @@ private:
         for (const Message* next = next_; next != end; ++next) {
             next_ = next;      // what a fault is about
             expect_row(next);  // the memory's own foresight ends at every page
-            carry_out(*next, OrderId(next->order_id), {});
+            const Book::Sought id = book_.seek(next->order_id);
+            carry_out(*next, id, Book::guess(id));
         }
         next_ = end;
     }
 
-    /// Carry out the rows up to one; sixteen more must follow. What a row needs is asked of memory
-    /// before its turn: its bucket first, by what that says its node, and by that its level. Where
-    /// the guess still holds at its turn, the id need not be looked for again.
+    /// Carry out the rows up to one, in whole blocks; two more must follow. What a row needs is
+    /// asked of memory before its turn: its bucket first, by what that says its node, and by that its
+    /// level. Where the guess still holds at its turn, the id need not be looked for again.
+    ///
+    /// Each step is a loop of its own over the block: none has a branch that could go wrong, and
+    /// what it needs fits the registers.
     template <bool many_orders>
     TOUCHSTONE_APART void carry_out_far(const Message* end) {
-        for (u64 ahead = 0; ahead < kBucketAhead; ++ahead) foresee(ahead, next_[ahead].order_id);
-        for (u64 ahead = 0; ahead < kNodeAhead; ++ahead) guess(ahead);
-        u64 place = 0;
-        for (const Message* next = next_; next != end; ++next) {
-            next_ = next;  // what a fault is about
-            expect_row(next);
-            const i64 number = ring_[place].number;
-            const u64 hash = ring_[place].hash;
-            const Index node = ring_[place].node;
-            u8* const tag = ring_[place].tag;
-            foresee(place, next[kBucketAhead].order_id);
-            guess((place + kNodeAhead) % kBucketAhead);
-            const Foreseen& sooner = ring_[(place + kLevelAhead) % kBucketAhead];
-            const OrderNode& soon = book_.arena_.order(sooner.node);
-            book_.arena_.expect(soon.level());
-            if (many_orders) {
-                book_.arena_.expect(soon.earlier);
-                book_.arena_.expect(soon.later);
+        Foreseen blocks[3][kBlock];
+        Foreseen *now = blocks[0], *soon = blocks[1], *later = blocks[2];
+        foresee(next_, now);
+        foresee(next_ + kBlock, soon);
+        if (many_orders) guess(now);
+        while (next_ != end) {
+            const Message* const row = next_;
+            foresee(row + 2 * kBlock, later);
+            // A guess made sooner is wrong more often: only where memory is far is that worth it.
+            guess(many_orders ? soon : now);
+            if (many_orders) expect_neighbours(now);
+            const Foreseen* seen = now;
+            for (const Message* next = row; next != row + kBlock; ++next, ++seen) {
+                next_ = next;  // what a fault is about
+                expect_row(next);
+                carry_out(*next, seen->id, seen->slot);
             }
-            place = (place + 1) % kBucketAhead;
-            carry_out(*next, OrderId(number, hash), {node, tag});
+            next_ = row + kBlock;
+            Foreseen* const done = now;
+            now = soon;
+            soon = later;
+            later = done;
         }
-        next_ = end;
     }
 
-    TOUCHSTONE_INLINE void foresee(u64 place, i64 number) {
-        const u64 hash = OrderId::hash_of(number);
-        ring_[place].number = number;
-        ring_[place].hash = hash;
-        book_.ids_.expect(hash);
+    TOUCHSTONE_INLINE void foresee(const Message* rows, Foreseen* block) const {
+        TOUCHSTONE_ROLLED for (u64 at = 0; at < kBlock; ++at) {
+            block[at].id = book_.seek(rows[at].order_id);
+            IdTable::expect(block[at].id);
+        }
     }
-    TOUCHSTONE_INLINE void guess(u64 place) {
-        const IdTable::Place guessed = book_.ids_.guess(ring_[place].hash);
-        ring_[place].node = guessed.node;
-        ring_[place].tag = guessed.tag;
-        book_.arena_.expect(guessed.node);
+    TOUCHSTONE_INLINE void guess(Foreseen* block) const {
+        TOUCHSTONE_ROLLED for (u64 at = 0; at < kBlock; ++at) {
+            block[at].slot = IdTable::guess(block[at].id);
+            book_.arena_.expect(*block[at].slot);
+        }
+    }
+    TOUCHSTONE_INLINE void expect_neighbours(const Foreseen* block) const {
+        TOUCHSTONE_ROLLED for (u64 at = 0; at < kBlock; ++at) {
+            const OrderNode& soon = book_.arena_.order(*block[at].slot);
+            book_.arena_.expect(soon.level());
+            book_.arena_.expect(soon.earlier);
+            book_.arena_.expect(soon.later);
+        }
     }
 
-    TOUCHSTONE_INLINE void carry_out(const Message& message, OrderId id, IdTable::Place guessed) {
+    TOUCHSTONE_INLINE void carry_out(const Message& message, const Book::Sought& id, Index* guessed) {
         // Comparisons, the likeliest first: they are foretold better than the jump of a switch.
         const Action action = Action(message.action);
         if (action == Action::FeedAdd) {
             feed_add(message, id);
         } else if (action == Action::FeedDelete) {
-            tell(message, book_.feed_delete<Outlet>(id, guessed));
+            tell(message, book_.feed_delete(id, guessed));
         } else if (action == Action::Submit) {
             submit(message, id);
         } else if (action == Action::Cancel) {
@@ -275,16 +288,22 @@ private:
         }
     }
 
-    TOUCHSTONE_INLINE void feed_add(const Message& message, OrderId id) {
+    TOUCHSTONE_INLINE void feed_add(const Message& message, const Book::Sought& id) {
         if (TOUCHSTONE_UNLIKELY(!is_side(message.side))) {
             throw no_message(row_of(message), "side", message.side, "+1, -1");
         }
-        tell(message,
-             book_.feed_add<Outlet>(id, side_of(message.side), message.price_ticks,
-                                    message.quantity_lots, participant_of(message)));
+        const Side side = side_of(message.side);
+        const i64 participant_id = participant_of(message);
+        if (TOUCHSTONE_LIKELY(participant_id == 0)) {
+            tell(message, book_.feed_add<Outlet>(id, side, message.price_ticks,
+                                                 message.quantity_lots));
+        } else {
+            tell(message, book_.feed_add_any<Outlet>(id.number, side, message.price_ticks,
+                                                     message.quantity_lots, participant_id));
+        }
     }
 
-    TOUCHSTONE_INLINE void submit(const Message& message, OrderId id) {
+    TOUCHSTONE_INLINE void submit(const Message& message, const Book::Sought& id) {
         const i64 participant_id = participant_of(message);
         const bool plain = (participant_id | message.display_lots | message.time_in_force |
                             (message.flags & flag::kOfSubmit)) == 0;
@@ -354,7 +373,6 @@ private:
     BulkResult& result_;
     Outlet out_;
     const Message* next_ = nullptr;
-    Foreseen ring_[kBucketAhead];  // the rows ahead
     bool was_crossed_ = book_.is_crossed();
     u64 crossed_since_ = 0;  // the row, while it is crossed
 };

@@ -119,14 +119,15 @@ inline std::int64_t touchstone_book_feed_add(void* handle, std::int64_t order_id
     using namespace touchstone;
     return c::guarded(handle, [&](Book& book) -> i64 {
         if (side != 1 && side != -1) return c::kUnusable;
-        return c::zero_or(book.feed_add<NoOutlet>(order_id, side > 0 ? Side::Buy : Side::Sell,
+        return c::zero_or(book.feed_add_any<NoOutlet>(order_id, side > 0 ? Side::Buy : Side::Sell,
                                                   price_ticks, quantity_lots, 0));
     });
 }
 inline std::int64_t touchstone_book_feed_delete(void* handle, std::int64_t order_id) {
     using namespace touchstone;
     return c::guarded(handle, [&](Book& book) {
-        return c::zero_or(book.feed_delete<NoOutlet>(order_id));
+        const Book::Sought id = book.seek(order_id);
+        return c::zero_or(book.feed_delete(id, Book::guess(id)));
     });
 }
 inline std::int64_t touchstone_book_feed_reduce(void* handle, std::int64_t order_id,
@@ -149,7 +150,8 @@ inline std::int64_t touchstone_book_feed_execute(void* handle, std::int64_t orde
     using namespace touchstone;
     return c::guarded(handle, [&](Book& book) {
         NoOutlet nobody;
-        return c::zero_or(book.feed_execute(order_id, quantity_lots, nobody));
+        const Book::Sought id = book.seek(order_id);
+        return c::zero_or(book.feed_execute(id, quantity_lots, nobody, Book::guess(id)));
     });
 }
 

@@ -40,10 +40,11 @@ public:
 
     /// Return the level at a key, or nobody.
     TOUCHSTONE_INLINE Index find(Key key) {
-        const Index page = leaf_of(key);
-        if (page == kNobody) return kNobody;
-        const Page& leaf = pages_[page];
-        return leaf.occupied >> (key & 63) & 1 ? leaf.child[key & 63] : kNobody;
+        const Cached& cached = cache_[key >> 6 & (kCached - 1)];
+        if (TOUCHSTONE_LIKELY(cached.prefix == key >> 6)) {
+            return pages_[cached.page].child[key & 63];
+        }
+        return find_uncached(key);
     }
 
     /// Put a level at a key where none is; there must be room.
@@ -64,6 +65,7 @@ public:
         const Index page = leaf_of(key);
         Page& leaf = pages_[page];
         leaf.occupied &= ~(u64(1) << (key & 63));
+        leaf.child[key & 63] = kNobody;
         if (key == best_key_) {
             // The best is the smallest: what is left on its page is next.
             if (leaf.occupied) {
@@ -152,7 +154,9 @@ private:
         Index parent;
         u8 shift;     // where this page's six bits begin in the key; 0: a leaf, of levels
         u8 slot;      // its place in the parent
-        Index child[64];
+        Index child[64];  // of a leaf: nobody where it is not occupied
+
+        Index& next_free() { return parent; }
     };
 
     struct Cached {
@@ -164,6 +168,11 @@ private:
         Cached& cached = cache_[key >> 6 & (kCached - 1)];
         if (TOUCHSTONE_LIKELY(cached.prefix == key >> 6)) return cached.page;
         return find_leaf(key, cached);
+    }
+
+    TOUCHSTONE_COLD Index find_uncached(Key key) {
+        const Index page = leaf_of(key);
+        return page == kNobody ? kNobody : pages_[page].child[key & 63];
     }
 
     TOUCHSTONE_COLD Index find_leaf(Key key, Cached& cached) {
@@ -203,6 +212,7 @@ private:
     /// Make the leaf of a key that has none, and the page that joins it to the others.
     TOUCHSTONE_COLD Index make_leaf(Key key) {
         const Index leaf = make_page(key >> 6, 0);
+        for (Index& level : pages_[leaf].child) level = kNobody;
         cache_[key >> 6 & (kCached - 1)] = {key >> 6, leaf};
         Index at = root_;
         if (at == kNobody) {
@@ -282,6 +292,10 @@ private:
         const Page& page = pages_[at];
         ++reached;
         if (page.occupied == 0) return "a page is empty";
+        for (int slot = 0; slot < 64 && page.shift == 0; ++slot) {
+            const bool taken = page.occupied >> slot & 1;
+            if (taken != (page.child[slot] != kNobody)) return "a page says other levels than it has";
+        }
         if (page.shift == 0) return "";
         if ((page.occupied & (page.occupied - 1)) == 0) return "a page has a single child";
         for (u64 left = page.occupied; left; left &= left - 1) {

@@ -105,7 +105,7 @@ TOUCHSTONE_APART Refusal Book::submit_crossing(i64 order_id, Side side, i64 lots
 }
 
 template <class Outlet>
-TOUCHSTONE_INLINE Refusal Book::submit_plain(OrderId id, Side side, i64 lots, i64 price_ticks,
+TOUCHSTONE_INLINE Refusal Book::submit_plain(const Sought& id, Side side, i64 lots, i64 price_ticks,
                                              Outlet& out) {
     const Ladder& theirs = ladder(opposite(side));
     const bool crosses = theirs.best_key() <= theirs.key_of(price_ticks);
@@ -118,9 +118,10 @@ TOUCHSTONE_INLINE Refusal Book::submit_plain(OrderId id, Side side, i64 lots, i6
     Ladder& own = ladder(side);
     const Index level = own.find(own.key_of(price_ticks));
     if (TOUCHSTONE_UNLIKELY(overflows(level, lots))) return Refusal::LevelFull;
-    make_room(level);
+    const bool grows = make_room(level);
     out.accepted(id.number, side, price_ticks, lots);
-    rest_plain<Outlet>(id, side, price_ticks, lots, level);
+    // Where the table has grown, the id has another place.
+    rest_plain(TOUCHSTONE_UNLIKELY(grows) ? seek(id.number) : id, side, price_ticks, lots, level);
     return Refusal::None;
 }
 
@@ -268,28 +269,39 @@ TOUCHSTONE_COLD void Book::prevent_self_trade(Taker& taker, Index at, Outlet& ou
 
 // ------------------------------------------------------------------ cancel, reduce, replace
 
+/// Cancel an order: the likely ones where they are guessed to be.
 template <class Outlet>
-TOUCHSTONE_INLINE Refusal Book::cancel(OrderId id, Outlet& out, IdTable::Place guessed) {
-    const IdTable::Place place = ids_.find_place(arena_, id, guessed);
+TOUCHSTONE_INLINE Refusal Book::cancel(const Sought& id, Outlet& out, Index* guessed) {
+    const Index at = *guessed;
+    if (TOUCHSTONE_UNLIKELY(!is_plain(at, id.number))) return cancel(id.number, out);
+    out.cancelled(id.number, arena_.order(at).lots, CancelReason::Requested);
+    ids_.erase_slot(guessed);
+    remove_plain(at);
+    return Refusal::None;
+}
+
+template <class Outlet>
+TOUCHSTONE_APART Refusal Book::cancel(i64 order_id, Outlet& out) {
+    const IdTable::Place place = ids_.find_place(arena_, seek(order_id));
     const Index at = place.node;
-    if (TOUCHSTONE_UNLIKELY(at == kNobody)) return unknown(id.number);
-    out.cancelled(id.number, leaves_of(arena_.order(at)), CancelReason::Requested);
+    if (TOUCHSTONE_UNLIKELY(at == kNobody)) return unknown(order_id);
+    out.cancelled(order_id, leaves_of(arena_.order(at)), CancelReason::Requested);
     if (TOUCHSTONE_UNLIKELY(is_stop(at))) {
         unwait(at);
     } else {
-        remove_found(place, id);
+        remove_found(place, order_id);
     }
     return Refusal::None;
 }
 
 template <class Outlet>
-TOUCHSTONE_INLINE Refusal Book::reduce(OrderId id, i64 lots, Outlet& out) {
-    const Index at = find_live(id);
-    if (TOUCHSTONE_UNLIKELY(at == kNobody)) return unknown(id.number);
+TOUCHSTONE_INLINE Refusal Book::reduce(i64 order_id, i64 lots, Outlet& out) {
+    const Index at = find_live(order_id);
+    if (TOUCHSTONE_UNLIKELY(at == kNobody)) return unknown(order_id);
     if (TOUCHSTONE_UNLIKELY(!in_range(lots))) return Refusal::InvalidQuantity;
     const i64 leaves = leaves_of(arena_.order(at));
-    if (lots >= leaves) return cancel(id, out);
-    out.reduced(id.number, lots, leaves - lots);
+    if (lots >= leaves) return cancel(order_id, out);
+    out.reduced(order_id, lots, leaves - lots);
     if (TOUCHSTONE_UNLIKELY(is_stop(at))) {
         arena_.order(at).lots -= lots;
     } else {
@@ -299,16 +311,16 @@ TOUCHSTONE_INLINE Refusal Book::reduce(OrderId id, i64 lots, Outlet& out) {
 }
 
 template <class Outlet>
-TOUCHSTONE_INLINE Refusal Book::replace(OrderId id, i64 price_ticks, i64 lots, Outlet& out) {
-    const Index at = find_live(id);
-    if (TOUCHSTONE_UNLIKELY(at == kNobody)) return unknown(id.number);
+TOUCHSTONE_INLINE Refusal Book::replace(i64 order_id, i64 price_ticks, i64 lots, Outlet& out) {
+    const Index at = find_live(order_id);
+    if (TOUCHSTONE_UNLIKELY(at == kNobody)) return unknown(order_id);
     if (TOUCHSTONE_UNLIKELY(is_stop(at))) return Refusal::StopNotTriggered;
     if (TOUCHSTONE_UNLIKELY(!in_range(lots))) return Refusal::InvalidQuantity;
     if (TOUCHSTONE_UNLIKELY(!in_range(price_ticks))) return Refusal::InvalidPrice;
     const OrderNode& order = arena_.order(at);
     const i64 leaves = leaves_of(order);
     if (price_ticks == arena_.level(order.level()).price_ticks && lots <= leaves) {
-        out.replaced(id.number, price_ticks, lots, true);
+        out.replaced(order_id, price_ticks, lots, true);
         if (lots < leaves) take_off(at, leaves - lots);
         return Refusal::None;
     }

@@ -97,33 +97,37 @@ inline void Book::release_idle_extra(Index at) {
 /// Put an order at the tail of its price; `level` is nobody where nobody rests there yet.
 template <class Outlet>
 TOUCHSTONE_INLINE void Book::rest(const NewOrder& asked, i64 lots, Index level) {
-    const Index at = make_order<Outlet>(asked.order_id, lots);
+    const Index at = make_order(asked.order_id, lots);
+    if (Outlet::kKeepsIds) ids_.insert(seek(asked.order_id), at);
     if (TOUCHSTONE_UNLIKELY(level == kNobody)) level = make_level(asked.side, asked.price_ticks);
     if (TOUCHSTONE_UNLIKELY(!asked.is_plain())) return rest_with_terms(asked, lots, level, at);
     queue_plain(at, level);
 }
 
 /// The same for an order that is nothing but an id, a price and lots.
-template <class Outlet>
-TOUCHSTONE_INLINE void Book::rest_plain(OrderId id, Side side, i64 price_ticks, i64 lots,
+TOUCHSTONE_INLINE void Book::rest_plain(const Sought& id, Side side, i64 price_ticks, i64 lots,
                                         Index level) {
-    const Index at = make_order<Outlet>(id, lots);
+    const Index at = make_order(id.number, lots);
+    ids_.insert(id, at);
     if (TOUCHSTONE_UNLIKELY(level == kNobody)) level = make_level(side, price_ticks);
     queue_plain(at, level);
 }
 
-template <class Outlet>
-TOUCHSTONE_INLINE Index Book::make_order(OrderId id, i64 lots) {
+TOUCHSTONE_INLINE Index Book::make_order(i64 order_id, i64 lots) {
     const Index at = arena_.take();
     OrderNode& order = arena_.order(at);
-    order.order_id = id.number;
+    order.order_id = order_id;
     order.lots = lots;
-    if (Outlet::kKeepsIds) ids_.insert(id, at);
-    ++order_count_;
     return at;
 }
 
 TOUCHSTONE_INLINE void Book::queue_plain(Index at, Index level) {
+    join(at, level);
+    if (TOUCHSTONE_UNLIKELY(arena_.level(level).extra() != kNobody)) note_arrival(level, at);
+}
+
+/// The same at a level without extras.
+TOUCHSTONE_INLINE void Book::join(Index at, Index level) {
     OrderNode& order = arena_.order(at);
     order.level_word = level;
     order.arrival_word = next_arrival();
@@ -131,7 +135,6 @@ TOUCHSTONE_INLINE void Book::queue_plain(Index at, Index level) {
     LevelNode& place = arena_.level(level);
     ++place.order_count;
     place.displayed_lots += order.lots;
-    if (TOUCHSTONE_UNLIKELY(place.extra() != kNobody)) note_arrival(level, at);
 }
 
 inline void Book::rest_with_terms(const NewOrder& asked, i64 lots, Index level, Index at) {
@@ -171,39 +174,51 @@ inline void Book::rest_with_terms(const NewOrder& asked, i64 lots, Index level, 
 /// Take an order that ends, or moves, out of the book.
 template <class Outlet>
 TOUCHSTONE_INLINE void Book::remove(Index at) {
-    if (Outlet::kKeepsIds) ids_.erase(arena_.order(at).order_id, at);
+    if (Outlet::kKeepsIds) ids_.erase(seek(arena_.order(at).order_id), at);
     remove_node(at);
 }
 
 /// The same where the id table has just been asked for it.
-TOUCHSTONE_INLINE void Book::remove_found(const IdTable::Place& place, OrderId id) {
-    ids_.erase_at(place, id);
+TOUCHSTONE_INLINE void Book::remove_found(const IdTable::Place& place, i64 order_id) {
+    ids_.erase_at(place, order_id);
     remove_node(place.node);
 }
 
 TOUCHSTONE_INLINE void Book::remove_node(Index at) {
-    OrderNode& order = arena_.order(at);
-    --order_count_;
-    if (TOUCHSTONE_UNLIKELY(order.has_terms())) return remove_with_terms(at);
-    const Index level = order.level_word;
-    LevelNode& place = arena_.level(level);
-    if (TOUCHSTONE_UNLIKELY(place.extra() != kNobody)) {
-        note_loss(level, order, 1, order.lots, 0);
-        forget_tracked(level, order.order_id);
-    }
-    take_out(at);
-    if (TOUCHSTONE_UNLIKELY(place.order_count == 0)) {
+    if (TOUCHSTONE_UNLIKELY(arena_.order(at).has_terms())) return remove_with_terms(at);
+    remove_plain(at);
+}
+
+TOUCHSTONE_INLINE void Book::remove_plain(Index at) {
+    const Index level = arena_.order(at).level_word;
+    if (TOUCHSTONE_UNLIKELY(arena_.level(level).extra() != kNobody)) return remove_noted(at, level);
+    leave(at, level);
+}
+
+/// The same from a level without extras.
+TOUCHSTONE_INLINE void Book::leave(Index at, Index level) {
+    take_out(at, level);
+    if (TOUCHSTONE_UNLIKELY(arena_.level(level).order_count == 0)) close_level(level);
+}
+
+/// Remove a plain order from a level with extras.
+TOUCHSTONE_COLD inline void Book::remove_noted(Index at, Index level) {
+    const OrderNode& order = arena_.order(at);
+    note_loss(level, order, 1, order.lots, 0);
+    forget_tracked(level, order.order_id);
+    take_out(at, level);
+    if (arena_.level(level).order_count == 0) {
         close_level(level);
-    } else if (TOUCHSTONE_UNLIKELY(place.extra() != kNobody)) {
+    } else {
         release_idle_extra(level);
     }
 }
 
 /// Take a plain order out of its level's queue and sums; the level stays, even where it is empty.
-TOUCHSTONE_INLINE void Book::take_out(Index at) {
+TOUCHSTONE_INLINE void Book::take_out(Index at, Index level) {
     const OrderNode& order = arena_.order(at);
     TOUCHSTONE_ASSERT(!order.has_terms());
-    LevelNode& place = arena_.level(order.level_word);
+    LevelNode& place = arena_.level(level);
     arena_.unlink(at);
     place.displayed_lots -= order.lots;
     --place.order_count;

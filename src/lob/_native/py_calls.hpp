@@ -160,7 +160,7 @@ TOUCHSTONE_INLINE PyObject* submit_plain(PyObject* self, PyObject* const* args) 
     const i64 lots = as_field(args[2]), price_ticks = as_field(args[3]);
     Book& book = book_of(self);
     return events_of(args[0], id, [&](EventOutlet& out) {
-        return book.submit_plain(id, side, lots, price_ticks, out);
+        return book.submit_plain(book.seek(id), side, lots, price_ticks, out);
     });
 }
 
@@ -197,7 +197,7 @@ inline PyObject* call_cancel(PyObject* self, PyObject* const* args, Py_ssize_t c
         id_signature.sort(args, count, keywords, given);
         const i64 id = as_field(given[0]);
         Book& book = book_of(self);
-        return events_of(given[0], id, [&](EventOutlet& out) { return book.cancel(id, out); });
+        return events_of(given[0], id, [&](EventOutlet& out) { return book.cancel(i64(id), out); });
     } catch (...) {
         return raise_current();
     }
@@ -285,8 +285,10 @@ inline PyObject* call_feed_add(PyObject* self, PyObject* const* args, Py_ssize_t
         said.price_ticks = as_field(given[2]);
         said.quantity_lots = as_field(given[3]);
         const i64 participant_id = given[4] ? as_field(given[4]) : 0;
-        const Refusal refusal = book_of(self).feed_add<NoOutlet>(
-            said.order_id, side, said.price_ticks, said.quantity_lots, participant_id);
+        Book& book = book_of(self);
+        const Refusal refusal =
+            book.feed_add_any<NoOutlet>(said.order_id, side, said.price_ticks,
+                                    said.quantity_lots, participant_id);
         return nothing_or_raise(refusal, said, participant_id, given, {0, 3, 2, 4});
     } catch (...) {
         return raise_current();
@@ -300,7 +302,9 @@ inline PyObject* call_feed_delete(PyObject* self, PyObject* const* args, Py_ssiz
         id_signature.sort(args, count, keywords, given);
         Message said{};
         said.order_id = as_field(given[0]);
-        const Refusal refusal = book_of(self).feed_delete<NoOutlet>(said.order_id);
+        Book& book = book_of(self);
+        const Book::Sought id = book.seek(said.order_id);
+        const Refusal refusal = book.feed_delete(id, Book::guess(id));
         return nothing_or_raise(refusal, said, 0, given, {0, -1, -1, -1});
     } catch (...) {
         return raise_current();
@@ -335,7 +339,8 @@ inline PyObject* call_feed_execute(PyObject* self, PyObject* const* args, Py_ssi
                                    PyObject* keywords) {
     return call_feed_take(self, args, count, keywords, [](Book& book, const Message& said) {
         NoOutlet nobody;
-        return book.feed_execute(said.order_id, said.quantity_lots, nobody);
+        const Book::Sought id = book.seek(said.order_id);
+        return book.feed_execute(id, said.quantity_lots, nobody, Book::guess(id));
     });
 }
 

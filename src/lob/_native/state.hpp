@@ -146,7 +146,7 @@ inline std::string Book::check(bool crossed_allowed) const {
         const std::string error = check_side(side, resting);
         TOUCHSTONE_ENSURE(error.empty(), error);
     }
-    TOUCHSTONE_ENSURE(resting == order_count_, "the count of orders and the levels differ");
+    TOUCHSTONE_ENSURE(resting == order_count(), "the count of orders and the levels differ");
     const std::string of_stops = check_stops(waiting);
     TOUCHSTONE_ENSURE(of_stops.empty(), of_stops);
     const std::string of_tables = check_tables(resting + waiting);

@@ -57,7 +57,7 @@ inline void Book::wait(const NewOrder& stop) {
                          kNobody, stop.stp, stop.post_only, stop.hidden, stop.type,
                          stop.time_in_force, stop.side, stop.stop_ticks, stop.price_ticks};
     if (stop.expire_ns) calendar_.add(terms_, made);
-    ids_.insert(stop.order_id, at);
+    ids_.insert(seek(stop.order_id), at);
     ++stop_count_;
 }
 
@@ -74,7 +74,7 @@ inline void Book::unwait(Index at) {
         side.erase(place);
     }
     if (terms.expire_ns) calendar_.remove(terms_, made);
-    ids_.erase(order.order_id, at);
+    ids_.erase(seek(order.order_id), at);
     terms_.give_back(made);
     arena_.give_back(at);
     --stop_count_;

@@ -16,7 +16,22 @@ namespace touchstone {
 
 /// What one row comes to.
 struct TapeStep {
-    enum Kind : u8 { Add, Rest, Remove, Take, Execute, FeedMove, Clear, Act, Move, Advance };
+    /// Join and Leave are what nearly all steps are: an order without terms, at a level that is
+    /// there and has no extras.
+    enum Kind : u8 {
+        Join,
+        Leave,
+        Execute,
+        Take,
+        Add,
+        Remove,
+        Rest,
+        FeedMove,
+        Clear,
+        Act,
+        Move,
+        Advance
+    };
 
     Kind kind;
     Side side;     // of Add
@@ -136,10 +151,10 @@ private:
         const i64 leaves = book_.leaves_of(order);
         switch (Action(message.action)) {
             case Action::FeedDelete:
-            case Action::Cancel: step.kind = TapeStep::Remove; return true;
+            case Action::Cancel: step.kind = leaving(order); return true;
             case Action::FeedReduce:
             case Action::Reduce:
-                step.kind = message.quantity_lots < leaves ? TapeStep::Take : TapeStep::Remove;
+                step.kind = message.quantity_lots < leaves ? TapeStep::Take : leaving(order);
                 return true;
             case Action::FeedExecute:
                 step.kind = TapeStep::Execute;
@@ -159,9 +174,9 @@ private:
     }
 
     bool foresee_add(const Message& message, i64 participant_id, TapeStep& step) {
-        step.kind = participant_id ? TapeStep::Rest : TapeStep::Add;
         step.side = message.side > 0 ? Side::Buy : Side::Sell;
         step.level = level_at(step.side, message.price_ticks);
+        step.kind = participant_id ? TapeStep::Rest : joining(step.level);
         return true;
     }
 
@@ -173,8 +188,18 @@ private:
                                          : !book_.ladder(opposite(asked.side)).empty();
         const bool just_rests = asked.is_plain() && asked.may_rest() && !step.crosses &&
                                 asked.time_in_force == TimeInForce::Gtc;
-        step.kind = just_rests ? TapeStep::Add : TapeStep::Act;
+        step.kind = just_rests ? joining(step.level) : TapeStep::Act;
         return true;
+    }
+
+    TapeStep::Kind joining(Index level) const {
+        const bool is_simple = level != kNobody && book_.arena_.level(level).extra() == kNobody;
+        return is_simple ? TapeStep::Join : TapeStep::Add;
+    }
+    TapeStep::Kind leaving(const OrderNode& order) const {
+        const bool is_simple =
+            !order.has_terms() && book_.arena_.level(order.level()).extra() == kNobody;
+        return is_simple ? TapeStep::Leave : TapeStep::Remove;
     }
 
     Index level_at(Side side, i64 price_ticks) {
@@ -254,15 +279,17 @@ private:
         book_.now_ns_ = tape_.now_ns;
         for (const Side side : {Side::Buy, Side::Sell}) {
             book_.visit_nodes(side, [this](Index at) {
-                book_.ids_.insert(book_.arena_.order(at).order_id, at);
+                book_.ids_.insert(book_.seek(book_.arena_.order(at).order_id), at);
             });
         }
     }
 
     TOUCHSTONE_INLINE void carry_out(const TapeStep& step) {
         switch (step.kind) {
-            case TapeStep::Add: add(step); break;
-            case TapeStep::Remove: book_.remove<Outlet>(step.at); break;
+            case TapeStep::Join:
+                book_.join(book_.make_order(step.order_id, step.lots), step.level);
+                break;
+            case TapeStep::Leave: book_.leave(step.at, step.level); break;
             case TapeStep::Take: book_.take_off(step.at, step.lots); break;
             case TapeStep::Execute:
                 out_.ts_event_ns = step.order_id;
@@ -272,9 +299,9 @@ private:
         }
     }
 
-    TOUCHSTONE_INLINE void add(const TapeStep& step) {
+    void add(const TapeStep& step) {
         Index level = step.level;
-        const Index at = book_.make_order<Outlet>(step.order_id, step.lots);
+        const Index at = book_.make_order(step.order_id, step.lots);
         if (TOUCHSTONE_UNLIKELY(level == kNobody)) {
             level = book_.make_level(step.side, message(step).price_ticks);
         }
@@ -283,7 +310,7 @@ private:
 
     TOUCHSTONE_INLINE void execute(const TapeStep& step) {
         const i64 leaves = book_.leaves_of(book_.arena_.order(step.at));
-        book_.record_execution(step.at, step.lots, leaves, out_);
+        book_.record_execution(step.at, step.lots, leaves - step.lots, out_);
         if (step.lots == leaves) {
             book_.remove_node(step.at);
         } else {
@@ -291,8 +318,10 @@ private:
         }
     }
 
-    TOUCHSTONE_INLINE void carry_out_rare(const TapeStep& step) {
+    TOUCHSTONE_APART void carry_out_rare(const TapeStep& step) {
         switch (step.kind) {
+            case TapeStep::Add: add(step); break;
+            case TapeStep::Remove: book_.remove<Outlet>(step.at); break;
             case TapeStep::Act: act(step); break;
             case TapeStep::Move:
                 out_.ts_event_ns = message(step).ts_event_ns;

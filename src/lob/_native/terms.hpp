@@ -23,6 +23,8 @@ struct Terms {
     Side side;
     i64 stop_ticks;
     i64 price_ticks;
+
+    Index& next_free() { return order; }
 };
 
 /// What a level with hidden orders, reserves or tracked orders has.
@@ -34,6 +36,7 @@ struct LevelExtra {
     Index tracked;     // the first of its tracked orders
     u32 unused;
 
+    Index& next_free() { return hidden_list; }
     bool is_idle() const { return hidden_count == 0 && reserve_lots == 0 && tracked == 0; }
 };
 

@@ -22,6 +22,8 @@ struct Tracked {
     Index older, newer;              // by when `track` was called
     i64 order_id;
     QueuePosition position;
+
+    Index& next_free() { return order; }
 };
 
 /// A change of one order as those behind it see it.
