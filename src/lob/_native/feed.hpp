@@ -97,10 +97,11 @@ template <class Outlet>
 TOUCHSTONE_INLINE Refusal Book::feed_execute(const Sought& id, i64 lots, Outlet& out,
                                              Index* guessed) {
     const Index at = *guessed;
-    const i64 left = arena_.order(at).lots - lots;
-    if (TOUCHSTONE_UNLIKELY(!is_plain(at, id.number) || !in_range(lots) || left < 0)) {
+    if (TOUCHSTONE_UNLIKELY(!is_plain(at, id.number) || !in_range(lots) ||
+                            lots > arena_.order(at).lots)) {
         return feed_execute_any(id.number, lots, out);
     }
+    const i64 left = arena_.order(at).lots - lots;
     record_execution(at, lots, left, out);
     if (left == 0) {
         ids_.erase_slot(guessed);
