@@ -125,6 +125,24 @@ def test_ids_that_collide_are_found() -> None:
     assert len(book) == len(ids) - len(ids[::2])
 
 
+@pytest.mark.parametrize("lots", [-(2**63), -(2**62), -1, 0, 6, 2**62, INT64_MAX])
+@pytest.mark.parametrize("action", [a for a in Action if a.name.startswith("FEED_")])
+def test_lots_at_their_limits_are_refused_as_the_plain_book_does(action: Action, lots: int) -> None:
+    """A row of a feed with absurd lots leaves both books in the same state."""
+    table = np.concatenate([adds(20), adds(1)])
+    table["quantity_lots"][:20] = 5
+    table["order_id"][20] = table["order_id"][3]
+    if action is Action.FEED_ADD:
+        table["order_id"][20] = INT64_MAX
+    table["action"][20], table["quantity_lots"][20] = action, lots
+    books = NativeOrderBook(), PythonOrderBook()
+    for book in books:
+        book.apply(table, strict=False)
+        book.check()
+
+    assert books[1].state_hash() == books[0].state_hash()
+
+
 # -------------------------------------------------------------------- threads and memory
 
 

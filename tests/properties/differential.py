@@ -239,12 +239,12 @@ class Flow:
 
     def _known_id(self) -> Any:
         if self.rng.random() < 0.01:
-            return self.rng.choice((0, -5, 2**63, True, 1.0, None, "1"))
+            return self.rng.choice((0, -5, -(2**63), 2**63, True, 1.0, None, "1"))
         return self.rng.choice(self._recent)
 
     def _some_lots(self) -> Any:
         if self.rng.random() < 0.01:
-            return self.rng.choice((0, -1, 2**63, False, 2.0))
+            return self.rng.choice((0, -1, -(2**63), 2**63, False, 2.0))
         lots = self.mix.lots(self.rng)
         return max(1, lots // 3) if self.rng.random() < 0.5 else lots
 
@@ -290,8 +290,9 @@ class Flow:
             name = self.rng.choice(
                 ("order_id", "price_ticks", "quantity_lots", "display_lots", "side", "action")
             )
-            wrong = self.rng.choice((0, -1, 99))
-            table[name][row] = abs(wrong) if name == "action" else wrong
+            ends = np.iinfo(table.dtype[name])
+            wrong = self.rng.choice((0, -1, 99, int(ends.min), int(ends.max)))
+            table[name][row] = max(0, wrong) if name == "action" else wrong
             if self.rng.random() < 0.3:
                 participants[row] = -1
 
