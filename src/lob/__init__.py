@@ -3,6 +3,10 @@
 `OrderBook` is the native book where its extension was built and the plain Python one elsewhere:
 `backend()` says which, and both keep the same rules. Nothing here reads a clock, a global random
 generator, the network or the environment.
+
+The models of the literature, each function under its paper's name (docs/models.md): `lob.impact`,
+`lob.queueing`, `lob.fill_probability`, `lob.latency`, `lob.hidden`, `lob.dark`, `lob.market_making`
+(Avellaneda and Stoikov, and on) and `lob.hawkes`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -8,6 +8,7 @@ import touchstone
 from lob.errors import Fault
 from touchstone.cli import (
     bench,
+    calibrate,
     checks,
     config,
     convert,
@@ -44,6 +45,7 @@ app.command(
 app.command("replay")(replay.replay)
 app.command("convert")(convert.convert_file)
 app.command("simulate")(replay.simulate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("fidelity")(fidelity.fidelity)
 app.command("report")(report.report)
 app.command("rollback")(rollout.rollback)

@@ -140,8 +140,16 @@ def _router(*, json_output: bool, seconds: float, rounds: int, write_docs: bool)
 def providers(
     json_output: JsonOption = False,
     rounds: Annotated[
-        int, typer.Option("--rounds", min=1, max=1_000, help="Rounds; the fastest counts.")
+        int, typer.Option("--rounds", min=1, max=1_000, help="Rounds; the median counts.")
     ] = 15,
+    write_docs: Annotated[
+        bool,
+        typer.Option("--write-docs", help="Write docs/providers-speed.md, its plot and JSON."),
+    ] = False,
+    from_json: Annotated[
+        Path | None,
+        typer.Option("--from-json", help="Take this run's JSON and measure nothing."),
+    ] = None,
 ) -> None:
     """Measure executions a second of both levels in this process, in batch and one by one.
 
@@ -149,18 +157,31 @@ def providers(
     """
 
     def run() -> int:
-        _checkout()
-        from bench.providers import Options, held, lines_of, measure  # noqa: PLC0415
-
-        document = measure(Options(rounds=rounds), lambda text: err.print(f"bench: {text}"))
-        if json_output:
-            print_json(document)
-        else:
-            for line in lines_of(document):
-                out.print(line, markup=False, soft_wrap=True)
-        return EXIT_OK if held(document) else EXIT_FAILED
+        return _providers(
+            json_output=json_output, rounds=rounds, write_docs=write_docs, from_json=from_json
+        )
 
     raise typer.Exit(guarded(run))
+
+
+def _providers(*, json_output: bool, rounds: int, write_docs: bool, from_json: Path | None) -> int:
+    home = _checkout()
+    from bench.provider_docs import read_document, write  # noqa: PLC0415
+    from bench.provider_rates import Options, held, lines_of, measure  # noqa: PLC0415
+
+    if from_json is not None:
+        document = read_document(from_json)
+    else:
+        document = measure(Options(rounds=rounds), lambda text: err.print(f"bench: {text}"))
+    if write_docs:
+        for path in write(document, home / "docs"):
+            err.print(f"bench: wrote {path.relative_to(home)}")
+    if json_output:
+        print_json(document)
+    else:
+        for line in lines_of(document):
+            out.print(line, markup=False, soft_wrap=True)
+    return EXIT_OK if held(document) else EXIT_FAILED
 
 
 @app.command("shadow")
@@ -194,6 +215,38 @@ def shadow(
             hostile_pairs=hostile_pairs,
             candidates=chosen(candidates),
         )
+        document = measure(options, home, lambda text: err.print(f"bench: {text}"))
+        if json_output:
+            print_json(document)
+        else:
+            for line in lines_of(document):
+                out.print(line, markup=False, soft_wrap=True)
+        return EXIT_OK if held(document) else EXIT_FAILED
+
+    raise typer.Exit(guarded(run))
+
+
+@app.command("soak")
+def soak(
+    json_output: JsonOption = False,
+    executions: Annotated[
+        int, typer.Option("--executions", min=1, help="How many orders to execute.")
+    ] = 1_000_000,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="The L3 file to run under; configs/execution_l3.yaml."),
+    ] = None,
+) -> None:
+    """Execute a million orders through one simulator process and watch its memory.
+
+    Exit code 0 when memory stays within its bound, 1 when it does not, 2 on bad usage.
+    """
+
+    def run() -> int:
+        home = _checkout()
+        from bench.soak import Options, held, lines_of, measure  # noqa: PLC0415
+
+        options = Options(executions=executions, config=config)
         document = measure(options, home, lambda text: err.print(f"bench: {text}"))
         if json_output:
             print_json(document)

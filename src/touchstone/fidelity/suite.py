@@ -15,18 +15,22 @@ from touchstone.fidelity.reference import FILE, read_cases
 
 Progress = Callable[[str], None]
 
+_LISTED: Final = 20
+"""Files passed over that a refusal names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part: its name, the module whose `measure` it is, and what that is given.
 
-    `market` is measured on each market by itself, `markets` on all of them together.
+    `market` is measured on each market by itself, `markets` on all of them together, with the
+    `folder` where it has figures to reach.
     """
 
     name: str
     module: str
     title: str
-    given: Literal["folder", "nothing", "market", "markets"]
+    given: Literal["folder", "nothing", "market", "markets", "markets and folder"]
 
 
 PARTS: Final = (
@@ -36,6 +40,7 @@ PARTS: Final = (
     Part("queues", "queue_scores", "Queue estimators on level data", "markets"),
     Part("forecast", "forecast", "Fill forecasts at arrival", "market"),
     Part("sweeps", "sweeps", "Slippage of real sweeps", "market"),
+    Part("realism", "realism", "Realism of synthetic flow", "markets and folder"),
     Part("icebergs", "sweeps_icebergs", "Iceberg detection", "markets"),
 )
 """The parts in the order in which they are measured and shown."""
@@ -92,6 +97,7 @@ class Report:
             "holds": self.holds,
             "checks": len(checks),
             "checks_failed": sum(not one.holds for one in checks),
+            "unmeasured": sum(len(r.evidence.unmeasured) for r in self.results if r.evidence),
             "parts_failed": [_named(r) for r in self.results if not r.holds],
             "seed": self.seed,
             "only": list(self.only),
@@ -139,6 +145,8 @@ def run(
             given = [(market.name, (market,)) for market in markets]
         elif part.given == "markets":
             given = [(None, (markets,))] if markets else []
+        elif part.given == "markets and folder":
+            given = [(None, (markets, data_dir))] if markets else []
         else:
             given = [(None, (data_dir,) if part.given == "folder" else ())]
         if part.given.startswith("market"):
@@ -191,9 +199,10 @@ def _found(
         return (), ()
     survey = survey_markets(data_dir, progress=progress)
     if not survey.found and not cases:
+        said = "; ".join(f"{path.name}: {why}" for path, why in survey.passed_over[:_LISTED])
         raise InvalidInput(
             f"data: {data_dir} has neither a market that can be measured nor {FILE}; "
-            f"{len(survey.passed_over)} files were passed over"
+            f"{len(survey.passed_over)} files were passed over{': ' if said else ''}{said}"
         )
     over = tuple((path.relative_to(data_dir).as_posix(), why) for path, why in survey.passed_over)
     return survey.found, tuple(one for one in over if one[0] != FILE)

@@ -1,0 +1,1 @@
+"""Fit a market's flow and costs from its feed."""
