@@ -38,9 +38,16 @@ def test_a_still_mid_earns_the_half_spread_of_every_hit() -> None:
     assert expected == pytest.approx(one.profit, rel=0.02)
 
 
+def test_without_risk_aversion_both_makers_are_the_same() -> None:
+    """At gamma 0 the inventory moves no quote: the reservation price is the mid."""
+    one, other = (simulate_quoting(gamma=0.0, seed=6, paths=50, symmetric=s) for s in (False, True))
+
+    assert one == other
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("gamma", 0.0), ("dt", 0.0), ("dt", 0.1), ("T", -1.0), ("paths", 0), ("sigma", -1.0)],
+    [("gamma", -0.1), ("dt", 0.0), ("dt", 0.1), ("T", -1.0), ("paths", 0), ("sigma", -1.0)],
 )
 def test_what_is_out_of_range_is_refused(name: str, value: float) -> None:
     """Each argument out of its range is refused by its name."""
