@@ -113,11 +113,11 @@ class ExecuteOne:
         try:
             account = _account(query)
             request = receive_execution_request(body)
+            # A task is begun later than it is made, and costs as much as reading the request.
+            at_once = self._router.assign(request.order.symbol, account).arm is Arm.L2
         except Fault as fault:
             return _refusal(fault)
         work = _replied(self._execute(request, account))
-        # A task is begun later than it is made, and costs as much as reading the request.
-        at_once = self._router.assign(request.order.symbol, account).arm is Arm.L2
         return _as_far_as_it_goes(work) if at_once else work
 
     async def _execute(self, request: ExecutionRequest, account: str) -> Reply:

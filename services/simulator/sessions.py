@@ -98,6 +98,8 @@ class Session:
     def next_execution_id(self) -> int:
         """Return the id of the next execution's order."""
         self._executions += 1
+        while self._executions in self.book or self._executions in self._waiting:
+            self._executions += 1  # the caller took it for an order of its own
         return self._executions
 
     def apply(self, command: Command) -> list[Numbered]:

@@ -20,7 +20,7 @@ from services.simulator.sessions import Limits, Sessions
 from services.simulator.settings import SimulatorSettings
 from touchstone.kit.health import Readiness
 from touchstone.kit.metrics import create_registry
-from touchstone.kit.tasks import stop_tasks
+from touchstone.kit.tasks import start_task, stop_tasks
 
 EXPIRY_SECONDS = 1.0
 
@@ -75,8 +75,7 @@ async def wire(settings: SimulatorSettings) -> AsyncIterator[Components]:
         await self_check.check()
         redis_url = settings.redis_url if settings.follow_control else None
         tasks = [
-            asyncio.create_task(work)
-            for work in (_expire(sessions), self_check.work(), reloads.work())
+            start_task(work) for work in (_expire(sessions), self_check.work(), reloads.work())
         ]
         try:
             async with following(reloads, redis_url):

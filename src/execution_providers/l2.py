@@ -16,8 +16,8 @@ from execution_providers.decimals import not_negative
 from execution_providers.fees import FeeSchedule
 from execution_providers.provider import (
     ARITHMETIC,
-    NOT_IMPLEMENTED,
-    UNIMPLEMENTED_MODELS,
+    MODELS_OF_L3,
+    ONLY_AT_L3,
     ExecutionProvider,
     OwnSeed,
 )
@@ -128,7 +128,7 @@ class L2Provider(ExecutionProvider):
         models = {"depth_walk": "enabled", "square_root_impact": "enabled where no depth is given"}
         return {
             **self._base_stats(),
-            "models": models | dict.fromkeys(UNIMPLEMENTED_MODELS, NOT_IMPLEMENTED),
+            "models": models | dict.fromkeys(MODELS_OF_L3, ONLY_AT_L3),
         }
 
     def estimate_execution_cost(

@@ -14,6 +14,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from execution_providers.decimals import DecimalLike
+from execution_providers.decimals import not_negative as quantity_of
 from execution_providers.fees import FeeSchedule
 from execution_providers.l2 import L2Config, estimate_from
 from execution_providers.l3_arrival import Outcome, arrive, given, in_units, met_alone
@@ -66,7 +68,6 @@ from execution_providers.types import (
     Order,
 )
 from execution_providers.walk import joined_size, meet
-from lob import OrderBook
 from lob.bounds import not_negative
 from lob.config import CHANGES, L3ExecutionConfig, create_l3_config
 from lob.errors import ConfigError, Conflict, NotSupported
@@ -165,7 +166,12 @@ class L3Provider(ExecutionProvider):
         return self.fill_outlook(order, market_state, horizon_seconds).probability
 
     def fill_outlook(
-        self, order: Order, market_state: MarketState, horizon_seconds: float
+        self,
+        order: Order,
+        market_state: MarketState,
+        horizon_seconds: float,
+        *,
+        queue_ahead: DecimalLike | None = None,
     ) -> FillOutlook:
         """Return how likely `order` is to fill within `horizon_seconds`, and how much of it.
 
@@ -173,13 +179,16 @@ class L3Provider(ExecutionProvider):
         configuration's model, from the queue ahead of it and the rates of `lob_data`; an order that
         cannot rest fills now or never. The queue is exact, also where the market shows levels only:
         who joins now stands behind all that is displayed at the price. For an order that has been
-        waiting, `config.queue_tracking.tracker()` tells from one depth to the next what is ahead.
+        waiting, `queue_ahead` is what still stands before it there, in units of the symbol:
+        `config.queue_tracking.tracker()` follows it from one depth to the next.
 
         Raises:
-            InvalidInput: a horizon below 0, or something that the order or the model needs.
+            InvalidInput: a horizon or a queue below 0, or something that the order or the model
+                needs.
             NotSupported: `fill_probability` is off.
         """
         horizon_s = not_negative("horizon_seconds", horizon_seconds)
+        waiting = None if queue_ahead is None else quantity_of("queue_ahead", queue_ahead)
         plan = self._require_enabled()
         if plan.fill_model is None:
             raise NotSupported(
@@ -198,14 +207,15 @@ class L3Provider(ExecutionProvider):
             if instrument is None:
                 instrument = plan.instrument(order, market_state)
             seen = plan.ladders(instrument, market_state)
-            place = _would_rest(seen, armed, met.leaves)
+            ahead = joined_size(armed, market_state) if waiting is None else waiting
+            place = _would_rest(seen, armed, met.leaves, ahead)
             rates = rates_at(place, None, plan.config.lob_data, instrument.lot_size)
             volatility = daily_volatility(market_state, None, self.asset_class)
             seen_ms = market_state.timestamp_ms
             state = state_of(place, rates, volatility, self.asset_class, seen_ms)
             forecast = plan.fill_model.predict(state, horizon_s)
             per_unit = place.unit * float(instrument.lot_size)
-            return expected(forecast, per_unit, joined_size(armed, market_state), at_once)
+            return expected(forecast, per_unit, ahead, at_once)
 
     def execute_live(
         self,
@@ -292,7 +302,7 @@ class L3Provider(ExecutionProvider):
         if outcome is None:
             rng = Random(seed.value)  # noqa: S311 - a simulation, not a secret
             acting = bar if others_act else None
-            outcome = self._in_book(order, armed, market, acting, rng, latency_ns)
+            outcome = self._in_book(plan, order, armed, market, acting, rng, latency_ns)
         explained = partial(_told, seed, plan, bar, latency_ns, outcome)
         fills, totals = outcome.fills, outcome.totals
         if outcome.refused is not None:
@@ -304,6 +314,7 @@ class L3Provider(ExecutionProvider):
 
     def _in_book(
         self,
+        plan: Plan,
         order: Order,
         armed: Working,
         market: MarketState,
@@ -319,7 +330,13 @@ class L3Provider(ExecutionProvider):
         book = build_book(instrument, seen, rng, first_bid, first_ask)
         if bar is None:
             return arrive(book, instrument, armed, latency_ns)
-        flow = self._flow(book, bar, rng)
+        flow = BackgroundFlow(
+            book,
+            bar,
+            rng,
+            quote_tick=usual_tick(self.asset_class),
+            cancels_per_trade=plan.cancels_per_trade,
+        )
         flow.run(latency_ns, own_waits=False)
         in_flight = dict(flow.counts)
         arrived = arrive(book, instrument, armed, latency_ns)._replace(in_flight=in_flight)
@@ -345,15 +362,6 @@ class L3Provider(ExecutionProvider):
         status = status_of(order.quantity, totals.quantity)
         return self._finish(order, status, fills, totals, seen, slippage, explained)
 
-    def _flow(self, book: OrderBook, bar: BarData, rng: Random) -> BackgroundFlow:
-        return BackgroundFlow(
-            book,
-            bar,
-            rng,
-            quote_tick=usual_tick(self.asset_class),
-            cancels_per_trade=self._plan().cancels_per_trade,
-        )
-
 
 def _told(
     seed: OwnSeed, plan: Plan, bar: BarData | None, latency_ns: int, outcome: Outcome
@@ -378,12 +386,11 @@ def _told(
     return told
 
 
-def _would_rest(seen: Ladders, order: Working, leaves: Decimal) -> Place:
-    """Return where a limit order would rest in the given depth with `leaves` left."""
+def _would_rest(seen: Ladders, order: Working, leaves: Decimal, ahead: Decimal) -> Place:
+    """Return where a limit order rests in the given depth, `leaves` left and `ahead` before it."""
     instrument = seen.instrument
     own, other = (seen.bids, seen.asks) if order.side is Side.BUY else (seen.asks, seen.bids)
     leaves_lots, limit_ticks = in_units(instrument, order._replace(quantity=leaves))
-    ahead = joined_size(order, seen.market)
     return Place(
         order.side,
         limit_ticks or 0,

@@ -115,13 +115,14 @@ class DarkVenues:
         """Return how many visits are remembered, and what share of the sent each venue filled."""
         sent: dict[str, Decimal] = {}
         filled: dict[str, Decimal] = {}
-        for visit, instrument in self._history:
+        visits = tuple(self._history)  # other threads go on adding to it
+        for visit, instrument in visits:
             name = visit.venue
             asked, got = map(instrument.quantity, (visit.sent_lots, visit.filled_lots))
             sent[name] = EXACT.add(sent.get(name, Decimal(0)), asked)
             filled[name] = EXACT.add(filled.get(name, Decimal(0)), got)
         rates = {name: float(filled[name]) / float(total) for name, total in sent.items()}
-        return {"visits": len(self._history), "fill_rates": rates}
+        return {"visits": len(visits), "fill_rates": rates}
 
     def _router(self, lot_size: Decimal) -> DarkPoolRouter:
         latest = self._latest

@@ -199,7 +199,11 @@ class _Run:
         bps = self._leaked_bps
         own_impact = self._plan.impact
         if own_impact is not None:
-            got, cost = _visible(other, lots, limit_ticks, self._side)
+            got = cost = 0
+            # A post-only order takes nothing: quotes that gave way would let it rest where it is
+            # to be refused.
+            if not self._asked.order.post_only:
+                got, cost = _visible(other, lots, limit_ticks, self._side)
             about = own_impact.market(self._asked.market, self._asked.reference, self._volatility)
             self._impact = own_impact.of(got * self._seen.lot_size, about)
             touch = other[0][0] if other else 0

@@ -34,8 +34,8 @@ ARITHMETIC: Final = Context(prec=28)
 """What operators on decimals mean in here, whatever the thread's own context says."""
 _BPS_DIGITS: Final = Decimal("1E-9")
 SEED_MAX: Final = 2**64 - 1
-NOT_IMPLEMENTED: Final = "only at level L3"
-UNIMPLEMENTED_MODELS: Final = (
+ONLY_AT_L3: Final = "only at level L3"
+MODELS_OF_L3: Final = (
     "fill_probability",
     "queue_value",
     "market_impact",

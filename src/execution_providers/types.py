@@ -268,7 +268,14 @@ class _Told:
             function, arguments = self._why
             told = function(*arguments)
             object.__setattr__(self, "attribution", told)
+            # What it was made of, a whole market for one, need not live as long as the fill; who
+            # looks at the same time in another thread finds either.
+            object.__setattr__(self, "_why", (_itself, (told,)))
             return told
+
+
+def _itself(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    return told
 
 
 @dataclass(frozen=True, slots=True)

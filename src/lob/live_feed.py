@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from lob import OrderBook
-from lob.errors import Fault, NotSupported
+from lob.errors import Fault, InvariantViolation, NotSupported
 from lob.feeds.base import Feed
 from lob.live_market import FIRST_OWN_ID, OwnOrders
 from lob.messages import Action, Flag
@@ -101,6 +101,8 @@ class FeedMarket:
         events: list[Event] = list(self.book.advance(now_ns))
         try:
             self._happen(row, events)
+        except InvariantViolation:
+            raise
         except Fault:  # what cannot be true of this book: an id added twice, a price of 0
             self.unfitting += 1
         if self.own.waiting:
@@ -135,6 +137,8 @@ class FeedMarket:
             self._at += 1
             try:
                 self._happen(row, [])
+            except InvariantViolation:
+                raise
             except Fault:
                 self.unfitting += 1
         first_ns = self.next_ns()

@@ -157,6 +157,29 @@ def test_what_cannot_be_is_refused(market: Path, arguments: list[str], said: str
     assert said in result.output
 
 
+def test_a_preset_that_is_not_known_is_refused_before_the_fits(
+    market: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits minutes for that."""
+    monkeypatch.setattr(calibrate, "_fitted", lambda *_: pytest.fail("it was fitted first"))
+    result = runner.invoke(app, [str(market), *options(), "--preset", "none"])
+    assert 2 == result.exit_code, result.output
+
+
+def test_a_lobster_file_has_the_symbol_and_the_tick_that_are_told(tmp_path: Path) -> None:
+    """Half the tick is twice the distance; the name is the one asked for."""
+    profile = replace(load_profile(), warm_up_seconds=30.0)
+    drawn = draw_flow(profile, SHARE, seconds=400.0, mid_ticks=50_000, seed=3)
+    path = tmp_path / "MADE_message.csv"
+    convert(TapeFeed(drawn.feed, SHARE), path, format="lobster")
+    own = asked(path, "--evaluations", "0")
+    told = asked(path, "--evaluations", "0", "--symbol", "OTHER", "--tick-size", "0.005")
+    assert own["market"].startswith("MADE ")
+    assert told["market"].startswith("OTHER ")
+    distances = [one["rates"]["distance_ticks"] for one in (own, told)]
+    assert 2 * distances[0] == pytest.approx(distances[1])
+
+
 def test_a_market_too_small_says_what_is_missing(tmp_path: Path) -> None:
     """A handful of orders is no market to fit."""
     path = tmp_path / "AAPL_m.csv"

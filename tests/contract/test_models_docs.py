@@ -13,6 +13,7 @@ NAMED = set(re.findall(r"`([A-Za-z_0-9]+)`", PAGE))
 PACKAGES = {
     "Impact": "impact",
     "Queues": "queueing",
+    "Queue positions": "queue_estimators",
     "Fills": "fill_probability",
     "Latency": "latency",
     "Hidden liquidity": "hidden",

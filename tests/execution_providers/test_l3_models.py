@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from execution_providers import BarData, Fill, MarketState, Order, create_execution_provider
 from execution_providers.l3 import L3Provider
-from lob.config import create_l3_config
+from execution_providers.l3_dark import DarkVenues
+from execution_providers.l3_plan import Plan
+from lob.config import DarkPoolsConfig, create_l3_config
+from lob.dark import DarkFill
 from lob.errors import Fault, InvalidInput, NotSupported
 from tests.execution_providers.drawn import requests
 from tests.execution_providers.scenes import bar, bars, ladder, markets, orders
@@ -232,6 +235,23 @@ def test_venues_fill_as_often_as_they_say() -> None:
     assert 250 < filled < 350
 
 
+def test_counts_can_be_asked_for_while_others_execute() -> None:
+    """A visit that another thread adds in the middle does not break the summary."""
+    venues = DarkVenues(DarkPoolsConfig(enabled=True))
+
+    class Busy:
+        """An instrument whose every question comes with another visit."""
+
+        def quantity(self, lots: int) -> Decimal:
+            """Return the lots, and add a visit as another thread would."""
+            venues._history.append((visit, Busy()))  # type: ignore[arg-type]
+            return Decimal(lots)
+
+    visit = DarkFill("midpoint", 10, 5, 100.0, 500.0)
+    venues._history.append((visit, Busy()))  # type: ignore[arg-type]
+    assert {"visits": 1, "fill_rates": {"midpoint": 0.5}} == venues.summary()
+
+
 # ---------------------------------------------------------------- hidden liquidity
 
 
@@ -312,6 +332,20 @@ def test_a_limit_holds_when_the_quotes_give_way() -> None:
     assert ("UNFILLED", "0") == (fill.status, fill.attribution["queue_ahead"])
 
 
+@pytest.mark.parametrize("limit", ["100.01", "100.02"])
+@pytest.mark.parametrize("during", [None, bar(high="100", low="100", close="100", volume=0)])
+def test_a_post_only_order_that_would_cross_pushes_nothing(
+    limit: str, during: BarData | None
+) -> None:
+    """It takes nothing, so that the quotes do not make room for it: it is refused, as without."""
+    kyle = {"enabled": True, "model": "kyle", "kyle_lambda": 0.0004}
+    fill = run(
+        provider(market_impact=kyle), order("BUY", 100, limit, post_only=True), during=during
+    )
+    assert ("REJECTED", "POST_ONLY_WOULD_CROSS") == (fill.status, fill.attribution["reason"])
+    assert 0 == fill.attribution["impact"]["moved_ticks"]
+
+
 @pytest.mark.parametrize(
     ("section", "field"),
     [
@@ -359,6 +393,23 @@ def test_replenishing_sellers_meet_the_order_that_waits() -> None:
     assert ["TAKER", "MAKER"] == [part.liquidity for part in back.fills]
 
 
+@pytest.mark.parametrize("preset", ["equity", "full"])
+def test_an_execution_keeps_the_configuration_it_began_with(
+    preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks once: what another thread assigns meanwhile is for the next one."""
+    made, asked = provider(preset), []
+    plan = made._plan
+
+    def counted() -> Plan:
+        asked.append(1)
+        return plan()
+
+    monkeypatch.setattr(made, "_plan", counted)
+    run(made, order("BUY", 10, "99.99"), liquid(), bar())
+    assert [1] == asked
+
+
 # ---------------------------------------------------------------- latency, forecasts, advice
 
 
@@ -392,6 +443,19 @@ def test_a_fill_probability_depends_on_queue_size_and_time() -> None:
         made.get_fill_probability(order("BUY", 9, "99.99"), liquid(), -1.0)
     with pytest.raises(NotSupported, match="enabled: false"):
         provider().get_fill_probability(order("BUY", 9, "99.99"), liquid(), 1.0)
+
+
+def test_an_order_that_has_waited_is_told_its_own_queue() -> None:
+    """Less ahead than is displayed makes a fill likelier; as much is what a joiner is told."""
+    made = provider("full")
+    asked = order("BUY", 10, "99.99")
+    joining = made.fill_outlook(asked, liquid(), 3.0)
+    assert joining == made.fill_outlook(asked, liquid(), 3.0, queue_ahead=100)
+    waiting = made.fill_outlook(asked, liquid(), 3.0, queue_ahead=30.0)
+    assert Decimal(30) == waiting.queue_ahead
+    assert joining.probability < waiting.probability
+    with pytest.raises(InvalidInput, match="queue_ahead: -1; allowed: 0 or more"):
+        made.fill_outlook(asked, liquid(), 3.0, queue_ahead=-1)
 
 
 def test_advice_is_followed_only_where_the_configuration_says_so() -> None:

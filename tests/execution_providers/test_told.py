@@ -1,8 +1,10 @@
 """Why a fill is what it is: written down when somebody looks, and the same whenever that is."""
 
 import copy
+import gc
 import json
 import pickle
+import weakref
 from dataclasses import FrozenInstanceError, asdict, replace
 
 import pytest
@@ -104,3 +106,21 @@ def test_a_market_is_not_kept_by_what_was_told() -> None:
     two.execute(order, other)
     assert fill is not None
     assert "100" == fill.attribution["reference_price"]
+
+
+class Watched(MarketState):
+    """A market that can be watched while it is let go of."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fill_that_was_looked_at_lets_the_market_go(kind: str) -> None:
+    """A thousand levels live no longer than the look; copies made later still have the reasons."""
+    market = Watched(1, ((99, 500),), ((101, 500),))  # type: ignore[arg-type]
+    seen = weakref.ref(market)
+    fill = provider(kind).execute(Order("ABC", "BUY", 150), market)  # type: ignore[arg-type]
+    assert fill is not None
+    del market
+    told = dict(fill.attribution)
+    gc.collect()
+    assert seen() is None
+    assert told == copy.copy(fill).attribution

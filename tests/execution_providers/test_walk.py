@@ -31,10 +31,10 @@ def provider(asset_class: AssetClass = AssetClass.EQUITY) -> L3Provider:
 
 def both(order: Order, armed: Working, market: MarketState) -> tuple[object, object]:
     """Return what the walk says and what a book of the same market says."""
-    rng = Random(1)
+    made, rng = provider(), Random(1)
     return (
         met_alone(armed, market, 5),
-        provider()._in_book(order, armed, market, None, rng, 5),
+        made._in_book(made._plan(), order, armed, market, None, rng, 5),
     )
 
 

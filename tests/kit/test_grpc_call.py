@@ -230,3 +230,37 @@ async def test_nobody_there_is_unavailable(address: str) -> None:
     """Also where the address is none."""
     with pytest.raises(Unavailable, match="cannot connect"):
         await open_call(address, "/a/b", message_bytes_max=1, seconds_max=0.5)
+
+
+@pytest.mark.parametrize("kind", [PING, SETTINGS])
+def test_who_asks_on_and_on_and_reads_nothing_is_let_go(kind: int) -> None:
+    """Answers that nobody reads are bounded; somebody who reads may ask for ever."""
+    asked = frame(kind, bytes(8 if kind == PING else 0), stream=0)
+    caller = Caller()
+    caller.call.data_received(asked * 3_000)
+    assert [] == caller.ends
+    caller.call.pause_writing()
+    caller.call.data_received(asked * 3_000)
+    assert ["it asks on and on, and reads no answers"] == caller.ends
+    assert caller.wire.closed
+
+
+def test_data_of_a_refused_call_costs_the_first_no_window() -> None:
+    """It is given back for the connection, at once."""
+    caller = Caller()
+    caller.wire.frames()
+    caller.call.data_received(frame(DATA, b"x" * 700, stream=3))
+    assert [(WINDOW, 0, 0, (700).to_bytes(4, "big"))] == caller.wire.frames()
+    assert [] == caller.messages
+
+
+def test_more_than_the_window_ends_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not keep to it is not read any more."""
+    monkeypatch.setattr(GrpcCall, "window_bytes", 100_000)
+    caller = Caller(message_bytes_max=10_000)
+    caller.call._kept = 90_000
+    for _ in range(10):
+        caller.call.data_received(frame(DATA, message(b"x" * 9_990)))
+    assert [] == caller.ends
+    caller.call.data_received(frame(DATA, message(b"x" * 9_990)))
+    assert ["more than the window takes"] == caller.ends

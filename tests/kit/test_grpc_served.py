@@ -1,7 +1,9 @@
 """Calls that are answered on the event loop itself: whole, bounded, and to their end."""
 
 import asyncio
+import socket
 import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -172,6 +174,27 @@ async def test_the_end_does_not_wait_for_ever() -> None:
     await caller.ended
 
 
+async def test_the_end_ends_what_was_begun_for_somebody_who_left() -> None:
+    """Nothing that answers outlives the block."""
+    begun = asyncio.Event()
+    left: list[str] = []
+
+    async def stuck(call: ServedCall) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.append("cancelled" if call.ended else "still there")
+
+    async with serving(stuck, drain_seconds=0.05) as address:
+        caller = await calling(address)
+        await begun.wait()
+        caller.call.close()
+        await asyncio.sleep(0.1)
+        assert [] == left
+    assert ["cancelled"] == left
+
+
 async def test_a_defect_ends_its_call_only() -> None:
     """The next call is answered."""
 
@@ -246,3 +269,145 @@ async def test_a_second_call_on_a_connection_is_refused() -> None:
         caller.call._write(framed(1, 4, 3))
         assert b"y" == await caller.ask(b"y")
         caller.call.close()
+
+
+async def test_room_that_comes_behind_messages_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller with a small window, who sends much before he reads, is answered all the same."""
+    monkeypatch.setattr(GrpcCall, "window_bytes", 65_535)
+    async with serving() as address, asyncio.timeout(10):
+        caller = await calling(address)
+        sent = [b"%02d" % number * 30_000 for number in range(2 * grpc_served.WAITING_MAX)]
+        for message in sent:
+            caller.call.send(message)
+        assert sent == [await caller.messages.get() for _ in sent]
+        caller.call.close()
+
+
+async def test_what_waits_is_within_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While somebody is waited for, more than the window is neither granted nor taken."""
+    monkeypatch.setattr(ServedCall, "window_bytes", 300_000)
+    monkeypatch.setattr(grpc_served, "WAITING_MAX", 1_000)
+    calls: list[ServedCall] = []
+    go = asyncio.Event()
+
+    async def slow(call: ServedCall) -> None:
+        calls.append(call)
+        await go.wait()
+        await echo(call)
+
+    async with serving(slow) as address, asyncio.timeout(10):
+        caller = await calling(address)
+        for _ in range(50):
+            caller.call.send(b"x" * 20_000)
+        while not calls or len(calls[0]._waiting) < 14:  # noqa: ASYNC110 - it is no event
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.1)
+        assert calls[0]._kept <= 300_000
+        go.set()
+        assert [20_000] * 50 == [len(await caller.messages.get()) for _ in range(50)]
+        caller.call.close()
+        go.clear()
+        reader, writer = await asyncio.open_connection(*address.split(":"))
+        piece = framed(0, 0, 1, b"\x00\x00\x00\x27\x10" + b"x" * 10_000)
+        writer.write(PREFACE + framed(1, 4, 1) + piece * 40)
+        await ended(reader)
+        writer.close()
+
+
+async def test_the_end_takes_nothing_more() -> None:
+    """Somebody who goes on asking does not make it wait: he learns by the end of his call."""
+    begun = asyncio.Event()
+
+    async def slow(call: ServedCall) -> None:
+        async for message in call:
+            begun.set()
+            await asyncio.sleep(0.01)
+            await call.write(message)
+
+    async def ask_on(caller: Caller) -> None:
+        while not caller.ended.done():
+            caller.call.send(b"more")
+            await asyncio.sleep(0.002)
+
+    loop = asyncio.get_running_loop()
+    async with serving(slow, drain_seconds=15.0) as address:
+        caller = await calling(address)
+        asking = asyncio.create_task(ask_on(caller))
+        await begun.wait()
+        await asyncio.sleep(0.1)
+        began = loop.time()
+    assert loop.time() - began < 10.0
+    await asking
+
+
+async def test_who_takes_nothing_is_let_go_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What he does not read is not kept for him."""
+    monkeypatch.setattr(grpc_served, "LINGER_SECONDS_MAX", 0.05)
+    begun = asyncio.Event()
+
+    async def wordy(call: ServedCall) -> None:
+        await call.write(b"x" * 8 * MEGABYTE)
+        begun.set()
+
+    settings = framed(4, 0, 0, struct.pack(">HI", 4, 16 * MEGABYTE))
+    window = framed(8, 0, 0, struct.pack(">I", 16 * MEGABYTE))
+    async with serving(wordy, drain_seconds=0.05) as address:
+        reader, writer = await asyncio.open_connection(*address.split(":"))
+        writer.write(PREFACE + settings + window + framed(1, 4, 1))
+        await begun.wait()
+    for _ in range(15):  # what is begun at one end of a pause is over by the next but two
+        await asyncio.sleep(0.02)
+    assert await ended(reader) < 8 * MEGABYTE
+    writer.close()
+
+
+async def test_a_call_that_has_much_to_take_lets_others_have_a_turn() -> None:
+    """However much waits, and however quickly each message is answered."""
+    turns = 0
+    seen: set[int] = set()
+    done = asyncio.Event()
+
+    async def busy(call: ServedCall) -> None:
+        count = 0
+        async for _ in call:
+            time.sleep(0.001)  # noqa: ASYNC251 - this is what is tested
+            seen.add(turns)
+            count += 1
+            if count == 100:
+                done.set()
+
+    async with serving(busy) as address:
+        caller = await calling(address)
+        prefixed = struct.pack(">BI", 0, 1) + b"x"
+        caller.call._write(framed(0, 0, 1, prefixed * 100))
+        while not done.is_set():
+            turns += 1
+            await asyncio.sleep(0)
+        caller.call.close()
+    assert len(seen) > 10
+
+
+async def test_connections_notice_that_nobody_is_there_any_more() -> None:
+    """The system asks now and then, and gives up on what is not acknowledged."""
+    options: list[int] = []
+
+    async def look(call: ServedCall) -> None:
+        assert call._transport is not None
+        sock = call._transport.get_extra_info("socket")
+        options.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    async with serving(look) as address:
+        caller = await calling(address)
+        await caller.ended
+    assert [1] == options
+
+
+async def ended(reader: asyncio.StreamReader) -> int:
+    """Read to the end, in whatever way it comes; return how many bytes came."""
+    count = 0
+    try:
+        while some := await reader.read(MEGABYTE):
+            count += len(some)
+    except ConnectionError:
+        pass
+    return count

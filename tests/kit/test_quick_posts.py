@@ -60,6 +60,8 @@ class App:
             self.posts.admit(scope)
         while (await receive()).get("more_body"):
             pass
+        if scope["path"] == "/slow":
+            await self.held.wait()
         body = b'"long way"' if allowed else b'"refused"'
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -74,7 +76,7 @@ async def serving(**more: Any) -> AsyncIterator[tuple[App, Callable[[], Awaitabl
     options["proxy_headers"] = False  # they would wrap the application
     running = asyncio.create_task(serve_web(app, "127.0.0.1", 0, http=CorkedProtocol, **options))
     writers: list[asyncio.StreamWriter] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         port = await started
 
         async def connect() -> Client:
@@ -163,7 +165,8 @@ async def test_what_was_not_let_through_never_is() -> None:
 async def test_odd_heads_are_not_remembered() -> None:
     """`Expect`, `Connection: close` and long ones are judged each time; keep-alive is plain."""
     async with serving() as (app, connect):
-        for head in ("Expect: nothing\r\n", f"X: {'y' * HEAD_BYTES_MAX}\r\n"):
+        small = "".join(f"X{number}:\r\n" for number in range(200))
+        for head in ("Expect: nothing\r\n", f"X: {'y' * HEAD_BYTES_MAX}\r\n", small):
             for _ in range(2):
                 assert "long way" == await asked(await connect(), request(head=HOST + head))
         kept = request(head=f"{HOST}Connection: keep-alive\r\n")
@@ -287,3 +290,36 @@ async def test_a_caller_who_goes_away_gets_nothing_and_harms_nobody() -> None:
         await asyncio.sleep(0.02)
         app.held.set()
         assert "quick 2" == await asked(other, request())
+
+
+async def test_a_slow_answer_behind_a_quick_one_is_not_cut_off() -> None:
+    """An idle connection is closed after a while; one whose next request came along is not idle."""
+    async with serving(timeout_keep_alive=0.05) as (app, connect):
+        await asked(await connect(), request())
+        client = await connect()
+        client[1].write(request() + f"GET /slow HTTP/1.1\r\n{HOST}\r\n".encode())
+        assert "quick 2" == (await answer(client[0]))[1]
+        await asyncio.sleep(0.3)
+        app.held.set()
+        assert "long way" == (await answer(client[0]))[1]
+        assert b"" == await client[0].read()
+
+
+async def test_what_comes_behind_a_body_is_no_head() -> None:
+    """A trailer is not taken for a field that whoever judges heads would look at."""
+    chunked = b"POST /order HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n%b\r\n"
+    async with serving() as (_, connect):
+        assert "refused" == await asked(await connect(), chunked % b"")
+        assert "refused" == await asked(await connect(), chunked % HOST.encode())
+
+
+async def test_what_comes_behind_a_body_is_bounded_as_a_head_is() -> None:
+    """A trailer without an end is refused, before it takes what memory there is."""
+    head = f"POST /order HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+    async with serving() as (_, connect):
+        reader, writer = await connect()
+        for sent in (f"{head}X: ", *["y" * 40_000] * 2):
+            writer.write(sent.encode())
+            await asyncio.sleep(0.02)
+        assert (await answer(reader))[0].startswith("http/1.1 400 ")
+        assert b"" == await reader.read()

@@ -26,6 +26,7 @@ from touchstone.kit.codec import (
     encode_execution_request,
     encode_fill,
 )
+from touchstone.kit.grpc_call import open_call
 from touchstone.kit.simulator_client import SimulatorClient
 from touchstone.kit.simulator_stream import SimulatorStream
 from touchstone.v1 import execution_pb2 as pb
@@ -437,3 +438,42 @@ async def test_what_nobody_waits_for_any_more_is_not_kept(
         connection._call.resume_writing()
         assert isinstance(await stream.execute(order(2), 0), Fill)
         assert 2 == len(servicer.seen)
+
+
+async def test_a_stream_that_ends_as_it_begins_is_unavailable_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody waits on it for his deadline, neither now nor later; the next one that opens is used.
+
+    The end may come before anybody listens for it.
+    """
+    accepting, opened = True, 0
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def opening(*arguments: Any, **more: Any) -> Any:
+        nonlocal opened
+        call = await open_call(*arguments, **more)
+        opened += 1
+        while accepting and not call.ended:  # noqa: ASYNC110 - it is no event
+            await asyncio.sleep(0.001)
+        return call
+
+    monkeypatch.setattr("touchstone.kit.simulator_stream.open_call", opening)
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with (
+        serving(Scripted()) as (_, general),
+        SimulatorClient(f"127.0.0.1:{general}", 2.0) as client,
+    ):
+        stream = SimulatorStream(client, address=f"127.0.0.1:{port}")
+        for number in range(2):
+            with pytest.raises(Unavailable, match="the stream ended"):
+                await stream.execute(order(), 0)
+            assert number + 1 == opened
+        accepting = False
+        stream._address = f"127.0.0.1:{general}"
+        assert isinstance(await stream.execute(order(), 0), Fill)
+        await stream.close()
+    server.close()

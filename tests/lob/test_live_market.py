@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lob import OrderBook
-from lob.errors import InvalidInput, NotSupported
+from lob.errors import InvalidInput, InvariantViolation, NotSupported
 from lob.feeds import open_feed
 from lob.feeds.base import Feed, FeedBlock
 from lob.flow import ZeroIntelligence
@@ -324,3 +324,18 @@ def test_an_unknown_generator_and_a_wrong_rate_are_refused() -> None:
         make_flow("magic", SHARE, 1, 10_000)
     with pytest.raises(InvalidInput, match="rate: 0"):
         FlowMarket("x", make_flow("zero-intelligence", SHARE, 1, 10_000), 0.0)
+
+
+def test_a_book_that_is_wrong_in_itself_is_no_message_that_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever holds it has to stop, and must learn of it."""
+    market = opened(add(10, 4, BUY, 98, 10))
+
+    def broken(*_: object) -> None:
+        raise InvariantViolation("the book's indexes differ")
+
+    monkeypatch.setattr(market, "_happen", broken)
+    with pytest.raises(InvariantViolation):
+        run(market)
+    assert 0 == market.unfitting

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from lob.hidden import (
     Execution,
     HiddenLiquidityModel,
     HiddenPrior,
+    HiddenSizes,
     RefillPosterior,
     Sweep,
     UsualHidden,
@@ -187,3 +189,24 @@ def test_refills_are_drawn_as_the_posterior_has_them() -> None:
     assert np.allclose(
         drawn[:6] / steps, [posterior.probability(count) for count in range(6)], atol=1e-3
     )
+
+
+def test_a_curve_is_whole_before_another_thread_sees_it() -> None:
+    """Who draws while somebody else works the curve out gets the size that everybody gets."""
+    calm, busy = HiddenSizes(prior_lots=100.0), HiddenSizes(prior_lots=100.0)
+    expected = [calm.lots_of(draw) for draw in (0.1, 1.0, 3.0)]
+    found: list[int] = []
+
+    class Meanwhile(list[float]):
+        """Numbers at the fourth of which another thread comes by, once."""
+
+        def __getitem__(self, place: Any) -> Any:
+            """Return the number, after somebody else has drawn."""
+            if place == 3 and not found:
+                found.append(0)
+                found[:] = [busy.lots_of(draw) for draw in (0.1, 1.0, 3.0)]
+            return super().__getitem__(place)
+
+    busy._ended = Meanwhile(busy._ended)
+    assert expected == [busy.lots_of(draw) for draw in (0.1, 1.0, 3.0)]
+    assert expected == found

@@ -51,7 +51,7 @@ async def store(redis_url: str) -> AsyncIterator[ControlStore]:
         yield opened
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> float:
+async def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> float:
     """Return how long it took until `condition()` held; fail after `seconds`."""
     started = time.monotonic()
     while not condition():
@@ -94,7 +94,7 @@ async def router_url(harness: Harness) -> AsyncIterator[str]:
     # Its life is the fixture's; a cancelled lifespan task would log a traceback.
     options: dict[str, Any] = {"on_started": started.set_result, "lifespan": "off"}
     server = asyncio.create_task(serve_web(app, "127.0.0.1", 0, **options))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         port = await started
     yield f"http://127.0.0.1:{port}"
     server.cancel()

@@ -75,7 +75,7 @@ class Served:
                     await asyncio.sleep(0.02)
                 writer.write(piece)
             with contextlib.suppress(asyncio.IncompleteReadError):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     while len(found) < conversation.answers:
                         found.append(await answer_of(reader))
             try:
@@ -132,7 +132,7 @@ async def served(*, quick: bool, **more: Any) -> AsyncIterator[Served]:
         }
         serving = asyncio.create_task(serve_web(app, "127.0.0.1", 0, **options))
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 port = await started
             yield Served(harness, port)
         finally:
@@ -335,3 +335,19 @@ async def test_nobody_gets_past_the_guard_the_short_way(
         assert [] == begun
         assert httpx.codes.OK == (await client.post(ONE, json=request_json())).status_code
         assert 1 == len(begun)
+
+
+async def test_a_blank_symbol_is_refused_on_every_way(
+    router_environment: str, begun: list[QuickCycle]
+) -> None:
+    """It is a mistake of the request and no defect of the router."""
+    async with (
+        served(quick=True) as side,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{side.port}") as client,
+    ):
+        for number in range(2):
+            response = await client.post(ONE, json=request_json(" "))
+            assert httpx.codes.BAD_REQUEST == response.status_code
+            assert "INVALID_ARGUMENT" == response.json()["error"]["code"]
+            assert "a symbol is not blank" in response.json()["error"]["message"]
+            assert number == len(begun)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -15,10 +16,13 @@ from execution_providers.provider import ExecutionProvider
 from execution_providers.types import AssetClass, Fill
 from lob.config import create_l3_config
 from lob.errors import Unavailable
+from services.simulator import wiring
 from services.simulator.app import create_app
 from services.simulator.configured import configured
 from services.simulator.self_check import expected_answers, problem_of
+from services.simulator.sessions import Sessions
 from tests.services.simulator_harness import Running, request, running_simulator
+from touchstone.kit import tasks
 from touchstone.kit.health import is_ready
 
 Eventually = Callable[..., Awaitable[float]]
@@ -133,3 +137,23 @@ async def test_a_disabled_configuration_passes_by_refusing() -> None:
     """`enabled: false` is what it is asked for: the refusal is the right answer."""
     made = configured(create_l3_config(enabled=False), 0, 1)
     assert "" == await asyncio.to_thread(problem_of, made, expected_answers(made))
+
+
+async def test_work_that_ends_with_an_error_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """What runs beside the requests does not go silently: the log has it, while others go on."""
+    told: list[str] = []
+    log = SimpleNamespace(
+        critical=lambda event, **_: told.append(event), error=lambda *_, **__: None
+    )
+    monkeypatch.setattr(tasks, "_log", log)
+    monkeypatch.setattr(wiring, "EXPIRY_SECONDS", 0.01)
+
+    def broken(_: Sessions) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Sessions, "expire", broken)
+    async with running_simulator() as running:
+        await eventually(lambda: told == ["background_task_ended"])
+        assert "FILLED" == (await running.client.execute(request(), 1)).status

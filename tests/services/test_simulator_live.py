@@ -12,6 +12,7 @@ import pytest
 
 from execution_providers.types import BarData, ExecutionRequest, MarketState, Order
 from lob.errors import Conflict, InvalidInput, NotFound
+from services.simulator.sessions import FIRST_EXECUTION_ID
 from tests.services.simulator_harness import CONFIG, Running, request, running_simulator
 from tests.services.test_simulator_books import BUY, SELL, open_session, status_of, submit
 from tests.services.test_simulator_sources import (
@@ -283,3 +284,25 @@ async def test_a_crossed_book_executes_nothing(config: Path, tmp_path: Path) -> 
         await advance(running, opened.session_id, 34_201 * SECOND)
         with pytest.raises(Conflict, match="crossed"):
             await running.client.execute(order("BUY", 1), 1, session_id=opened.session_id)
+
+
+async def test_an_execution_does_not_take_the_id_of_an_order_of_the_callers(config: Path) -> None:
+    """Both are there: the execution has its fill, and the caller keeps his orders."""
+    async with running_simulator(l3_config_path=config) as running:
+        session = await two_sided(running)
+        taken = [FIRST_EXECUTION_ID + number for number in (1, 2)]
+        await submit(running, session, taken[0], side=BUY, quantity_lots=7, price_ticks=9000)
+        stop: dict[str, Any] = {
+            "order_type": book_pb2.BOOK_ORDER_TYPE_STOP_LIMIT,
+            "stop_ticks": 11_000,
+        }
+        await submit(
+            *(running, session, taken[1]), side=BUY, quantity_lots=8, price_ticks=11_000, **stop
+        )
+        fill = await running.client.execute(order("BUY", 2), 1, session_id=session)
+        assert ("FILLED", Decimal(2)) == (fill.status, fill.filled_quantity)
+        after = await book_of(running, session)
+        assert [(9999, 5), (9000, 7)] == [(b.price_ticks, b.quantity_lots) for b in after.bids]
+        asked = book_pb2.GetBookRequest(session_id=session, orders=True)
+        stops = (await running.books.GetBook(asked, timeout=5)).stops
+        assert [taken[1]] == [stop.order_id for stop in stops]

@@ -158,7 +158,7 @@ def _rates(
         "replace_share": replaced,
         "cancel_offspring": _rows(pulls),
     }
-    for _ in range(40):
+    for _ in range(200):
         try:
             probe = ClusteredProfile(
                 **plain, limit_offspring=_rows(limit), market_offspring=_rows(market)
@@ -262,6 +262,10 @@ def not_negative_least_squares(design: Floats, values: Floats, rounds: int = 4_0
 
 def _places(tape: Tape) -> dict[str, Any]:
     add = tape.of(Kind.ADD) & tape.quotes.two_sided
+    if not add.any():
+        raise InvalidInput(
+            "messages: no limit order met both sides of the book; allowed: a two-sided market"
+        )
     wide = (tape.quotes.ask - tape.quotes.bid)[add]
     placed = tape.placed[add]
     inside = placed < 0
@@ -343,6 +347,8 @@ class _Lives:
 
 def _lives(tape: Tape) -> tuple[tuple[float, ...], ...]:
     lives = _Lives(tape)
+    if not lives.cancelled.any():
+        raise InvalidInput("messages: no order came and was cancelled whole; allowed: 1 or more")
     seen = np.maximum(lives.ended - lives.begun, _LEAST_LIFE)
     which = np.searchsorted(LIFE_EDGES, np.nan_to_num(lives.placed, nan=0.0), side="right")
     rows = []

@@ -76,13 +76,17 @@ def fit_impact(tape: Tape, *, session_seconds: float = 23_400.0) -> ImpactFit:
     moves = np.diff(np.log(mids(tape, edges)))
     if not moves.any():
         raise InvalidInput("messages: the mid never moves; allowed: prices that do")
+    if not tape.quotes.two_sided[took.first].sum() >= MIN_INTERVALS:
+        raise InvalidInput(
+            "messages: hardly an aggressive order met both sides of the book; allowed: a two-sided "
+            "market"
+        )
     sigma, sigma_error = _volatility(moves, session_seconds)
     adv_lots = float(took.lots.sum()) / tape.duration * session_seconds
     flow, _ = np.histogram(took.seconds, edges, weights=took.sign * took.lots)
     permanent = fit_price_impact(moves, flow / adv_lots)
-    gamma = Coefficient(
-        permanent.beta, abs(permanent.beta / permanent.t_beta), permanent.r2, permanent.n
-    )
+    error = abs(permanent.beta / permanent.t_beta) if permanent.t_beta else math.inf
+    gamma = Coefficient(permanent.beta, error, permanent.r2, permanent.n)
     size, cost = _at_once(tape, took, adv_lots)
     temporary = cost - max(gamma.value, 0.0) * size
     fit = fit_power_impact(temporary, size, np.full(len(size), sigma))

@@ -16,9 +16,6 @@ from lob.calibration.tape import Kind, Tape
 from lob.latency import Shape
 from lob.latency.distributions import matched
 
-UNKNOWN: Final = ("order_us", "exchange_us", "fill_us")
-"""Keys of the latency section that no feed tells anything of."""
-
 _MIN_MESSAGES: Final = 100
 _MAX_CV: Final = 10.0
 

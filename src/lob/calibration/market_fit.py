@@ -30,6 +30,8 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, and how many steps of how many are."""
 
 _DIGITS: Final = 6
+_RESTING_MAX: Final = 1_000_000
+"""The most that `LobDataConfig` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class MarketCalibration:
             "limits_per_second": _rounded(rates.limits.per_second),
             "cancels_per_second": _rounded(rates.cancels.per_second),
             "markets_per_second": _rounded(rates.markets.per_second),
-            "resting_orders": rates.resting_orders,
+            "resting_orders": min(rates.resting_orders, _RESTING_MAX),
             "distance_ticks": _rounded(rates.distance_ticks),
             "order_lots": _rounded(rates.order_lots),
             "round_lots": rates.round_lots,

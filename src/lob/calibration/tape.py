@@ -114,8 +114,8 @@ def make_tape(
     `hidden` are executions of hidden orders: rows with `ts_event_ns, price_ticks, quantity_lots,
     side` (the hidden order's) and `before_index` (the message that each comes just before). The
     window begins `skip_seconds` after the whole second of the first message that is not of a
-    snapshot, and lasts a
-    whole number of tenths of a second. Messages that a book refuses are no events. O(messages).
+    snapshot, and lasts a whole number of tenths of a second. Messages that a book refuses are no
+    events. O(messages).
 
     Raises:
         InvalidInput: not feed messages; none after the window's start; a book that never has both

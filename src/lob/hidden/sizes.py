@@ -103,11 +103,14 @@ class HiddenSizes:
 
     def _known_rates(self) -> list[float]:
         """Return the rate at which orders end, by lots traded, in each class."""
-        if self._rates is None:
-            self._rates = []
+        rates = self._rates
+        if rates is None:
+            rates = []
             for place in range(_CLASSES):
                 width = _EDGES[place + 1] - _EDGES[place]
                 guessed = self.prior_weight * min(width, self.prior_lots)
                 ended = self._ended[place] + guessed / max(self.prior_lots - 1, 0.5)
-                self._rates.append(ended / (self._exposure[place] + guessed))
-        return self._rates
+                rates.append(ended / (self._exposure[place] + guessed))
+            # Kept once they are all there: other threads may draw from the same curve meanwhile.
+            self._rates = rates
+        return rates

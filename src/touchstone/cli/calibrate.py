@@ -11,6 +11,7 @@ from rich.progress import Progress
 from lob.calibration.market_fit import MarketCalibration, fit_market
 from lob.calibration.moments import DEFAULT_EVALUATIONS
 from lob.clustered_profile import save_profile
+from lob.config import create_l3_config
 from lob.errors import InvalidInput
 from lob.hidden import Depth, Sweep
 from touchstone.cli.calibrate_text import lines_of
@@ -76,6 +77,7 @@ def calibrate(
     def run() -> int:
         for path in (out_file, profile_file):
             require_writable(path)
+        create_l3_config(preset)  # one that is not known is refused now, not after the fits
         source = find_source(
             file, format_name, symbol, tick_size, lot_size, publisher=publisher, quiet=quiet
         )
@@ -142,7 +144,8 @@ def _fitted(
 def _read(source: Source, bar: Progress) -> _Read:
     if source.format == "lobster" and source.snapshot is None:
         moved = advance(bar, source.path.name)
-        found = _Read(load_market(source.path, progress=lambda _: None), None)
+        market = load_market(source.path, progress=lambda _: None, feed=source.open())
+        found = _Read(market, None)
         moved(1, 1)
         return found
     feed = source.open()

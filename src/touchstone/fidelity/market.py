@@ -23,7 +23,7 @@ import numpy as np
 
 from lob import OrderBook
 from lob.errors import InvalidInput
-from lob.feeds import open_feed
+from lob.feeds import Feed, open_feed
 from lob.feeds.lobster import MessageType
 from lob.feeds.lobster_feed import price_units
 from lob.messages import MESSAGE_DTYPE, Action, Array, Flag
@@ -138,17 +138,18 @@ def survey_markets(
     return Survey(tuple(found), tuple(passed_over))
 
 
-def load_market(path: Path, *, progress: Progress) -> Market:
+def load_market(path: Path, *, progress: Progress, feed: Feed | None = None) -> Market:
     """Read a file and walk it once.
 
-    Where a LOBSTER orderbook file lies beside a message file, the orders that it shows to be stale
-    are deleted there too.
+    `feed` is a reader of it where somebody has told its symbol or its scale; else the file says
+    both. Where a LOBSTER orderbook file lies beside a message file, the orders that it shows to be
+    stale are deleted there too.
 
     Raises:
         InvalidInput: no reader knows the file, its scale is nowhere said, or it has no messages.
     """
     progress(f"reading {path.name}")
-    feed = open_feed(path)
+    feed = open_feed(path) if feed is None else feed
     blocks = list(feed.blocks())
     messages = _concatenated(block.messages for block in blocks)
     name = f"{feed.instrument.symbol} ({path.name})"

@@ -1,6 +1,6 @@
 """Moments of a market at which orders can be tried: the depth that is seen, and the bar after it.
 
-From a real market's messages, or from the generator of `lob.flow`; the same seed gives the same.
+From a real market's messages, or from `lob.clustered_flow`; the same seed gives the same.
 """
 
 import math
@@ -15,8 +15,8 @@ import numpy as np
 from execution_providers import BarData, MarketState
 from lob import OrderBook
 from lob.bounds import positive, whole
+from lob.clustered_flow import ClusteredFlow
 from lob.errors import InvalidInput
-from lob.flow import ZeroIntelligence
 from lob.messages import Action
 from lob.types import AssetClass, Instrument, Level, Traded
 from touchstone.fidelity.market import Market
@@ -30,7 +30,8 @@ BAR_SECONDS: Final = 10.0
 _SECOND_NS: Final = 1_000_000_000
 _TRADING_SECONDS: Final = 23_400.0
 _WARM_UP: Final = 0.05
-_MID_TICKS: Final = 10_000
+_MID_TICKS: Final = 58_000
+"""About where the share of the usual profile traded: its moves are in ticks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class _Look(NamedTuple):
 
 
 def generated_scenes(count: int, seed: int = 0) -> Scenes:
-    """Return `count` scenes of seeded synthetic flow, its rates those of AAPL's morning."""
+    """Return `count` scenes of seeded clustered flow, of the usual profile: a liquid share's."""
     whole("count", count, 1, 100_000)
     instrument = Instrument(
         symbol="SYNTHETIC",
@@ -69,7 +70,7 @@ def generated_scenes(count: int, seed: int = 0) -> Scenes:
         tick_size=Decimal("0.01"),
         lot_size=Decimal(1),
     )
-    flow = ZeroIntelligence(instrument, seed, _MID_TICKS)
+    flow = ClusteredFlow(instrument, seed, _MID_TICKS)
     book = flow.seeded_book()
     looks: list[_Look] = []
     due = round(BAR_SECONDS * _SECOND_NS)

@@ -22,6 +22,7 @@ class CorkedProtocol(HttpToolsProtocol):
     """uvicorn's protocol on a transport that joins two writes of one moment."""
 
     _in_head = False
+    _in_tail = False
     _head_bytes = 0
     _quick_posts: QuickPosts | None = None
 
@@ -38,6 +39,17 @@ class CorkedProtocol(HttpToolsProtocol):
         self.headers = []
         self._head_bytes = 0
         self._in_head = True
+        if self.timeout_keep_alive_task is not None:
+            # Begun by the quick answer to what came ahead of this in the same piece.
+            self._unset_keepalive_if_required()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of the head; what comes behind a body is none, and nobody reads it."""
+        if self._in_head:
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Go on to the body."""
@@ -75,7 +87,13 @@ class CorkedProtocol(HttpToolsProtocol):
         if type(cycle) is QuickCycle:
             cycle.take(body)
         else:
+            self._in_tail = False
             super().on_body(body)
+
+    def on_chunk_header(self) -> None:
+        """Begin a chunk, or what comes behind the last one: that is read as long as a head."""
+        self._in_tail = True
+        self._head_bytes = 0
 
     def on_message_complete(self) -> None:
         """Answer the request, or let whoever answers it know that it is whole."""
@@ -83,14 +101,16 @@ class CorkedProtocol(HttpToolsProtocol):
         if type(cycle) is QuickCycle:
             cycle.begin()
         else:
+            self._in_tail = False
             super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         """Read what came; refuse a head that does not end within its bound."""
-        head = self.headers if self._in_head else None
+        head, in_tail = self.headers if self._in_head else None, self._in_tail
         super().data_received(data)
         # What came was all of one head: of a head that begins in it the rest is still to come.
-        if self._in_head and self.headers is head and not self.transport.is_closing():
+        same = self.headers is head if self._in_head else in_tail and self._in_tail
+        if same and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self.send_400_response(f"More than {HEAD_BYTES_MAX} bytes of head.")

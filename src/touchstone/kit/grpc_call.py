@@ -19,6 +19,8 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 WINDOW_BYTES: Final = 64 * 1024 * 1024
 """How much may come before this side says that it has read it."""
 FRAME_BYTES_MAX: Final = 1024 * 1024
+ANSWERS_MAX: Final = 1_000
+"""How many pings and the like are answered to somebody who reads nothing; then it is let go."""
 FIRST_WINDOW_BYTES: Final = 65_535
 """What may be sent before the other side says otherwise, by the RFC."""
 FIRST_FRAME_BYTES: Final = 16_384
@@ -48,6 +50,8 @@ class GrpcConnection(asyncio.Protocol):
         self._came = bytearray()
         self._message = bytearray()
         self._unsaid = 0
+        self._kept = 0
+        self._answers = 0
         self._to_send = memoryview(b"")
         self._connection_window = FIRST_WINDOW_BYTES
         self._stream_window = FIRST_WINDOW_BYTES
@@ -79,7 +83,7 @@ class GrpcConnection(asyncio.Protocol):
         self.ended = True
         if transport is not None:
             transport.write(frame(RESET, 0, STREAM, _CANCEL.to_bytes(4, "big")))
-            transport.close()
+            self._hang_up(transport)
 
     # ------------------------------------------------------------------------ the connection
 
@@ -117,7 +121,8 @@ class GrpcConnection(asyncio.Protocol):
 
     def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if stream > STREAM and kind != HEADERS:
-            return  # of another call, which was refused
+            self._pass_over(kind, payload)
+            return
         if kind == DATA:
             self._take_data(flags, payload)
         elif kind == WINDOW and len(payload) == 4:  # noqa: PLR2004 - its size by the RFC
@@ -129,7 +134,7 @@ class GrpcConnection(asyncio.Protocol):
             self._send_what_may_go()
             self._tell_if_free()
         elif kind == _PING and not flags & _ACK:
-            self._write(frame(_PING, _ACK, 0, payload))
+            self._reply(frame(_PING, _ACK, 0, payload))
         elif kind == SETTINGS and not flags & _ACK:
             self._take_settings(payload)
         elif kind == HEADERS:
@@ -138,6 +143,11 @@ class GrpcConnection(asyncio.Protocol):
             self._fail(f"the other side reset the call, code {int.from_bytes(payload, 'big')}")
         elif kind == _GO_AWAY and int.from_bytes(payload[:4], "big") & _NUMBER < STREAM:
             self._fail("the other side takes no calls")
+
+    def _pass_over(self, kind: int, payload: bytes) -> None:
+        """Give back what another call, which was refused, took of the connection's window."""
+        if kind == DATA and payload:
+            self._reply(frame(WINDOW, 0, 0, len(payload).to_bytes(4, "big")))
 
     def _take_head(self, flags: int, stream: int) -> None:
         """Take the head of the call, or what its end says."""
@@ -152,9 +162,9 @@ class GrpcConnection(asyncio.Protocol):
 
     def _take_data(self, flags: int, payload: bytes) -> None:
         self._unsaid += len(payload)
-        if self._unsaid > self.window_bytes // 2:
-            more, self._unsaid = self._unsaid.to_bytes(4, "big"), 0
-            self._write(frame(WINDOW, 0, 0, more) + frame(WINDOW, 0, STREAM, more))
+        if self._unsaid > self.window_bytes:
+            self._fail("more than the window takes")
+            return
         if flags & _PADDED and payload:
             payload = payload[1 : max(1, len(payload) - payload[0])]
         message = self._message
@@ -171,8 +181,17 @@ class GrpcConnection(asyncio.Protocol):
             self.on_message(bytes(message[at + _PREFIX_BYTES : end]))
             at = end
         del message[:at]
+        self._say_what_was_taken()
         if flags & END_STREAM:
             self._take_end()
+
+    def _say_what_was_taken(self) -> None:
+        """Let the other side send on: all that came, but for the bytes that are kept here."""
+        taken = self._unsaid - self._kept
+        if taken > self.window_bytes // 2:
+            self._unsaid = self._kept
+            more = taken.to_bytes(4, "big")
+            self._write(frame(WINDOW, 0, 0, more) + frame(WINDOW, 0, STREAM, more))
 
     def _take_settings(self, payload: bytes) -> None:
         for name, value in struct.iter_unpack(">HI", payload[: len(payload) // 6 * 6]):
@@ -181,7 +200,7 @@ class GrpcConnection(asyncio.Protocol):
                 self._first_window = value
             elif name == MAX_FRAME:
                 self._frame_bytes = min(max(value, FIRST_FRAME_BYTES), FRAME_BYTES_MAX)
-        self._write(frame(SETTINGS, _ACK, 0, b""))
+        self._reply(frame(SETTINGS, _ACK, 0, b""))
         self._send_what_may_go()
         self._tell_if_free()
 
@@ -210,11 +229,22 @@ class GrpcConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(encoded)
 
+    def _reply(self, encoded: bytes) -> None:
+        """Answer what HTTP/2 wants answered, within bounds where the answers are not read."""
+        self._answers = self._answers + 1 if self._paused else 0
+        if self._answers > ANSWERS_MAX:
+            self._fail("it asks on and on, and reads no answers")
+        else:
+            self._write(encoded)
+
     def _fail(self, why: str) -> None:
         transport = self._transport
         self._end(why)
         if transport is not None:
-            transport.close()
+            self._hang_up(transport)
+
+    def _hang_up(self, transport: asyncio.Transport) -> None:
+        transport.close()
 
     def _end(self, why: str) -> None:
         self._transport = None

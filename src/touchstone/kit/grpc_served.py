@@ -8,6 +8,7 @@ an address of its own, where whoever connects makes one call of the one method (
 import asyncio
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -37,10 +38,19 @@ CONNECTIONS_MAX: Final = 64
 BEGIN_SECONDS_MAX: Final = 5.0
 """Who connects and makes no call in this time is let go."""
 LINGER_SECONDS_MAX: Final = 1.0
-"""How long the other side has to close after the end of the call."""
+"""How long the other side has to close after the end of the call, and to take what was sent."""
 WAITING_MAX: Final = 16
-"""Messages that were read and not taken yet; beyond these nothing is read."""
+"""Messages that were read and not taken yet; beyond these nothing is read without need."""
 WINDOW_BYTES: Final = 16 * 1024 * 1024
+"""How much may come that was not taken yet, whatever is read."""
+TURN_SECONDS: Final = 0.002
+"""How long one call takes message after message before others get a turn."""
+# Who is gone without a word takes no place for longer than a minute.
+_KEEP_ALIVE: Final = (
+    *(("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)),
+    ("TCP_USER_TIMEOUT", 60_000),
+)
+_now = time.perf_counter
 _OK, _INVALID_ARGUMENT, _INTERNAL, _UNAVAILABLE = "0", "3", "13", "14"
 _LOG: Final = structlog.get_logger("touchstone.kit")
 
@@ -61,6 +71,9 @@ class ServedCall(GrpcConnection):
         self._wanted = asyncio.Event()
         self._free = asyncio.Event()
         self._no_more = False
+        self._holding = False
+        self._blocked = False
+        self._turn_at = _now()
         self._status = _OK
         self._begun: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
@@ -76,14 +89,20 @@ class ServedCall(GrpcConnection):
 
     async def __anext__(self) -> bytes:
         """Return the next message."""
+        if self._waiting and _now() - self._turn_at > TURN_SECONDS:
+            await asyncio.sleep(0)
+            self._turn_at = _now()
         while self.ended or not self._waiting:
             if self.ended or self._no_more:
                 raise StopAsyncIteration
             self._wanted.clear()
             await self._wanted.wait()
+            self._turn_at = _now()
         message = self._waiting.popleft()
-        if len(self._waiting) == WAITING_MAX - 1 and self._transport is not None:
-            self._transport.resume_reading()
+        self._kept -= len(message)
+        self._say_what_was_taken()
+        if len(self._waiting) < WAITING_MAX:
+            self._hold(now=False)
         return message
 
     async def write(self, message: bytes) -> None:
@@ -129,7 +148,7 @@ class ServedCall(GrpcConnection):
         if stream != STREAM or self.task is not None:
             # One call a connection; another is refused, and the first goes on.
             if stream != STREAM:
-                self._write(frame(RESET, 0, stream, (7).to_bytes(4, "big")))
+                self._reply(frame(RESET, 0, stream, (7).to_bytes(4, "big")))
             return
         self._write(frame(HEADERS, END_HEADERS, STREAM, b"\x88\x0f\x10" + text("application/grpc")))
         self.task = asyncio.get_running_loop().create_task(self._run())
@@ -164,26 +183,52 @@ class ServedCall(GrpcConnection):
             # To close while something comes takes back what was just sent (RFC 1122, 4.2.2.13).
             if transport.can_write_eof():
                 transport.write_eof()
-            asyncio.get_running_loop().call_later(LINGER_SECONDS_MAX, transport.close)
+            asyncio.get_running_loop().call_later(LINGER_SECONDS_MAX, self._hang_up, transport)
+
+    def _hang_up(self, transport: asyncio.Transport) -> None:
+        """Close, and let go of what the other side does not take."""
+        transport.close()
+        asyncio.get_running_loop().call_later(LINGER_SECONDS_MAX, transport.abort)
 
     async def _sent(self) -> None:
         """Wait until what was handed over is on its way, or nobody takes it any more."""
         while not (self.is_free or self.ended):
+            # The word that there is room again comes behind messages; the window bounds those.
+            self._blocked = True
+            self._hold(now=False)
             self._free.clear()
             await self._free.wait()
+        self._blocked = False
 
     def _keep(self, message: bytes) -> None:
+        if self._no_more:
+            return  # too late: whoever sent it learns so by the end of the call
         self._waiting.append(message)
+        self._kept += len(message)
         self._wanted.set()
-        if len(self._waiting) == WAITING_MAX and self._transport is not None:
-            self._transport.pause_reading()
+        if len(self._waiting) >= WAITING_MAX and not self._blocked:
+            self._hold(now=True)
+
+    def _hold(self, *, now: bool) -> None:
+        """Read nothing more for now, or go on reading."""
+        transport = self._transport
+        if now is not self._holding and transport is not None:
+            self._holding = now
+            if now:
+                transport.pause_reading()
+            else:
+                transport.resume_reading()
 
     def _give_up(self) -> None:
         if self.task is None:
             self._fail("no call was made")
 
     def _over(self, _why: str) -> None:
-        self._calls.discard(self)
+        if self.task is None:
+            self._calls.discard(self)
+        else:
+            # Whoever answers may not be through with it yet, and has to be when the block ends.
+            self.task.add_done_callback(lambda _: self._calls.discard(self))
         if self._begun is not None:
             self._begun.cancel()
         self._wanted.set()
@@ -200,6 +245,11 @@ async def serving_calls(
     """
     calls: set[ServedCall] = set()
     loop = asyncio.get_running_loop()
+    # Connections have it from whom they come to.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE:
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     server = await loop.create_server(
         lambda: ServedCall(answer, calls, message_bytes_max), sock=sock
     )

@@ -21,6 +21,8 @@ from touchstone.kit.errors import describe
 
 HEADS_MAX: Final = 256
 HEAD_BYTES_MAX: Final = 4_096
+FIELD_BYTES: Final = 32
+"""What a field takes besides its text, as HTTP/2 counts it (RFC 9113, 6.5.2)."""
 _LENGTH_DIGITS_MAX: Final = 16
 # With these a request is more than a head and a body.
 _ODD_HEADERS: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
@@ -70,7 +72,7 @@ class QuickPosts:
         if (query and not self._plain_query(query)) or scope.get("http_version") != "1.1":
             return
         kept = tuple((name, value) for name, value in headers if name != b"content-length")
-        if sum(len(name) + len(value) for name, value in kept) > HEAD_BYTES_MAX:
+        if sum(len(name) + len(value) + FIELD_BYTES for name, value in kept) > HEAD_BYTES_MAX:
             return
         for name, value in kept:
             if name in _ODD_HEADERS or (name == b"connection" and value.lower() != b"keep-alive"):

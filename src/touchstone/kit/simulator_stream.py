@@ -94,6 +94,8 @@ class _Connection:
         call.on_message = self._read
         call.on_free = self._send
         call.on_end = self._lost
+        if call.ended:  # before there was anybody to tell
+            self._lost("the connection was closed at once")
 
     @property
     def in_flight(self) -> int:
@@ -287,7 +289,10 @@ class SimulatorStream:
             opening = self._opening = asyncio.create_task(self._open_anew())
             opening.add_done_callback(self._opened)
         # One attempt for all who ask meanwhile, whoever of them gives up.
-        return await asyncio.shield(opening)
+        opened = await asyncio.shield(opening)
+        if opened.ended:
+            raise Unavailable(f"simulator at {self._address}: the stream ended")
+        return opened
 
     async def _open_anew(self) -> _Connection:
         client, before = self._client, self._connection

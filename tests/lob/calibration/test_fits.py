@@ -1,12 +1,15 @@
 """Fits give back what simulated data were made of, and refuse what says too little."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
 
+from lob.calibration import flow_fit, impact_fit
 from lob.calibration.flow_fit import (
     LIFE_LEVELS,
     fit_flow,
@@ -17,14 +20,16 @@ from lob.calibration.flow_fit import (
 from lob.calibration.hidden_fit import fit_hidden
 from lob.calibration.impact_fit import fit_impact
 from lob.calibration.latency_fit import fit_latency
+from lob.calibration.market_fit import MarketCalibration
 from lob.calibration.measures import aggressors, autocorrelation
 from lob.calibration.moments import closeness, draw_flow, fit_moments
 from lob.calibration.rates_fit import fit_rates
 from lob.calibration.tape import Tape, make_tape
 from lob.clustered_flow import ClusteredProfile, load_profile
 from lob.errors import InvalidInput
-from lob.hawkes.multiscale import fit_multiscale
+from lob.hawkes.multiscale import MultiscaleFit, fit_multiscale
 from lob.hidden import Depth, Execution, Sweep
+from lob.impact import Regression
 from lob.latency import Shape
 from lob.messages import MESSAGE_DTYPE, Action, Flag
 from lob.types import AssetClass, Instrument, Side
@@ -233,3 +238,63 @@ def test_a_market_of_few_orders_is_refused() -> None:
         fit_flow(few)
     with pytest.raises(InvalidInput, match="0 cancels; allowed: 2 or more"):
         fit_rates(few)
+
+
+def test_a_market_that_excites_itself_without_end_is_scaled_back(
+    tape: Tape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much excitation likelihood finds, the profile is one whose flow does not explode."""
+
+    def wild(*arguments: Any, **options: Any) -> MultiscaleFit:
+        found = fit_multiscale(*arguments, **options)
+        rows = tuple(tuple(20 * value for value in row) for row in found.offspring)
+        return replace(found, offspring=rows)
+
+    monkeypatch.setattr(flow_fit, "fit_multiscale", wild)
+    profile = fit_flow(tape, warm_up_seconds=30.0).profile
+    assert 0.5 < profile.branching_ratio < 1
+
+
+def one_sided(tape: Tape) -> Tape:
+    """Return a tape whose events met no asks."""
+    nothing = np.zeros_like(tape.quotes.ask)
+    return replace(tape, quotes=replace(tape.quotes, ask=nothing, ask_lots=nothing))
+
+
+@pytest.mark.parametrize(
+    ("fit", "change", "said"),
+    [
+        (fit_flow, one_sided, "no limit order met both sides of the book"),
+        (fit_flow, lambda tape: replace(tape, ended=tape.ended & False), "was cancelled whole"),
+        (
+            fit_impact,
+            one_sided,
+            "hardly an aggressive order met both sides of the book",
+        ),
+    ],
+)
+def test_what_a_tape_lacks_is_said_in_one_line(
+    tape: Tape, fit: Callable[[Tape], object], change: Callable[[Tape], Tape], said: str
+) -> None:
+    """No index out of bounds, no division by zero."""
+    with pytest.raises(InvalidInput, match=f"^messages: .*{said}.*; allowed: ") as refusal:
+        fit(change(tape))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_slope_of_nothing_is_not_significant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moves that go with no volume have a slope of exactly 0, of which no error can be told."""
+    flat = Regression(0.0, 0.0, 0.0, 0.0, 0.0, 200)
+    monkeypatch.setattr(impact_fit, "fit_price_impact", lambda *_: flat)
+    fit = fit_impact(impact_tape(0.5), session_seconds=2_000.0)
+    assert (0.0, math.inf, False) == (fit.gamma.value, fit.gamma.error, fit.gamma.significant)
+
+
+def test_a_book_too_deep_for_the_key_is_written_as_its_most(tape: Tape) -> None:
+    """A file is written, and loads, whatever Little's law says of the resting orders."""
+    rates = fit_rates(tape)._replace(resting_orders=4_000_000)
+    impact = fit_impact(impact_tape(0.5), session_seconds=2_000.0)
+    found = MarketCalibration(
+        "MADE", 600.0, 1, fit_flow(tape), None, rates, impact, None, None, None
+    )
+    assert 1_000_000 == found.config().lob_data.resting_orders
