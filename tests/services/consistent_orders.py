@@ -2,14 +2,18 @@
 
 Prices of a book rise and fall from level to level and do not cross; where the side that an order
 trades with is empty, something says what it costs; a bar's high is its highest price, its low the
-lowest. What the schema does say is left as it was drawn.
+lowest; a number has 20 decimals at most. What the schema does say is left as it was drawn.
 """
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 
 import schemathesis
 from schemathesis import GenerationMode
+
+SMALLEST = Decimal("1e-20")
+LONG = Context(prec=50)
+MOST = 1e21
 
 
 @schemathesis.hook
@@ -21,6 +25,9 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     body = case.body
     if not isinstance(body, dict):
         return
+    for name in ("order", "market", "bar"):
+        if name in body:
+            body[name] = short(body[name])
     market, bar = body.get("market"), body.get("bar")
     if isinstance(market, dict):
         mend_book(market)
@@ -30,6 +37,18 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     if isinstance(bar, dict):
         prices = sorted((bar[name] for name in ("open", "high", "low", "close")), key=number)
         bar["low"], bar["high"] = prices[0], prices[-1]
+
+
+def short(drawn: Any) -> Any:
+    """Return what was drawn with every float of more than 20 decimals cut, never to 0."""
+    if isinstance(drawn, dict):
+        return {name: short(value) for name, value in drawn.items()}
+    if isinstance(drawn, list):
+        return [short(value) for value in drawn]
+    if not isinstance(drawn, float) or not 0 < drawn < MOST:
+        return drawn
+    cut = number(drawn).quantize(SMALLEST, ROUND_CEILING, LONG)
+    return drawn if cut == number(drawn) else format(cut, "f")
 
 
 def number(given: object) -> Decimal:

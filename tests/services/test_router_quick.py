@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from redis import Redis
 
 from execution_providers import ExecutionRequest, Fill
 from lob.errors import Unavailable
@@ -251,7 +252,10 @@ async def test_both_ways_answer_count_and_log_alike(
         for number, quick in enumerate((True, False)):
             if number:
                 base, _, database = redis_url.rpartition("/")
-                monkeypatch.setenv("TOUCHSTONE_REDIS_URL", f"{base}/{(int(database) + 7) % 16}")
+                second = f"{base}/{(int(database) + 7) % 16}"
+                with Redis.from_url(second) as client:
+                    client.flushdb()  # an earlier test may have used it
+                monkeypatch.setenv("TOUCHSTONE_REDIS_URL", second)
             monkeypatch.setenv("TOUCHSTONE_DATA_DIR", str(tmp_path / f"data{number}"))
             side = await stack.enter_async_context(served(quick=quick))
             await to_canary(side.harness, canary_accounts=["canary"])

@@ -174,6 +174,21 @@ def test_numbers_may_be_text_or_numbers_and_null_is_left_out() -> None:
     assert request.order.limit_price is None
 
 
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    """5.0 milliseconds are 5, as a JSON schema has it; 5.5 are none, and nor is a huge power."""
+    bar = {"open": 1, "high": 1, "low": 1, "close": 1, "volume": 1, "duration_ms": 7.0}
+    said = json.dumps(body(market__timestamp_ms=5.0, bar=bar)).encode()
+    request = codec.decode_execution_request(said)
+
+    assert 5 == request.market.timestamp_ms
+    assert type(request.market.timestamp_ms) is int
+    assert request.bar is not None
+    assert 7 == request.bar.duration_ms
+    for wrong in ("5.5", "1e999999"):
+        with pytest.raises(InvalidInput, match=r"market\.timestamp_ms"):
+            codec.decode_execution_request(said.replace(b"5.0", wrong.encode()))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -27,6 +27,7 @@ from execution_providers.types import (
     member,
 )
 from lob.errors import InvalidInput
+from lob.types import INT64_MAX
 from touchstone.kit import typed_json
 from touchstone.kit.received import ReceivedFill, ReceivedRequest
 
@@ -189,10 +190,20 @@ def execution_request_from_json(body: object) -> ExecutionRequest:
     bar = request.get("bar")
     return ExecutionRequest(
         order=Order(**_given(order, _ORDER_REQUIRED)),
-        market=MarketState(**_given(market, _MARKET_REQUIRED)),
-        bar=None if bar is None else BarData(**_object("bar", bar, _BAR, required=_BAR)),
+        market=MarketState(**_whole("timestamp_ms", _given(market, _MARKET_REQUIRED))),
+        bar=None
+        if bar is None
+        else BarData(**_whole("duration_ms", _object("bar", bar, _BAR, required=_BAR))),
         asset_class=request["asset_class"],
     )
+
+
+def _whole(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return values in which 5.0 is 5 under that name, as in a JSON schema it is an integer too."""
+    value = values[name]
+    if isinstance(value, Decimal) and abs(value) <= INT64_MAX and value % 1 == 0:
+        return values | {name: int(value)}
+    return values
 
 
 def execution_request_to_json(request: ExecutionRequest) -> dict[str, Any]:
