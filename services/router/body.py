@@ -14,7 +14,7 @@ DEFAULT_REASON: Final = "no reason given"
 
 
 async def read_json(request: Request, bytes_max: int = BODY_BYTES_MAX) -> Any:
-    """Return the decoded body; numbers with a point are Decimal.
+    """Return the decoded body; numbers with a point are Decimal, but 5.0 is 5.
 
     Raises:
         PayloadTooLarge: the body has more than `bytes_max` bytes.
@@ -25,7 +25,7 @@ async def read_json(request: Request, bytes_max: int = BODY_BYTES_MAX) -> Any:
         body += chunk
         if len(body) > bytes_max:
             raise PayloadTooLarge(f"body: more than {bytes_max} bytes; allowed: at most that")
-    return decode_json(bytes(body), keys_once=True)
+    return decode_json(bytes(body), keys_once=True, whole_are_integers=True)
 
 
 def require_object(body: object, allowed: Iterable[str]) -> dict[str, Any]:

@@ -143,3 +143,13 @@ async def test_a_change_by_another_router_is_applied_within_a_second(
         )
         assert await eventually(lambda: control_of(harness).routing().generation == 2) < 1.0
     assert (await harness.execute())["decision"]["arm"] == "L3"
+
+
+async def test_a_whole_number_may_be_written_with_a_point(harness: Harness) -> None:
+    """116.0 basis points are 116, as the schema's integer has it; half a point is none."""
+    taken = await harness.put(1, basis_points=116.0)
+    refused = await harness.put(2, basis_points=116.5)
+
+    assert (200, 116) == (taken.status_code, taken.json()["basis_points"])
+    assert 400 == refused.status_code
+    assert "basis_points" in refused.json()["error"]["message"]

@@ -156,10 +156,13 @@ def split_batch(encoded: bytes) -> list[bytes] | None:
     return typed_json.split_batch(encoded)
 
 
-def decode_json(encoded: bytes, *, keys_once: bool = False) -> Any:
+def decode_json(
+    encoded: bytes, *, keys_once: bool = False, whole_are_integers: bool = False
+) -> Any:
     """Return decoded JSON; numbers with a point are Decimal.
 
-    Of a key that an object has twice the last one counts, or with `keys_once` it is refused.
+    Of a key that an object has twice the last one counts, or with `keys_once` it is refused. With
+    `whole_are_integers` 5.0 is 5, as a JSON schema has it.
 
     Raises:
         InvalidInput: it is no JSON, or says NaN or Infinity, or is nested too deeply.
@@ -168,7 +171,7 @@ def decode_json(encoded: bytes, *, keys_once: bool = False) -> Any:
     try:
         return json.loads(
             encoded,
-            parse_float=_decimal,
+            parse_float=_whole_or_decimal if whole_are_integers else _decimal,
             parse_constant=_refuse_constant,
             object_pairs_hook=hook,
         )
@@ -201,9 +204,15 @@ def execution_request_from_json(body: object) -> ExecutionRequest:
 def _whole(name: str, values: dict[str, Any]) -> dict[str, Any]:
     """Return values in which 5.0 is 5 under that name, as in a JSON schema it is an integer too."""
     value = values[name]
-    if isinstance(value, Decimal) and abs(value) <= INT64_MAX and value % 1 == 0:
-        return values | {name: int(value)}
-    return values
+    return values | {name: _as_integer(value)} if isinstance(value, Decimal) else values
+
+
+def _as_integer(value: Decimal) -> int | Decimal:
+    return int(value) if abs(value) <= INT64_MAX and value % 1 == 0 else value
+
+
+def _whole_or_decimal(text: str) -> int | Decimal:
+    return _as_integer(_decimal(text))
 
 
 def execution_request_to_json(request: ExecutionRequest) -> dict[str, Any]:
