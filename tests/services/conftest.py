@@ -35,10 +35,21 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """A Redis database that no earlier test used; empty after sixteen tests have wrapped round."""
+    """A Redis database that is empty."""
+    return _empty_database(redis_server)
+
+
+@pytest.fixture
+def other_redis_url(redis_server: RedisServer) -> str:
+    """Another empty database, for a test of two services that share nothing."""
+    return _empty_database(redis_server)
+
+
+def _empty_database(server: RedisServer) -> str:
+    """Return the address of the next of sixteen databases, emptied."""
     import redis  # noqa: PLC0415 - only here
 
-    url = f"redis://127.0.0.1:{redis_server.port}/{next(_databases) % 16}"
+    url = f"redis://127.0.0.1:{server.port}/{next(_databases) % 16}"
     with redis.Redis.from_url(url) as client:
         client.flushdb()
     return url

@@ -5,8 +5,9 @@ The benchmarks are in the checkout's `bench` folder and not in the installed pac
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -83,15 +84,11 @@ def _book(
         document = read_document(from_json)
     else:
         options = Options(sizes=chosen_sizes(sizes), rounds=rounds, messages=messages, peers=peers)
-        document = measure(options, home, lambda text: err.print(f"bench: {text}"))
+        document = measure(options, home, _tell)
     if write_docs:
         for path in write(document, home / "docs"):
             err.print(f"bench: wrote {path.relative_to(home)}")
-    if json_output:
-        print_json(document)
-    else:
-        for line in lines_of(document):
-            out.print(line, markup=False, soft_wrap=True)
+    _show(document, None if json_output else lines_of(document))
     return EXIT_OK if held(document) else EXIT_FAILED
 
 
@@ -124,15 +121,11 @@ def _router(*, json_output: bool, seconds: float, rounds: int, write_docs: bool)
     from bench.router import Options, held, lines_of, measure, write  # noqa: PLC0415
 
     options = Options(seconds=seconds, rounds=rounds)
-    document = measure(options, home, lambda text: err.print(f"bench: {text}"))
+    document = measure(options, home, _tell)
     if write_docs:
         write(document, home / "docs" / "router-speed.md")
         err.print("bench: wrote docs/router-speed.md")
-    if json_output:
-        print_json(document)
-    else:
-        for line in lines_of(document):
-            out.print(line, markup=False, soft_wrap=True)
+    _show(document, None if json_output else lines_of(document))
     return EXIT_OK if held(document) else EXIT_FAILED
 
 
@@ -172,15 +165,11 @@ def _providers(*, json_output: bool, rounds: int, write_docs: bool, from_json: P
     if from_json is not None:
         document = read_document(from_json)
     else:
-        document = measure(Options(rounds=rounds), lambda text: err.print(f"bench: {text}"))
+        document = measure(Options(rounds=rounds), _tell)
     if write_docs:
         for path in write(document, home / "docs"):
             err.print(f"bench: wrote {path.relative_to(home)}")
-    if json_output:
-        print_json(document)
-    else:
-        for line in lines_of(document):
-            out.print(line, markup=False, soft_wrap=True)
+    _show(document, None if json_output else lines_of(document))
     return EXIT_OK if held(document) else EXIT_FAILED
 
 
@@ -215,12 +204,8 @@ def shadow(
             hostile_pairs=hostile_pairs,
             candidates=chosen(candidates),
         )
-        document = measure(options, home, lambda text: err.print(f"bench: {text}"))
-        if json_output:
-            print_json(document)
-        else:
-            for line in lines_of(document):
-                out.print(line, markup=False, soft_wrap=True)
+        document = measure(options, home, _tell)
+        _show(document, None if json_output else lines_of(document))
         return EXIT_OK if held(document) else EXIT_FAILED
 
     raise typer.Exit(guarded(run))
@@ -247,15 +232,24 @@ def soak(
         from bench.soak import Options, held, lines_of, measure  # noqa: PLC0415
 
         options = Options(executions=executions, config=config)
-        document = measure(options, home, lambda text: err.print(f"bench: {text}"))
-        if json_output:
-            print_json(document)
-        else:
-            for line in lines_of(document):
-                out.print(line, markup=False, soft_wrap=True)
+        document = measure(options, home, _tell)
+        _show(document, None if json_output else lines_of(document))
         return EXIT_OK if held(document) else EXIT_FAILED
 
     raise typer.Exit(guarded(run))
+
+
+def _tell(text: str) -> None:
+    err.print(f"bench: {text}")
+
+
+def _show(document: dict[str, Any], lines: Iterable[str] | None) -> None:
+    """Print the document's lines, or without them the document as JSON."""
+    if lines is None:
+        print_json(document)
+        return
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def _checkout() -> Path:

@@ -106,6 +106,10 @@ def _excess(value: Value, tolerance: float) -> float:
     return off / (allowed * (1 + 1e-9) + 1e-15 * abs(value.expected))
 
 
+Evaluate = Callable[[Case, Path | None], Iterator[Value]]
+"""What evaluates the cases of one family: the case and the folder of data, if there is one."""
+
+
 def _table(expected: Sequence[Sequence[float]], measured: Any, decimals: int) -> Iterator[Value]:
     """Yield each cell of a table whose rows are bids and columns asks, from 1 on."""
     for row, cells in enumerate(expected):
@@ -127,20 +131,17 @@ def _cst_model(given: Mapping[str, Any]) -> ContStoikovTalreja:
     return ContStoikovTalreja(lambda_=rates[0], theta=rates[1], mu=given["mu"])
 
 
-def _cst_up(case: Case, _: Path | None) -> Iterator[Value]:
-    given, expected = case["inputs"], case["expected"]
-    bids, asks = _sizes(expected)
-    spread = given.get("spread", 1)
-    found = _cst_model(given).mid_up_probability(b=bids, a=asks, spread=spread)
-    yield from _table(expected, found, 4)
+def _cst_of(probability: Callable[..., Any]) -> Evaluate:
+    """Return the evaluation of a table by one of the model's probabilities of both sizes."""
 
+    def evaluate(case: Case, _: Path | None) -> Iterator[Value]:
+        given, expected = case["inputs"], case["expected"]
+        bids, asks = _sizes(expected)
+        spread = given.get("spread", 1)
+        found = probability(_cst_model(given), b=bids, a=asks, spread=spread)
+        yield from _table(expected, found, 4)
 
-def _cst_bid_fill(case: Case, _: Path | None) -> Iterator[Value]:
-    given, expected = case["inputs"], case["expected"]
-    bids, asks = _sizes(expected)
-    spread = given.get("spread", 1)
-    found = _cst_model(given).bid_fill_probability(b=bids, a=asks, spread=spread)
-    yield from _table(expected, found, 4)
+    return evaluate
 
 
 def _cst_bid_gone_first(case: Case, _: Path | None) -> Iterator[Value]:
@@ -148,14 +149,6 @@ def _cst_bid_gone_first(case: Case, _: Path | None) -> Iterator[Value]:
     given, expected = case["inputs"], case["expected"]
     bids, asks = _sizes(expected)
     found = 1 - _cst_model(given).ask_fill_probability(b=bids, a=asks)
-    yield from _table(expected, found, 4)
-
-
-def _cst_making(case: Case, _: Path | None) -> Iterator[Value]:
-    given, expected = case["inputs"], case["expected"]
-    bids, asks = _sizes(expected)
-    spread = given.get("spread", 1)
-    found = _cst_model(given).making_the_spread_probability(b=bids, a=asks, spread=spread)
     yield from _table(expected, found, 4)
 
 
@@ -314,11 +307,11 @@ def _aapl_hour(case: Case, data_dir: Path | None) -> Iterator[Value]:
         yield Value(name, wanted, got)
 
 
-FAMILIES: Final[dict[str, Callable[[Case, Path | None], Iterator[Value]]]] = {
-    "cst2010_up": _cst_up,
-    "cst2010_bid_fill": _cst_bid_fill,
+FAMILIES: Final[dict[str, Evaluate]] = {
+    "cst2010_up": _cst_of(ContStoikovTalreja.mid_up_probability),
+    "cst2010_bid_fill": _cst_of(ContStoikovTalreja.bid_fill_probability),
     "cst2010_bid_gone_first": _cst_bid_gone_first,
-    "cst2010_making_the_spread": _cst_making,
+    "cst2010_making_the_spread": _cst_of(ContStoikovTalreja.making_the_spread_probability),
     "cont_delarrard2013": _cont_de_larrard,
     "mm1_queue_depletion": _mm1,
     "fifo_no_cancel_erlang": _erlang,
