@@ -1,22 +1,17 @@
 """The peers' own environment, and the processes that run in it, spoken to by lines of JSON."""
 
-import fcntl
-import hashlib
 import json
-import os
-import shutil
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TextIO
 
 from bench.book_cases import Sample
+from bench.locked_environment import bare_environment, locked_environment
 from bench.stream import Touch
-from lob.errors import ConfigError, Fault
+from lob.errors import Fault
 
 ANSWER_S_MAX: Final = 600.0
-STAMP: Final = "bench-peers-stamp"
 
 
 class PeerCase(NamedTuple):
@@ -54,41 +49,7 @@ def environment(home: Path, folder: Path) -> Path:
     `ConfigError` where it cannot be made.
     """
     lock = home / "bench" / "peers" / "requirements.txt"
-    venv = folder / "peers-venv"
-    python = venv / "bin" / "python"
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    wanted = f"{hashlib.sha256(lock.read_bytes()).hexdigest()} {version}\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "peers-venv.lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        stamp = venv / STAMP
-        if python.exists() and stamp.exists() and stamp.read_text("ascii") == wanted:
-            return python
-        sys.stderr.write("bench: making the peers' environment (first use; a minute or two) ...\n")
-        stamp.unlink(missing_ok=True)
-        _make(venv, python, lock)
-        stamp.write_text(wanted, "ascii")
-    return python
-
-
-def _make(venv: Path, python: Path, lock: Path) -> None:
-    uv = shutil.which("uv")
-    if uv:
-        _tool([uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(venv)])
-        _tool(
-            [uv, "pip", "sync", "--quiet", "--python", str(python), "--require-hashes", str(lock)]
-        )
-        return
-    _tool([sys.executable, "-m", "venv", "--clear", str(venv)])
-    install = ["install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-    _tool([str(python), "-m", "pip", *install, "-r", str(lock)])
-
-
-def _tool(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-        raise ConfigError(f"the peers' environment cannot be made: {lines[-1].strip()}")
+    return locked_environment(lock, folder / "peers-venv", "the peers'")
 
 
 class PeerProcess:
@@ -97,11 +58,6 @@ class PeerProcess:
     def __init__(self, python: Path, home: Path, logs: Path, stream: Path, case: PeerCase) -> None:
         self.case = case
         self._log = logs / f"{case.peer}-{case.case}.log"
-        bare = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
-        }
         with self._log.open("w") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the peers' interpreter, our script
                 [
@@ -109,7 +65,7 @@ class PeerProcess:
                     *("--stream", str(stream), "--case", case.case, "--limit", str(case.limit)),
                 ],
                 cwd=home,
-                env=bare,
+                env=bare_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -125,12 +125,7 @@ def measure(options: Options, home: Path, say: Callable[[str], None]) -> Documen
             for case in CASES:
                 blocks[case.name].append(_block(stack, home, case, options.seconds))
     document: Document = {
-        "machine": {
-            "processors": os.cpu_count(),
-            "python": platform.python_version(),
-            "system": f"{platform.system()} {platform.release()}",
-            "load_average": os.getloadavg(),
-        },
+        "machine": this_machine(),
         "seconds": options.seconds,
         "rounds": options.rounds,
         "assignment_us": assignment_us,
@@ -245,17 +240,38 @@ def lines_of(document: Document) -> list[str]:
 
 def write(document: Document, path: Path) -> None:
     """Put the results between the marks of the documentation's page."""
-    text = path.read_text()
-    before, _, rest = text.partition(RESULTS_BEGIN)
-    _, _, after = rest.partition(RESULTS_END)
-    machine = document["machine"]
-    load = ", ".join(f"{one:.1f}" for one in machine["load_average"])
     said = (
         f"{document['rounds']} rounds of {document['seconds']:g} s a case; "
+        f"{described_machine(document['machine'])}"
+    )
+    put_results(path, lines_of(document), said)
+
+
+def described_machine(machine: Document) -> str:
+    """Return what the results were measured on, as the end of a sentence."""
+    load = ", ".join(f"{one:.1f}" for one in machine["load_average"])
+    return (
         f"{machine['processors']} processors, {machine['system']}, Python {machine['python']}; "
         f"load averages at the end {load}."
     )
-    block = "\n".join(["```text", *lines_of(document), "```", "", said, ""])
+
+
+def this_machine() -> Document:
+    """Return what results are measured on."""
+    return {
+        "processors": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "load_average": os.getloadavg(),
+    }
+
+
+def put_results(path: Path, lines: Sequence[str], said: str) -> None:
+    """Put lines, and a sentence below them, between the marks of a documentation page."""
+    text = path.read_text()
+    before, _, rest = text.partition(RESULTS_BEGIN)
+    _, _, after = rest.partition(RESULTS_END)
+    block = "\n".join(["```text", *lines, "```", "", said, ""])
     path.write_text(f"{before}{RESULTS_BEGIN}{block}{RESULTS_END}{after}")
 
 

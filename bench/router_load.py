@@ -232,7 +232,7 @@ def _price(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}"
 
 
-def _precise_sleep() -> None:
+def precise_sleep() -> None:
     """Let sleeps end within a microsecond of their time, where Linux would add up to 50."""
     pr_set_timerslack = 29
     ctypes.CDLL(None).prctl(pr_set_timerslack, 1_000, 0, 0, 0)
@@ -243,7 +243,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     requests = http_requests(job["path"], request_bodies(), job["batch"])
     connections = [Connection(job["port"]) for _ in range(job["connections"])]
     if Path("/proc/self").exists():
-        _precise_sleep()
+        precise_sleep()
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -52,7 +52,7 @@ class Stack:
             capture_output=True,
             text=True,
             cwd=home,
-            env=_environment(home),
+            env=checkout_environment(home),
             check=False,
         )
         if done.returncode:
@@ -73,10 +73,10 @@ def running_stack(home: Path, folder: Path) -> Iterator[Stack]:
     """
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(running_redis(folder / "redis"))
-        router, simulator, simulator_metrics, streams = _free_ports(4)
+        router, simulator, simulator_metrics, streams = free_ports(4)
         config = folder / "execution_l3.yaml"
         config.write_text(MINIMAL)
-        environment = _environment(home) | {
+        environment = checkout_environment(home) | {
             "AUTO_ROLLBACK_ENABLED": "false",
             "TOUCHSTONE_REDIS_URL": redis.url,
             "TOUCHSTONE_DATA_DIR": str(folder),
@@ -89,11 +89,11 @@ def running_stack(home: Path, folder: Path) -> Iterator[Stack]:
             "TOUCHSTONE_SIMULATOR_L3_CONFIG_PATH": str(config),
         }
         processes = [
-            stack.enter_context(_running(name, home, environment, folder))
+            stack.enter_context(running_service(name, home, environment, folder))
             for name in ("simulator", "router")
         ]
-        _wait_until(lambda: _call(simulator_metrics, "GET", "/readyz")[0] == http.client.OK)
-        _wait_until(lambda: _ready(router))
+        wait_until(lambda: call_json(simulator_metrics, "GET", "/readyz")[0] == http.client.OK)
+        wait_until(lambda: _ready(router))
         _to_canary(router)
         yield Stack(router, processes[1], processes[0])
 
@@ -103,20 +103,21 @@ def running_simulator(
     home: Path, folder: Path, config: Path, **settings: object
 ) -> "Iterator[tuple[int, subprocess.Popen[bytes]]]":
     """Serve a simulator alone, with an L3 file, for a `with` block; yields its port and process."""
-    port, metrics_port = _free_ports(2)
-    environment = _environment(home) | {
+    port, metrics_port = free_ports(2)
+    environment = checkout_environment(home) | {
         "TOUCHSTONE_DATA_DIR": str(folder),
         "TOUCHSTONE_SIMULATOR_PORT": str(port),
         "TOUCHSTONE_SIMULATOR_METRICS_PORT": str(metrics_port),
         "TOUCHSTONE_SIMULATOR_L3_CONFIG_PATH": str(config),
         **{f"TOUCHSTONE_SIMULATOR_{name.upper()}": str(value) for name, value in settings.items()},
     }
-    with _running("simulator", home, environment, folder) as process:
-        _wait_until(lambda: _call(metrics_port, "GET", "/readyz")[0] == http.client.OK)
+    with running_service("simulator", home, environment, folder) as process:
+        wait_until(lambda: call_json(metrics_port, "GET", "/readyz")[0] == http.client.OK)
         yield port, process
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return so many ports that are free at this moment."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
@@ -124,16 +125,18 @@ def _free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-def _environment(home: Path) -> dict[str, str]:
+def checkout_environment(home: Path) -> dict[str, str]:
+    """Return this process's environment without settings of ours, with the checkout's code."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TOUCHSTONE_")}
     kept.pop("USE_L3_SIMULATOR", None)
     return kept | {"PYTHONPATH": f"{home / 'src'}{os.pathsep}{home}"}
 
 
 @contextlib.contextmanager
-def _running(
+def running_service(
     name: str, home: Path, environment: dict[str, str], folder: Path
 ) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run a service's process for a `with` block; what it says goes into a file of the folder."""
     with (
         (folder / f"{name}.log").open("wb") as log,
         subprocess.Popen(  # noqa: S603 - our own module
@@ -155,9 +158,10 @@ def _running(
                 process.kill()
 
 
-def _call(
+def call_json(
     port: int, method: str, path: str, body: object = None, **headers: str
 ) -> tuple[int, Any]:
+    """Send one request with a JSON body and return the answer's status and JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         sent = None if body is None else json.dumps(body)
@@ -169,7 +173,7 @@ def _call(
 
 
 def _ready(port: int) -> bool:
-    status, body = _call(port, "GET", "/readyz")
+    status, body = call_json(port, "GET", "/readyz")
     checks = body.get("checks", {})
     return status == http.client.OK and all(
         checks.get(name, {}).get("ok") for name in ("rollout", "redis", "simulator")
@@ -177,7 +181,7 @@ def _ready(port: int) -> bool:
 
 
 def _to_canary(port: int) -> None:
-    _, rollout = _call(port, "GET", "/v1/rollout")
+    _, rollout = call_json(port, "GET", "/v1/rollout")
     change = {
         "phase": "CANARY",
         "basis_points": 0,
@@ -185,12 +189,13 @@ def _to_canary(port: int) -> None:
         "canary_symbols": [],
     }
     tag = f'"{rollout["generation"]}"'
-    status, answer = _call(port, "PUT", "/v1/rollout", change, **{"If-Match": tag})
+    status, answer = call_json(port, "PUT", "/v1/rollout", change, **{"If-Match": tag})
     if status != http.client.OK:
         raise Unavailable(f"PUT /v1/rollout: {status}: {answer}")
 
 
-def _wait_until(condition: Any) -> None:
+def wait_until(condition: Any) -> None:
+    """Return when `condition()` holds; `Unavailable` where it does not in time."""
     until = time.monotonic() + START_SECONDS_MAX
     while True:
         try:

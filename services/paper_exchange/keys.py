@@ -1,9 +1,10 @@
 """API key files in the form Coinbase's portal gives them out, and the public keys they hold.
 
 A file is JSON: `name` (the key id of every JWT) and `privateKey` (PEM EC P-256, PEM Ed25519, or
-base64 Ed25519), or `publicKey` (PEM) where the private half lives elsewhere. Two optional fields
-are ours: `account`, the paper account the key trades for (default `default`), and `permissions`, a
-list of `view` and `trade` (default both).
+base64 Ed25519), or `publicKey` (PEM) where the private half lives elsewhere, or `secret` for a
+legacy key that signs with HMAC-SHA256. Three optional fields are ours: `account`, the paper account
+the key trades for (default `default`), `permissions`, a list of `view`, `trade` and `transfer`
+(default all), and `rate_limit_per_second` where this key's differs from the service's.
 """
 
 import base64
@@ -20,15 +21,27 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from lob.errors import ConfigError
+from services.paper_exchange.jws import PublicKey
+from services.paper_exchange.rate_limit import RATE_MAX
 
 KEY_FILE: Final = "cdp_api_key.json"
-PERMISSIONS: Final = frozenset({"view", "trade"})
+PERMISSIONS: Final = frozenset({"view", "trade", "transfer"})
 _FIELDS: Final = frozenset(
-    {"name", "id", "privateKey", "publicKey", "principal", "account", "permissions"}
+    {
+        "name",
+        "id",
+        "privateKey",
+        "publicKey",
+        "secret",
+        "principal",
+        "account",
+        "permissions",
+        "rate_limit_per_second",
+    }
 )
+_KEY_FIELDS: Final = ("privateKey", "publicKey", "secret")
 _RAW_KEY_LENGTHS: Final = (32, 64)
-
-PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+_SECRET_LENGTH_MIN: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +49,12 @@ class ApiKey:
     """One key: what signs with it, for which paper account, and what it may do."""
 
     name: str
-    public_key: PublicKey
+    public_key: PublicKey | None
     algorithm: str
     account: str
     permissions: frozenset[str]
+    secret: bytes = b""
+    rate_limit_per_second: float | None = None
 
 
 def ensure_key_file(folder: Path) -> Path:
@@ -104,8 +119,26 @@ def _load(path: Path) -> ApiKey:
     account = document.get("account", "default")
     if not isinstance(account, str) or not account:
         raise ConfigError(f"{path}: account: {account!r}; allowed: a non-empty text")
-    public_key, algorithm = _public_key(path, document)
-    return ApiKey(name, public_key, algorithm, account, frozenset(permissions))
+    rate = document.get("rate_limit_per_second")
+    if rate is not None and (type(rate) not in (int, float) or not 0 < rate <= RATE_MAX):
+        raise ConfigError(f"{path}: rate_limit_per_second: {rate!r}; allowed: 0..{RATE_MAX:g}")
+    given = [field for field in _KEY_FIELDS if document.get(field) is not None]
+    if "secret" in given:
+        if len(given) > 1:
+            raise ConfigError(f"{path}: {', '.join(given)}: allowed: one of them")
+        public_key, algorithm, secret = None, "HMAC", _secret(path, document["secret"])
+    else:
+        public_key, algorithm = _public_key(path, document)
+        secret = b""
+    return ApiKey(name, public_key, algorithm, account, frozenset(permissions), secret, rate)
+
+
+def _secret(path: Path, secret: object) -> bytes:
+    if not isinstance(secret, str) or len(secret) < _SECRET_LENGTH_MIN:
+        raise ConfigError(
+            f"{path}: secret: allowed: a text of {_SECRET_LENGTH_MIN} or more characters"
+        )
+    return secret.encode()
 
 
 def _public_key(path: Path, document: dict[str, Any]) -> tuple[PublicKey, str]:

@@ -1,4 +1,4 @@
-"""What the paper exchange exports: orders and cancels by outcome, open connections."""
+"""What the paper exchange exports: orders and cancels by outcome, connections, the feed, faults."""
 
 from collections.abc import Callable
 
@@ -25,6 +25,7 @@ class ExchangeMetrics:
         )
         gauge = Gauge("exchange_connections", "Open WebSocket connections", registry=registry)
         gauge.set_function(connections)
+        self.feed = FeedMetrics(registry)
         for outcome in ("ACCEPTED", *FailureReason):
             self._orders.labels(outcome)
         self._cancels.labels("ACCEPTED")
@@ -37,3 +38,41 @@ class ExchangeMetrics:
     def count_cancel(self, result: CancelResult) -> None:
         """Count one cancel request."""
         self._cancels.labels("ACCEPTED" if result.success else str(result.failure)).inc()
+
+
+class FeedMetrics:
+    """Count what the feed sends, and whom it cuts off."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._messages = Counter(
+            "exchange_feed_messages_total",
+            "Messages sent to WebSocket clients, by channel",
+            ["channel"],
+            registry=registry,
+        )
+        self._written = Counter(
+            "exchange_feed_levels_total", "Level2 updates written, once each", registry=registry
+        )
+        self._delivered = Counter(
+            "exchange_feed_levels_delivered_total",
+            "Level2 updates times the clients they went to",
+            registry=registry,
+        )
+        self._cut_off = Counter(
+            "exchange_feed_cut_off_total",
+            "Clients cut off because they read too slowly",
+            registry=registry,
+        )
+
+    def count_messages(self, channel: str, count: int) -> None:
+        """Count one message to so many clients."""
+        self._messages.labels(channel).inc(count)
+
+    def count_levels(self, levels: int, clients: int) -> None:
+        """Count the levels of one level2 event."""
+        self._written.inc(levels)
+        self._delivered.inc(levels * clients)
+
+    def count_cut_off(self) -> None:
+        """Count a client that was cut off."""
+        self._cut_off.inc()

@@ -1,15 +1,54 @@
-"""Administration for tests and demonstrations: state, clock, flow. Loopback only, no browsers."""
+"""Administration for tests and demonstrations: state, clock, flow, latency. Loopback only."""
 
 import ipaddress
+from dataclasses import asdict
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
+from msgspec import Meta
 
-from lob.errors import PermissionDenied
+from lob.errors import InvalidInput, NotFound, PermissionDenied
+from services.paper_exchange.bodies import Body, read_body
 from services.paper_exchange.feed import Feed
-from services.paper_exchange.requests import ClockSpeed, FlowState, read_body
+from services.paper_exchange.latency import SPREAD, Latencies, LatencyTerms
+from services.paper_exchange.requests import ClockSpeed, FlowState, IndexMove
+from services.paper_exchange.store import Store
 from services.paper_exchange.venue import Venue
 from services.paper_exchange.wire import rfc3339, text
+from touchstone.exchange.commands import MoveIndex
+
+MICROSECONDS_MAX: Final = 60_000_000.0
+"""The longest mean latency that can be asked for: a minute."""
+
+
+class AccountLatency(Body):
+    """The body of `POST /admin/latency`: an account (none: the default), and a profile or means.
+
+    Without a profile and without means an account's own terms end.
+    """
+
+    account: str | None = None
+    profile: str | None = None
+    in_us: Annotated[float, Meta(ge=0, le=MICROSECONDS_MAX)] | None = None
+    back_us: Annotated[float, Meta(ge=0, le=MICROSECONDS_MAX)] | None = None
+    spread: Annotated[float, Meta(ge=0, le=5)] = SPREAD
+
+    def terms(self) -> LatencyTerms | None:
+        """Return the terms asked for; raises `InvalidInput`."""
+        means = self.in_us is not None or self.back_us is not None
+        if self.profile is not None:
+            if means:
+                raise InvalidInput("profile: beside in_us or back_us; allowed: one or the other")
+            return LatencyTerms.named(self.profile)
+        if not means:
+            return None
+        return LatencyTerms(
+            profile="custom",
+            in_us=self.in_us or 0.0,
+            back_us=self.back_us or 0.0,
+            spread=self.spread,
+        )
 
 
 def admin_router(venue: Venue, feed: Feed) -> APIRouter:
@@ -27,8 +66,26 @@ def admin_router(venue: Venue, feed: Feed) -> APIRouter:
 
     @router.post("/flow")
     async def flow(request: Request) -> Response:
-        venue.pause_flow((await read_body(request, FlowState)).paused)
+        await venue.pause_flow((await read_body(request, FlowState)).paused)
         return JSONResponse(state_shape(venue, feed))
+
+    @router.post("/index")
+    async def index(request: Request) -> Response:
+        body = await read_body(request, IndexMove)
+        await venue.execute(MoveIndex(coin=body.coin, price=body.price))
+        return JSONResponse(state_shape(venue, feed))
+
+    @router.get("/latency")
+    async def latency() -> Response:
+        return JSONResponse(latency_shape(venue.latencies))
+
+    @router.post("/latency")
+    async def set_latency(request: Request) -> Response:
+        body = await read_body(request, AccountLatency)
+        if body.account is not None and body.account not in venue.exchange.accounts:
+            raise NotFound(f"account: {body.account!r} is not open")
+        venue.latencies.set(body.account, body.terms())
+        return JSONResponse(latency_shape(venue.latencies))
 
     return router
 
@@ -50,21 +107,33 @@ def state_shape(venue: Venue, feed: Feed) -> dict[str, object]:
     """Return what the venue is doing; `durable` false says that a restart forgets everything."""
     exchange = venue.exchange
     return {
-        "durable": False,
+        "durable": venue.store is not None,
         "running": not venue.failure,
         "failure": venue.failure,
         "seed": exchange.config.seed,
         "run": exchange.config.run,
-        "clock": {"now": rfc3339(exchange.now_ns), "speed": venue.clock.speed},
+        "clock": {
+            "now": rfc3339(exchange.now_ns),
+            "speed": venue.clock.speed,
+            "speed_achieved": venue.gauge.speed(),
+            "behind_seconds": max(0, venue.clock.now_ns() - exchange.now_ns) / 1e9,
+        },
         "flow": {"paused": exchange.flow_paused},
+        "store": None if venue.store is None else store_shape(venue.store),
+        "latency": latency_shape(venue.latencies),
         "connections": len(feed.connections),
         "fees_collected": text(exchange.fees_collected),
         "accounts": {
             name: {"balance": text(account.balance), "equity": text(exchange.equity(name))}
             for name, account in exchange.accounts.items()
         },
+        "indices": {
+            coin: text(index.price) for coin, index in exchange.marketplace.indices.items()
+        },
         "markets": {
             name: {
+                "background": market.background,
+                "standstill": market.standstill,
                 "flow_commands": market.flow_commands,
                 "flow_seconds": market.flow_now_ns / 1e9,
                 "trades": market.book.trade_count,
@@ -74,3 +143,34 @@ def state_shape(venue: Venue, feed: Feed) -> dict[str, object]:
             for name, market in exchange.markets.items()
         },
     }
+
+
+def store_shape(store: Store) -> dict[str, object]:
+    """Return how the venue is kept, and how it was brought back when it started."""
+    recovered = store.recovered
+    return {
+        "journal": {
+            "records": store.journal.number,
+            "records_since_snapshot": store.records_since_snapshot,
+            "bytes": store.journal_bytes(),
+            "sync": store.policy.sync,
+            "syncs": store.syncs(),
+        },
+        "snapshot": {
+            "records": store.snapshot_number,
+            "age_seconds": round(store.snapshot_age_seconds, 3),
+            "failure": store.snapshot_failure,
+        },
+        "recovery": {
+            "begun": recovered.begun,
+            "records_replayed": recovered.records_replayed,
+            "torn_bytes": recovered.torn_bytes,
+            "seconds": round(recovered.seconds, 6),
+        },
+    }
+
+
+def latency_shape(latencies: Latencies) -> dict[str, object]:
+    """Return how long messages take: by default, and of the accounts that have their own terms."""
+    own = {name: asdict(terms) for name, terms in sorted(latencies.by_account.items())}
+    return {"default": asdict(latencies.default), "accounts": own}

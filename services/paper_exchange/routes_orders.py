@@ -1,41 +1,46 @@
-"""Orders and fills: create, cancel, look up. Edits, previews and closing are not implemented."""
+"""Orders and fills: create, edit, cancel, close, preview, look up."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from lob.errors import NotFound
 from services.paper_exchange import shapes_orders as shapes
 from services.paper_exchange.auth import Caller
-from services.paper_exchange.gate import API_PREFIX, Gate, not_implemented
+from services.paper_exchange.bodies import answer, read_body, read_bytes
+from services.paper_exchange.gate import API_PREFIX, Gate
+from services.paper_exchange.history_query import select_fills, select_orders
 from services.paper_exchange.metrics import ExchangeMetrics
-from services.paper_exchange.query import select_fills, select_orders
 from services.paper_exchange.requests import (
     CancelOrders,
-    CreateOrder,
-    decode,
-    order_request,
-    read_body,
-    read_bytes,
+    parse_close,
+    parse_create,
+    parse_edit,
+    parse_preview,
+)
+from services.paper_exchange.shapes_previews import (
+    edit_preview_shape,
+    preview_shape,
+    refused_preview,
 )
 from services.paper_exchange.venue import Venue
-from touchstone.exchange import FailureReason, Refusal
-
-ABSENT = ("edit", "edit_preview", "preview", "close_position")
+from touchstone.exchange import Refusal
+from touchstone.exchange.commands import ClosePosition, EditOrder
 
 
 def order_router(venue: Venue, gate: Gate, metrics: ExchangeMetrics) -> APIRouter:
     """Return the order routes."""
     router = APIRouter(prefix=f"{API_PREFIX}/orders")
     _add_commands(router, venue, gate, metrics)
+    _add_previews(router, venue, gate)
     viewer = Annotated[Caller, Depends(gate.private)]
 
     @router.get("/historical/batch")
     async def list_orders(request: Request, caller: viewer) -> Response:
         venue.require_running()
-        page = select_orders(venue.exchange.orders(caller.account), request.query_params)
-        return JSONResponse(
+        page = select_orders(venue.exchange, caller.account, request.query_params)
+        return answer(
             {
                 "orders": [shapes.order_shape(order) for order in page.rows],
                 "sequence": "0",
@@ -47,17 +52,17 @@ def order_router(venue: Venue, gate: Gate, metrics: ExchangeMetrics) -> APIRoute
     @router.get("/historical/fills")
     async def list_fills(request: Request, caller: viewer) -> Response:
         venue.require_running()
-        page = select_fills(venue.exchange.fills(caller.account), request.query_params)
+        page = select_fills(venue.exchange, caller.account, request.query_params)
         rows = [shapes.fill_shape(fill, caller.account) for fill in page.rows]
-        return JSONResponse({"fills": rows, "cursor": page.cursor})
+        return answer({"fills": rows, "cursor": page.cursor})
 
     @router.get("/historical/{order_id}")
     async def get_order(order_id: str, caller: viewer) -> Response:
         venue.require_running()
         order = venue.exchange.order(caller.account, order_id)
         if order is None:
-            raise NotFound(f"order with this orderID was not found: {order_id}")
-        return JSONResponse({"order": shapes.order_shape(order)})
+            raise NotFound("order with this orderID was not found")
+        return answer({"order": shapes.order_shape(order)})
 
     return router
 
@@ -67,36 +72,55 @@ def _add_commands(router: APIRouter, venue: Venue, gate: Gate, metrics: Exchange
 
     @router.post("")
     async def create_order(request: Request, caller: trader) -> Response:
-        raw = await read_bytes(request)
-        body = decode(raw, CreateOrder)
-        wanted = _portfolio_refusal(body, caller) or order_request(body, raw)
-        result = wanted if isinstance(wanted, Refusal) else venue.create(caller.account, wanted)
+        portfolio = shapes.portfolio_uuid(caller.account)
+        asked = parse_create(await read_bytes(request), portfolio)
+        wanted = asked.wanted
+        result = (
+            wanted if isinstance(wanted, Refusal) else await venue.create(caller.account, wanted)
+        )
         metrics.count_order(result)
         if isinstance(result, Refusal):
-            return JSONResponse(shapes.refused_shape(result, body.order_configuration))
-        return JSONResponse(shapes.created_shape(result))
+            return answer(shapes.refused_shape(result, asked.configuration))
+        return answer(shapes.created_shape(result))
 
     @router.post("/batch_cancel")
     async def batch_cancel(request: Request, caller: trader) -> Response:
         body = await read_body(request, CancelOrders)
-        results = venue.cancel(caller.account, body.order_ids)
+        results = await venue.cancel(caller.account, body.order_ids)
         for result in results:
             metrics.count_cancel(result)
-        return JSONResponse({"results": [shapes.cancel_shape(result) for result in results]})
+        return answer({"results": [shapes.cancel_shape(result) for result in results]})
 
-    for name in ABSENT:
-        _add_absent(router, gate, name)
+    @router.post("/edit")
+    async def edit(request: Request, caller: trader) -> Response:
+        asked = parse_edit(await read_bytes(request))
+        result = await venue.execute(EditOrder(account=caller.account, request=asked))
+        return answer(shapes.edit_shape(result))
+
+    @router.post("/close_position")
+    async def close_position(request: Request, caller: trader) -> Response:
+        asked = parse_close(await read_bytes(request))
+        result = await venue.execute(ClosePosition(account=caller.account, request=asked))
+        metrics.count_order(result)
+        if isinstance(result, Refusal):
+            return answer(shapes.refused_shape(result, {}))
+        return answer(shapes.created_shape(result))
 
 
-def _portfolio_refusal(body: CreateOrder, caller: Caller) -> Refusal | None:
-    if body.retail_portfolio_id in (None, "", shapes.portfolio_uuid(caller.account)):
-        return None
-    return Refusal(
-        FailureReason.INVALID_REQUEST, "retail_portfolio_id: not the portfolio of this key"
-    )
+def _add_previews(router: APIRouter, venue: Venue, gate: Gate) -> None:
+    viewer = Annotated[Caller, Depends(gate.private)]
 
+    @router.post("/preview")
+    async def preview(request: Request, caller: viewer) -> Response:
+        portfolio = shapes.portfolio_uuid(caller.account)
+        wanted = parse_preview(await read_bytes(request), portfolio).wanted
+        venue.require_running()
+        if isinstance(wanted, Refusal):
+            return answer(preview_shape(refused_preview(wanted)))
+        return answer(preview_shape(venue.exchange.preview(caller.account, wanted)))
 
-def _add_absent(router: APIRouter, gate: Gate, name: str) -> None:
-    @router.post(f"/{name}", dependencies=[Depends(gate.trading)], name=name)
-    async def absent() -> Response:
-        raise not_implemented(f"orders/{name}")
+    @router.post("/edit_preview")
+    async def edit_preview(request: Request, caller: viewer) -> Response:
+        asked = parse_edit(await read_bytes(request))
+        venue.require_running()
+        return answer(edit_preview_shape(venue.exchange.preview_edit(caller.account, asked)))

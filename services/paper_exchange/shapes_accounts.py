@@ -1,269 +1,203 @@
-"""Balances, portfolios and positions in Coinbase's shapes.
+"""Balances, portfolios and fees in Coinbase's shapes.
 
 An account has one balance of dollars. INTX-shaped answers call it USDC and CDE-shaped ones USD.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
-from services.paper_exchange.shapes_orders import hold, portfolio_uuid
+from services.paper_exchange.figures import account_figures, fees_of, position_figures
+from services.paper_exchange.shapes_orders import portfolio_uuid
 from services.paper_exchange.wire import amount, rfc3339, rounded_text, text
-from touchstone.exchange import Exchange, Family, Order, Product
-from touchstone.exchange.accounts import Position
+from touchstone.exchange import Exchange, Family
 from touchstone.exchange.identifiers import derived_uuid
 from touchstone.exchange.money import ZERO
+from touchstone.exchange.portfolios import Portfolio
 
-_HUNDRED: Final = Decimal(100)
+KINDS = ("DEFAULT", "INTX")
+"""A key's own portfolio is listed under both types that clients ask for."""
 
 
-def accounts_shape(exchange: Exchange, account: str) -> dict[str, Any]:
-    """Return the account's one balance as `/accounts` lists it."""
-    equity = exchange.equity(account)
-    required = exchange.margin_requirement(account)
-    opened = rfc3339(exchange.config.start_ns)
+def balance_uuid(account: str) -> str:
+    """Return the id of an account's one balance."""
+    return derived_uuid("balance", account)
+
+
+def account_shape(exchange: Exchange, account: str) -> dict[str, Any]:
+    """Return the account's one balance: what is free, and what positions and orders hold."""
+    figures = account_figures(exchange, account)
     return {
-        "accounts": [
-            {
-                "uuid": derived_uuid("balance", account),
-                "name": "USD Wallet",
-                "currency": "USD",
-                "available_balance": amount(max(ZERO, equity - required), "USD"),
-                "default": True,
-                "active": True,
-                "created_at": opened,
-                "updated_at": rfc3339(exchange.now_ns),
-                "deleted_at": None,
-                "type": "ACCOUNT_TYPE_FIAT",
-                "ready": True,
-                "hold": amount(required, "USD"),
-                "retail_portfolio_id": portfolio_uuid(account),
-                "platform": "ACCOUNT_PLATFORM_CFM_CONSUMER",
-            }
-        ],
-        "has_next": False,
-        "cursor": "",
-        "size": 1,
+        "uuid": balance_uuid(account),
+        "name": "USD Wallet",
+        "currency": "USD",
+        "available_balance": amount(figures.free, "USD"),
+        "default": True,
+        "active": True,
+        "created_at": rfc3339(exchange.config.start_ns),
+        "updated_at": rfc3339(exchange.now_ns),
+        "deleted_at": None,
+        "type": "ACCOUNT_TYPE_FIAT",
+        "ready": True,
+        "hold": amount(figures.required, "USD"),
+        "retail_portfolio_id": portfolio_uuid(account),
+        "platform": "ACCOUNT_PLATFORM_CFM_CONSUMER",
     }
 
 
-def portfolios_shape(account: str, portfolio_type: str | None) -> dict[str, Any]:
-    """Return the account's portfolio under both types that clients ask for."""
-    kinds = ("DEFAULT", "INTX")
+def portfolios_shape(listed: Iterable[Portfolio], kind: str) -> dict[str, Any]:
+    """Return portfolios of one type, or of all: a key's own one is of two, a purse CONSUMER."""
     return {
         "portfolios": [
-            {
-                "name": account,
-                "uuid": portfolio_uuid(account),
-                "type": kind,
-                "deleted": False,
-            }
-            for kind in kinds
-            if portfolio_type in (None, "", "UNDEFINED", kind)
+            portfolio_shape(portfolio, name)
+            for portfolio in listed
+            for name in (KINDS if portfolio.own else ("CONSUMER",))
+            if kind in ("", name)
         ]
     }
 
 
-def intx_positions_shape(exchange: Exchange, account: str) -> dict[str, Any]:
-    """Return the open INTX-shaped positions and their summed result."""
-    positions = [
-        intx_position_shape(exchange, account, product)
-        for product in _held(exchange, account, Family.INTX)
-    ]
+def portfolio_shape(portfolio: Portfolio, kind: str = "CONSUMER") -> dict[str, Any]:
+    """Return one portfolio."""
     return {
-        "positions": positions,
-        "summary": {"aggregated_pnl": amount(_aggregated(exchange, account), "USDC")},
+        "name": portfolio.name,
+        "uuid": portfolio.portfolio_id,
+        "type": kind,
+        "deleted": False,
     }
 
 
-def intx_position_shape(exchange: Exchange, account: str, product: Product) -> dict[str, Any]:
-    """Return one INTX-shaped position; a flat one has size 0 and no side."""
-    position = _position(exchange, account, product)
-    mark = exchange.markets[product.product_id].mark()
-    leverage = exchange.leverage(account, product)
-    notional = product.value(mark, position.lots)
-    entry = position.entry_price(product) or ZERO
-    sides = {1: "POSITION_SIDE_LONG", -1: "POSITION_SIDE_SHORT", 0: "POSITION_SIDE_UNKNOWN"}
-    working = exchange.open_orders(account, product.product_id)
+def breakdown_shape(exchange: Exchange, portfolio: Portfolio, currency: str) -> dict[str, Any]:
+    """Return what a portfolio holds: its cash, and its positions in either shape."""
+    account = portfolio.account
+    figures = account_figures(exchange, account)
+    held = [one for one in position_figures(exchange, account) if one.lots]
     return {
-        "product_id": product.product_id,
-        "product_uuid": derived_uuid("product", product.product_id),
-        "portfolio_uuid": portfolio_uuid(account),
-        "symbol": product.product_id,
-        "vwap": amount(entry, "USDC"),
-        "entry_vwap": amount(entry, "USDC"),
-        "position_side": sides[(position.lots > 0) - (position.lots < 0)],
-        "margin_type": "MARGIN_TYPE_CROSS",
-        "net_size": _signed(product, position.lots),
-        "buy_order_size": _working(product, working, "BUY"),
-        "sell_order_size": _working(product, working, "SELL"),
-        "im_contribution": rounded_text(abs(notional) / leverage),
-        "unrealized_pnl": amount(position.unrealised(product, mark), "USDC"),
-        "mark_price": amount(mark, "USDC"),
-        # There is no liquidation in this version, hence no price of it and no maintenance margin.
-        "liquidation_price": amount(ZERO, "USDC"),
-        "leverage": text(leverage),
-        "im_notional": amount(abs(notional) / leverage, "USDC"),
-        "mm_notional": amount(ZERO, "USDC"),
-        "position_notional": amount(notional, "USDC"),
-        "aggregated_pnl": amount(position.realised + position.unrealised(product, mark), "USDC"),
-    }
-
-
-def intx_portfolio_shape(exchange: Exchange, account: str) -> dict[str, Any]:
-    """Return the portfolio summary in the INTX shape."""
-    books = exchange.accounts[account]
-    marks = exchange.marks()
-    unrealised = books.unrealised(exchange.products, marks)
-    equity = books.balance + unrealised
-    required = exchange.margin_requirement(account)
-    notional = sum(
-        (abs(exchange.products[n].value(marks[n], p.lots)) for n, p in books.positions.items()),
-        ZERO,
-    )
-    return {
-        "portfolios": [
-            {
-                "portfolio_uuid": portfolio_uuid(account),
-                "collateral": rounded_text(books.balance),
-                "position_notional": rounded_text(notional),
-                "open_position_notional": rounded_text(notional),
-                "pending_fees": "0",
-                "borrow": "0",
-                "accrued_interest": "0",
-                "rolling_debt": "0",
-                "portfolio_initial_margin": rounded_text(required),
-                "portfolio_im_notional": amount(required, "USDC"),
-                "portfolio_maintenance_margin": "0",
-                "portfolio_mm_notional": amount(ZERO, "USDC"),
-                "liquidation_percentage": "0",
-                "liquidation_buffer": rounded_text(equity),
-                "margin_type": "MARGIN_TYPE_CROSS",
-                "margin_flags": "PORTFOLIO_MARGIN_FLAGS_UNSPECIFIED",
-                "liquidation_status": "PORTFOLIO_LIQUIDATION_STATUS_NOT_LIQUIDATING",
-                "unrealized_pnl": amount(unrealised, "USDC"),
-                "total_balance": amount(equity, "USDC"),
-            }
-        ],
-        "summary": {
-            "unrealized_pnl": amount(unrealised, "USDC"),
-            "buying_power": amount(max(ZERO, equity - required), "USDC"),
-            "total_balance": amount(equity, "USDC"),
-            "max_withdrawal_amount": amount(max(ZERO, books.balance - required), "USDC"),
-        },
-    }
-
-
-def cfm_positions_shape(exchange: Exchange, account: str) -> dict[str, Any]:
-    """Return the open CDE-shaped positions."""
-    return {
-        "positions": [
-            cfm_position_shape(exchange, account, product)
-            for product in _held(exchange, account, Family.CDE)
-        ]
-    }
-
-
-def cfm_position_shape(exchange: Exchange, account: str, product: Product) -> dict[str, Any]:
-    """Return one CDE-shaped position; prices are plain texts. A flat one has no contracts.
-
-    `daily_realized_pnl` is what was realised since the venue started: there is no daily cut yet.
-    """
-    position = _position(exchange, account, product)
-    mark = exchange.markets[product.product_id].mark()
-    return {
-        "product_id": product.product_id,
-        "expiration_time": "2030-12-20T16:00:00Z",
-        "side": "LONG" if position.lots > 0 else "SHORT" if position.lots < 0 else "UNKNOWN",
-        "number_of_contracts": text(abs(product.instrument.lot_size * position.lots)),
-        "current_price": rounded_text(mark),
-        "avg_entry_price": rounded_text(position.entry_price(product) or ZERO),
-        "unrealized_pnl": rounded_text(position.unrealised(product, mark)),
-        "daily_realized_pnl": rounded_text(position.realised),
-    }
-
-
-def cfm_balance_shape(exchange: Exchange, account: str) -> dict[str, Any]:
-    """Return the futures balance summary. Without liquidation its threshold is 0."""
-    books = exchange.accounts[account]
-    unrealised = books.unrealised(exchange.products, exchange.marks())
-    equity = books.balance + unrealised
-    required = exchange.margin_requirement(account)
-    free = max(ZERO, equity - required)
-    holds = sum((hold(order) for order in exchange.open_orders(account)), ZERO)
-    realised = sum((position.realised for position in books.positions.values()), ZERO)
-    percentage = _HUNDRED * free / equity if equity > 0 else ZERO
-    return {
-        "balance_summary": {
-            "futures_buying_power": amount(free, "USD"),
-            "total_usd_balance": amount(books.balance, "USD"),
-            "cbi_usd_balance": amount(ZERO, "USD"),
-            "cfm_usd_balance": amount(books.balance, "USD"),
-            "total_open_orders_hold_amount": amount(holds, "USD"),
-            "unrealized_pnl": amount(unrealised, "USD"),
-            "daily_realized_pnl": amount(realised, "USD"),
-            "initial_margin": amount(required, "USD"),
-            "available_margin": amount(free, "USD"),
-            "liquidation_threshold": amount(ZERO, "USD"),
-            "liquidation_buffer_amount": amount(equity, "USD"),
-            "liquidation_buffer_percentage": rounded_text(percentage),
-            "intraday_margin_window_measure": None,
-            "overnight_margin_window_measure": None,
+        "breakdown": {
+            "portfolio": portfolio_shape(portfolio, KINDS[0] if portfolio.own else "CONSUMER"),
+            "portfolio_balances": {
+                "total_balance": amount(figures.equity, currency),
+                "total_futures_balance": amount(figures.cash, currency),
+                "total_cash_equivalent_balance": amount(figures.cash, currency),
+                "total_crypto_balance": amount(ZERO, currency),
+                "futures_unrealized_pnl": amount(figures.unrealised, currency),
+                "perp_unrealized_pnl": amount(figures.unrealised, currency),
+            },
+            "spot_positions": [
+                {
+                    "asset": "USD",
+                    "account_uuid": balance_uuid(account),
+                    "total_balance_fiat": float(figures.cash),
+                    "total_balance_crypto": float(figures.cash),
+                    "available_to_trade_fiat": float(figures.free),
+                    "allocation": 1,
+                    "one_day_change": 0,
+                    "cost_basis": amount(figures.cash, currency),
+                    "asset_img_url": "",
+                    "is_cash": True,
+                }
+            ],
+            "perp_positions": [
+                {
+                    "product_id": one.product.product_id,
+                    "product_uuid": derived_uuid("product", one.product.product_id),
+                    "symbol": one.product.product_id,
+                    "asset_image_url": "",
+                    "vwap": _both(one.settled_price, currency),
+                    "position_side": "FUTURES_POSITION_SIDE_LONG"
+                    if one.lots > 0
+                    else "FUTURES_POSITION_SIDE_SHORT",
+                    "net_size": text(one.product.instrument.lot_size * one.lots),
+                    "buy_order_size": "0",
+                    "sell_order_size": "0",
+                    "im_contribution": rounded_text(one.initial),
+                    "unrealized_pnl": _both(one.unrealised, currency),
+                    "mark_price": _both(one.mark, currency),
+                    "liquidation_price": _both(one.liquidation_price or ZERO, currency),
+                    "leverage": text(one.leverage),
+                    "im_notional": _both(one.initial, currency),
+                    "mm_notional": _both(one.maintenance, currency),
+                    "position_notional": _both(one.notional, currency),
+                    "margin_type": f"MARGIN_TYPE_{one.margin_type}",
+                    "liquidation_buffer": rounded_text(figures.equity - figures.maintenance),
+                    "liquidation_percentage": "0",
+                }
+                for one in held
+                if one.product.family is Family.INTX
+            ],
+            "futures_positions": [
+                {
+                    "product_id": one.product.product_id,
+                    "contract_size": text(one.product.instrument.contract_size),
+                    "side": "FUTURES_POSITION_SIDE_LONG"
+                    if one.lots > 0
+                    else "FUTURES_POSITION_SIDE_SHORT",
+                    "amount": text(one.product.instrument.lot_size * abs(one.lots)),
+                    "avg_entry_price": rounded_text(one.entry_price),
+                    "current_price": rounded_text(one.mark),
+                    "unrealized_pnl": rounded_text(one.unrealised),
+                    "expiry": "",
+                    "underlying_asset": one.product.coin,
+                    "asset_img_url": "",
+                    "product_name": one.product.display_name,
+                    "venue": "cde",
+                    "notional_value": rounded_text(one.notional),
+                }
+                for one in held
+                if one.product.family is Family.CDE
+            ],
         }
     }
 
 
-def transaction_summary_shape(exchange: Exchange, account: str) -> dict[str, Any]:
-    """Return what the account has traded and paid, and its one fee tier."""
-    books = exchange.accounts[account]
+def fee_family(product_type: str, expiry_type: str, venue: str) -> Family | None:
+    """Return whose fees a query asks for; None where nothing like it is listed."""
+    if product_type == "SPOT" or venue == "CBE":
+        return None
+    intx = expiry_type == "PERPETUAL" or venue == "INTX"
+    cde = expiry_type == "EXPIRING" or venue == "FCM"
+    if intx and cde:
+        return None
+    return Family.INTX if intx else Family.CDE
+
+
+def transaction_summary_shape(
+    exchange: Exchange, account: str, family: Family | None
+) -> dict[str, Any]:
+    """Return what an account has traded and paid, and the fee tier that holds for it.
+
+    The volume is of the last thirty days, over both families; the fees are since the account exists
+    (Coinbase sends these two as numbers). Nobody trades spot here, so a query for it gets zeroes.
+    """
+    fees = fees_of(exchange, account, family or Family.CDE)
+    volume = float(fees.volume) if family is not None else 0.0
+    paid = float(fees.paid) if family is not None else 0.0
     return {
-        "total_volume": float(books.volume),
-        "total_fees": float(books.fees_paid),
+        "total_volume": volume,
+        "total_fees": paid,
         "fee_tier": {
-            "pricing_tier": "Paper",
-            "usd_from": "0",
-            "usd_to": "",
-            "taker_fee_rate": text(exchange.config.taker_fee_rate),
-            "maker_fee_rate": text(exchange.config.maker_fee_rate),
+            "pricing_tier": fees.tier.name,
+            "usd_from": text(fees.tier.usd_from),
+            "usd_to": "" if fees.usd_to is None else text(fees.usd_to),
+            "taker_fee_rate": text(fees.tier.taker_rate),
+            "maker_fee_rate": text(fees.tier.maker_rate),
             "aop_from": "",
             "aop_to": "",
         },
         "margin_rate": None,
         "goods_and_services_tax": None,
-        "advanced_trade_only_volume": float(books.volume),
-        "advanced_trade_only_fees": float(books.fees_paid),
+        "advanced_trade_only_volume": volume,
+        "advanced_trade_only_fees": paid,
+        "coinbase_pro_volume": 0.0,
+        "coinbase_pro_fees": 0.0,
         "total_balance": rounded_text(exchange.equity(account)),
         "has_promo_fee": False,
     }
 
 
-def _held(exchange: Exchange, account: str, family: Family) -> list[Product]:
-    return [
-        product
-        for product in exchange.products.values()
-        if product.family is family and _position(exchange, account, product).lots
-    ]
-
-
-def _position(exchange: Exchange, account: str, product: Product) -> Position:
-    return exchange.accounts[account].position(product.product_id)
-
-
-def _signed(product: Product, lots: int) -> str:
-    return text(product.instrument.lot_size * lots)
-
-
-def _working(product: Product, orders: list[Order], side: str) -> str:
-    lots = sum(order.leaves_lots for order in orders if order.side == side)
-    return text(product.instrument.lot_size * lots)
-
-
-def _aggregated(exchange: Exchange, account: str) -> Decimal:
-    marks = exchange.marks()
-    return sum(
-        (
-            position.realised + position.unrealised(exchange.products[name], marks[name])
-            for name, position in exchange.accounts[account].positions.items()
-            if exchange.products[name].family is Family.INTX
-        ),
-        ZERO,
-    )
+def _both(value: Decimal, currency: str) -> dict[str, dict[str, str]]:
+    """Return an amount in the customer's currency and in that of the position, which are one."""
+    return {
+        "userNativeCurrency": amount(value, currency),
+        "rawCurrency": amount(value, currency),
+    }

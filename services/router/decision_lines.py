@@ -1,6 +1,5 @@
 """The lines of the decision log: a decision as the engine made it, encoded once."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -65,7 +64,8 @@ class DecisionLines:
         self._build = build
         self._routing: tuple[RoutingConfig | None, ConfigRecord | None] = (None, None)
         self._templates: dict[SharedFields, str] = {}
-        self._times_before = (math.nan, math.nan), ("", "")
+        self._template_before: tuple[tuple[object, ...], str] = ((), "")
+        self._times_before: tuple[tuple[float, ...], tuple[str, ...]] = ((), ())
         self._written: set[str] = set()
         self._l3_known: dict[str, ConfigRecord] = {}
         self.l3: L3Identity | None = None
@@ -91,58 +91,72 @@ class DecisionLines:
         return self._candidate(made) if isinstance(made, ShadowPair) else self._decision(made)
 
     def _decision(self, made: Made) -> tuple[list[bytes], bytes]:
-        request, routing, assignment, arm = made.request, made.config, made.assignment, made.arm
-        fill, fault, refusal = made.fill, made.fault, made.refusal
+        request, routing, fill = made.request, made.config, made.fill
         config = self._routing_record(routing)
-        rule = assignment.rule.value
-        l3_config, l3_build = self._l3_of(fill if arm is _L3 else None)
-        template = self._template(
-            SharedFields(
-                made.account,
-                assignment.generation,
-                assignment.arm.value,
-                rule,
-                arm.value,
-                rule if fault is None else f"{FALLBACK}{fault.code}",
-                None if refusal is None else refusal.code,
-                routing.latched,
-                config.hash,
-                made.seed,
-                self._build,
-                l3_config,
-                l3_build,
-            )
-        )
+        seed, named = (None, None) if fill is None else codec.named_by(fill)
+        l3_config, l3_build = self._l3_of(named if made.arm is _L3 else None)
+        if seed is None:  # then it is as providers derive it
+            seed = execution_seed(made.seed, request.order, request.market)
+        at, expires_at, now = self._times(made.at, routing.expires_at, made.now)
         line = decision_line(
-            *(template, made.identity, time_text(made.at), request.order.symbol, assignment.bucket),
-            *self._times(routing.expires_at, made.now),
-            _execution_seed(made),
+            self._template(made, config, l3_config, l3_build),
+            *(made.identity, at, request.order.symbol, made.assignment.bucket),
+            *(expires_at, now, seed),
             None if fill is None else codec.encode_fill(fill),
             one_line(codec.request_bytes(request)),
         )
         return self.configs(config, l3_config), line
 
-    def _template(self, shared: SharedFields) -> str:
+    def _template(
+        self, made: Made, config: ConfigRecord, l3_config: str | None, l3_build: str | None
+    ) -> str:
         """Return the template of what decisions share; accounts are many, so few are kept."""
-        found = self._templates.get(shared)
+        assignment, fault, refusal = made.assignment, made.fault, made.refusal
+        shared = (
+            *(made.account, made.arm, fault, refusal, made.seed, made.config.latched),
+            *(assignment.generation, assignment.arm, assignment.rule),
+            *(config, l3_config, l3_build),
+        )
+        before, template = self._template_before
+        if shared == before:  # mostly the same objects, which is seen at once
+            return template
+        rule = assignment.rule.value
+        fields = SharedFields(
+            made.account,
+            assignment.generation,
+            assignment.arm.value,
+            rule,
+            made.arm.value,
+            rule if fault is None else f"{FALLBACK}{fault.code}",
+            None if refusal is None else refusal.code,
+            made.config.latched,
+            config.hash,
+            made.seed,
+            self._build,
+            l3_config,
+            l3_build,
+        )
+        found = self._templates.get(fields)
         if found is None:
             if len(self._templates) >= TEMPLATES_MAX:
                 self._templates.clear()
-            found = self._templates[shared] = decision_template(shared)
+            found = self._templates[fields] = decision_template(fields)
+        self._template_before = shared, found
         return found
 
-    def _times(self, expires_at: float, now: float) -> tuple[str, str]:
-        """Return both as JSON; orders that came together have the same."""
+    def _times(self, *seconds: float) -> tuple[str, ...]:
+        """Return times as JSON; orders that came together have the same."""
         before, texts = self._times_before
-        if before != (expires_at, now):
-            texts = time_text(expires_at), time_text(now)
-            self._times_before = (expires_at, now), texts
+        if before != seconds:
+            texts = tuple(map(time_text, seconds))
+            self._times_before = seconds, texts
         return texts
 
     def _candidate(self, pair: ShadowPair) -> tuple[list[bytes], bytes]:
         fill = pair.candidate
-        l3_config, l3_build = self._l3_of(fill)
-        if fill is not None and _config_of(fill) is None:
+        named = None if fill is None else codec.named_by(fill)[1]
+        l3_config, l3_build = self._l3_of(named)
+        if fill is not None and named is None:
             l3_config = None  # a candidate of another model
         record = CandidateRecord(
             id=pair.decision_id,
@@ -170,11 +184,10 @@ class DecisionLines:
             self._routing = (config, record)
         return record
 
-    def _l3_of(self, fill: Fill | None) -> tuple[str | None, str | None]:
-        """Return configuration and build behind a fill of L3, or those L3 had lately."""
+    def _l3_of(self, named: str | None) -> tuple[str | None, str | None]:
+        """Return the configuration that a fill names and its build, or those L3 had lately."""
         identity = self.l3
         build = None if identity is None else identity.build
-        named = None if fill is None else _config_of(fill)
         if named is not None:
             return named, build
         return (None if identity is None else identity.config.hash), build
@@ -188,20 +201,3 @@ class DecisionLines:
                 self._written.add(record.hash)
                 lines.append(encode_config(record))
         return lines
-
-
-def _execution_seed(made: Made) -> int:
-    """Return the seed of this execution: the fill's own, else as providers derive it."""
-    told = None if made.fill is None else made.fill.attribution.get("seed")
-    if type(told) is int:
-        return told
-    return execution_seed(made.seed, made.request.order, made.request.market)
-
-
-def _config_of(fill: Fill) -> str | None:
-    """Return the hash of the L3 configuration that a fill names; None where it names none."""
-    models = fill.attribution.get("models")
-    if type(models) is not dict and not isinstance(models, Mapping):
-        return None
-    named = models.get("config")
-    return named if isinstance(named, str) else None

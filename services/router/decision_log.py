@@ -27,9 +27,10 @@ from touchstone.rollout.state import normalise
 
 BATCH_MIN: Final = 8
 BATCH_MAX: Final = 256
-BACKLOG_SHARE: Final = 32
+BACKLOG_SHARE: Final = 16
 """One decision in so many that wait is taken at a time, within the two bounds."""
-BATCH_SLEEP_SECONDS: Final = 0.001
+BATCH_SLEEP_SECONDS: Final = 0.004
+"""Between two pieces of a backlog; a change of threads costs both, so they are few and larger."""
 IDLE_SECONDS: Final = 0.05
 DROP_INTERVAL_SECONDS: Final = 60.0
 COMPLAIN_SECONDS: Final = 60.0

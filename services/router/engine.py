@@ -21,6 +21,8 @@ from touchstone.rollout.dossier import LiveOrder
 _ID_BYTES: Final = 16
 _IDS_DRAWN: Final = 256
 _ASSIGNMENTS_KEPT: Final = 4_096
+# A class of tuples called by its name takes twice as long, and an order has five of them.
+_made: Final = tuple.__new__
 
 
 class Decision(NamedTuple):
@@ -178,7 +180,9 @@ class Router:
         """Assign requests by the state as it is now, with no pause in between."""
         config, now = self._control.routing(), self._control.now()
         identity = self._identity
-        routes = []
+        routes: list[Route] = []
+        # One addition for as many in a row as have the same rule, mostly all.
+        rule, count = Rule.DEFAULT, 0
         assigned = self._assigned_now(config, account, now) if len(requests) > 1 else {}
         for request in requests:
             symbol = request.order.symbol
@@ -187,8 +191,13 @@ class Router:
                 assignment = assign(symbol, account, config, now)
                 if len(assigned) < _ASSIGNMENTS_KEPT:
                     assigned[symbol] = assignment
-            self._metrics.on_rule(assignment.rule)
-            routes.append(Route(identity(), account, request, config, now, assignment))
+            if assignment.rule is not rule:
+                self._metrics.on_rule(rule, count)
+                rule, count = assignment.rule, 0
+            count += 1
+            route = (identity(), account, request, config, now, assignment)
+            routes.append(_made(Route, route))
+        self._metrics.on_rule(rule, count)
         return routes
 
     def _assigned_now(
@@ -254,27 +263,19 @@ class Router:
         """Answer with what L3 gave; `seconds` is what each took."""
         self._metrics.on_fills("L3", "live", fills, seconds)
         at, seed, answers = time.time(), self._seed, []
+        note, record = self._on_live, self._record
         for (identity, account, request, config, now, assignment), fill in zip(
             routes, fills, strict=True
         ):
             order, generation = request.order, assignment.generation
-            self._on_live(
-                LiveOrder(
-                    *(identity, generation, at, order.symbol, order.side, str(order.quantity)),
-                    *(seconds, bps_of(fill), None),
-                )
-            )
-            self._record(
-                Made(
-                    *(identity, at, account, request, seed, config, now),
-                    *(assignment, Arm.L3, fill),
-                )
-            )
+            kept = (identity, generation, at, order.symbol, order.side, str(order.quantity))
+            note(_made(LiveOrder, (*kept, seconds, bps_of(fill), None)))
+            seen = (identity, at, account, request, seed, config, now, assignment, Arm.L3, fill)
+            record(_made(Made, (*seen, None, None)))
             own = fill.provider_seconds if type(fill) is ReceivedFill else None
-            decision = Decision(
-                identity, Arm.L3, assignment.rule, assignment.bucket, generation, seed
-            )
-            answers.append(Answer(decision, fill, seconds if own is None else own))
+            rule, bucket = assignment.rule, assignment.bucket
+            decision = _made(Decision, (identity, Arm.L3, rule, bucket, generation, seed))
+            answers.append(_made(Answer, (decision, fill, seconds if own is None else own)))
 
         def live(number: int) -> LiveAnswer:
             route = routes[number]

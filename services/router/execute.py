@@ -244,7 +244,7 @@ async def _answering(post: Answering, scope: Scope, receive: Receive, send: Send
 
 
 async def _send(reply: Reply, send: Send) -> None:
-    status, answer, timing = reply
+    status, answer, timing, _ = reply  # the router has no fields of its own
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
     if timing is not None:
         headers.append((b"server-timing", timing))

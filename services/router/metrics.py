@@ -134,9 +134,9 @@ class ExecutionMetrics:
         """Count an L2 answer in place of an L3 that failed."""
         self._fallbacks[known_code(fault)].inc()
 
-    def on_rule(self, rule: Rule) -> None:
-        """Count a decision by its rule."""
-        self._rules[rule].inc()
+    def on_rule(self, rule: Rule, count: int = 1) -> None:
+        """Count decisions by their rule."""
+        self._rules[rule].inc(count)
 
 
 class ShadowMetrics:

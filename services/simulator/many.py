@@ -14,17 +14,16 @@ from touchstone.kit.codec import decode_execution_request, encode_fill
 from touchstone.kit.rpc import failure_to_proto
 from touchstone.v1 import execution_pb2 as pb
 
-TURN_SECONDS: Final = 0.002
-"""How long one stream holds the event loop before others get a turn, and answers go out."""
+TURN_SECONDS: Final = 0.003
+"""How long one stream holds the event loop before others get a turn, and answers go out: a message
+of 64 quick orders takes less, and so is answered in one."""
 _now = time.perf_counter
 _LOG: Final = structlog.get_logger("services.simulator")
 
 
-class Asked(NamedTuple):
-    """One request as it came; its time counts from `read_at`, 0 seconds are no limit."""
+class Terms(NamedTuple):
+    """What requests came with; their time counts from `read_at`, 0 seconds are no limit."""
 
-    number: int
-    encoded: bytes
     seed: int | None
     seconds_allowed: float
     read_at: float
@@ -70,10 +69,9 @@ class ManyStream:
         results = _Results()
         for asked in message.requests:
             seed = asked.seed if asked.HasField("seed") else None
-            allowed = asked.seconds_left
+            terms = Terms(seed, asked.seconds_left, read_at)
             for number, encoded in enumerate((asked.request, *asked.more), asked.request_id):
-                one = Asked(number, encoded, seed, allowed, read_at)
-                self._execute(one, now, results)
+                self._execute(number, encoded, terms, now, results)
                 now = _now()
                 if now - turn_at > TURN_SECONDS:
                     await self._write(results.take())
@@ -82,29 +80,32 @@ class ManyStream:
             results.close()
         await self._write(results.take())
 
-    def _execute(self, asked: Asked, now: float, results: "_Results") -> None:
+    def _execute(
+        self, number: int, encoded: bytes, terms: Terms, now: float, results: "_Results"
+    ) -> None:
         """Put the answer among the results, unless a task will give it."""
         executions, request = self._executions, None
         try:
-            request = decode_execution_request(asked.encoded)
+            request = decode_execution_request(encoded)
             if self._last or not executions.is_quick(request):
-                self._later(asked, request)
+                self._later(number, terms, request)
                 return
-            if 0 < asked.seconds_allowed <= now - asked.read_at:
+            if 0 < terms.seconds_allowed <= now - terms.read_at:
                 _refuse_late()
-            fill, seconds = executions.execute_now(request, asked.seed)
-            results.add_fill(asked.number, encode_fill(fill), seconds)
+            fill, seconds = executions.execute_now(request, terms.seed)
+            results.add_fill(number, encode_fill(fill), seconds)
         except Fault as fault:
             executions.count_fault(request, fault)
-            results.add(_failed(asked, fault))
+            results.add(_failed(number, fault))
         except Exception as error:  # noqa: BLE001 - logged; the others' answers go on
-            results.add(_defect(asked, error))
+            results.add(_defect(number, error))
 
-    def _later(self, asked: Asked, request: ExecutionRequest) -> None:
+    def _later(self, number: int, terms: Terms, request: ExecutionRequest) -> None:
         """Execute in a task, behind the symbol's last one; `Overloaded` where no place is left."""
         symbol = request.order.symbol
         self._executions.admit(1)
-        task = asyncio.create_task(self._execute_later(asked, request, self._last.get(symbol)))
+        before = self._last.get(symbol)
+        task = asyncio.create_task(self._execute_later(number, terms, request, before))
         self._last[symbol] = task
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(symbol, done))
@@ -116,22 +117,26 @@ class ManyStream:
             del self._last[symbol]
 
     async def _execute_later(
-        self, asked: Asked, request: ExecutionRequest, before: "asyncio.Task[None] | None"
+        self,
+        number: int,
+        terms: Terms,
+        request: ExecutionRequest,
+        before: "asyncio.Task[None] | None",
     ) -> None:
         if before is not None:
             await asyncio.wait([before])
         started = _now()
         try:
-            fill = await self._executions.execute(request, asked.seed, asked.seconds_left)
+            fill = await self._executions.execute(request, terms.seed, terms.seconds_left)
             result = pb.JsonResult(
-                request_id=asked.number,
+                request_id=number,
                 fill=encode_fill(fill),
                 provider_seconds=_now() - started,
             )
         except Fault as fault:
-            result = _failed(asked, fault)
+            result = _failed(number, fault)
         except Exception as error:  # noqa: BLE001 - logged; the others' answers go on
-            result = _defect(asked, error)
+            result = _defect(number, error)
         await self._write([result])
 
     async def _write(self, results: list[pb.JsonResult]) -> None:
@@ -188,10 +193,10 @@ def _refuse_late() -> NoReturn:
     raise DeadlineExceeded("the deadline passed before the execution began")
 
 
-def _failed(asked: Asked, fault: Fault) -> pb.JsonResult:
-    return pb.JsonResult(request_id=asked.number, failure=failure_to_proto(fault))
+def _failed(number: int, fault: Fault) -> pb.JsonResult:
+    return pb.JsonResult(request_id=number, failure=failure_to_proto(fault))
 
 
-def _defect(asked: Asked, error: Exception) -> pb.JsonResult:
+def _defect(number: int, error: Exception) -> pb.JsonResult:
     _LOG.error("defect", exc_info=error)
-    return _failed(asked, Fault("internal error; see the simulator's log"))
+    return _failed(number, Fault("internal error; see the simulator's log"))

@@ -5,6 +5,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from execution_providers.types import Fill, FillStatus, Order
+from execution_providers.written import latency_ns_of
 from lob.errors import Fault
 from lob.types import Side
 from touchstone.kit.errors import OUTCOMES, outcome_of
@@ -138,7 +139,7 @@ class SimulatorMetrics:
             count = self._count_of(*key)
         count.value += 1
         self._latency.observe(seconds)
-        latency_ns = fill.attribution.get("latency_ns")
+        latency_ns = latency_ns_of(fill)
         if latency_ns is not None:
             self._simulated_latency.observe(latency_ns / 1e9)
         slippage = fill.slippage_bps

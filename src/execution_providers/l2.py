@@ -148,7 +148,7 @@ class L2Provider(ExecutionProvider):
             return self._finish(order, armed.status, (), NOTHING, None, Slippage(), ended)
         seen = self._seen_in(market)
         modelled: _Modelled | None = None
-        if market.bids or market.asks:
+        if seen.bid is not None or seen.ask is not None:
             met = meet(armed, market)
         else:
             modelled = self._model(armed, seen.reference, market, bar)

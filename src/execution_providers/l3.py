@@ -19,7 +19,7 @@ from execution_providers.decimals import not_negative as quantity_of
 from execution_providers.fees import FeeSchedule
 from execution_providers.l2 import L2Config, estimate_from
 from execution_providers.l3_arrival import Outcome, arrive, given, in_units, met_alone
-from execution_providers.l3_flow import COUNT_NAMES, BackgroundFlow
+from execution_providers.l3_flow import BackgroundFlow
 from execution_providers.l3_forecast import Place, rates_at, state_of, typical_order
 from execution_providers.l3_impact import daily_volatility
 from execution_providers.l3_live import AskedLive, LiveBook, market_of, run_live
@@ -33,6 +33,7 @@ from execution_providers.l3_scene import (
     usual_tick,
     within_reach,
 )
+from execution_providers.l3_told import Told
 from execution_providers.outlook import FillOutlook, decided, expected
 from execution_providers.provider import (
     ARITHMETIC,
@@ -42,7 +43,6 @@ from execution_providers.provider import (
     require_seed,
 )
 from execution_providers.rules import (
-    NO_LIQUIDITY,
     Ended,
     Working,
     arm,
@@ -54,7 +54,6 @@ from execution_providers.slippage import (
     Seen,
     Slippage,
     Totals,
-    plain,
     split,
     split_moved,
     totals_of,
@@ -80,7 +79,6 @@ _PRESETS: Final[Mapping[AssetClass, str]] = {
     AssetClass.CRYPTO: "crypto",
     AssetClass.FUTURES: "crypto",
 }
-_NO_EVENTS: Final = dict.fromkeys(COUNT_NAMES, 0)
 
 
 def create_l3(
@@ -303,7 +301,7 @@ class L3Provider(ExecutionProvider):
             rng = Random(seed.value)  # noqa: S311 - a simulation, not a secret
             acting = bar if others_act else None
             outcome = self._in_book(plan, order, armed, market, acting, rng, latency_ns)
-        explained = partial(_told, seed, plan, bar, latency_ns, outcome)
+        explained = Told(seed, plan, bar, latency_ns, outcome)
         fills, totals = outcome.fills, outcome.totals
         if outcome.refused is not None:
             rejected = FillStatus.REJECTED
@@ -361,29 +359,6 @@ class L3Provider(ExecutionProvider):
         totals = Totals(*map(EXACT.add, lit, dark)) if done.dark else lit
         status = status_of(order.quantity, totals.quantity)
         return self._finish(order, status, fills, totals, seen, slippage, explained)
-
-
-def _told(
-    seed: OwnSeed, plan: Plan, bar: BarData | None, latency_ns: int, outcome: Outcome
-) -> dict[str, Any]:
-    """Return what an execution without models says of itself."""
-    in_flight = outcome.in_flight
-    told: dict[str, Any] = {
-        "seed": seed.value,
-        "models": plan.names(bar),
-        "latency_ns": latency_ns,
-        "events_in_flight": _NO_EVENTS.copy() if in_flight is None else in_flight,
-    }
-    if outcome.refused is not None:
-        told["reason"] = outcome.refused
-        return told
-    if outcome.queue_ahead is not None:
-        told["queue_ahead"] = plain(outcome.queue_ahead)
-    if outcome.while_resting is not None:
-        told["events_while_resting"] = outcome.while_resting
-    if not outcome.fills:
-        told["reason"] = NO_LIQUIDITY
-    return told
 
 
 def _would_rest(seen: Ladders, order: Working, leaves: Decimal, ahead: Decimal) -> Place:

@@ -15,6 +15,7 @@ from lob.errors import InvalidInput
 from lob.types import INT64_MAX, Event, Instrument, OrderType, Rejected, Side, Traded
 from lob.types import TimeInForce as BookTimeInForce
 
+_ZERO: Final = Decimal(0)
 _BOOK_TIF: Final[Mapping[TimeInForce, BookTimeInForce]] = {
     TimeInForce.GTC: BookTimeInForce.GTC,
     TimeInForce.DAY: BookTimeInForce.GTC,
@@ -51,7 +52,8 @@ def met_alone(order: Working, market: MarketState, offset_ns: int) -> Outcome | 
     else:
         best = market.best(Side.SELL if order.side is Side.BUY else Side.BUY)
         reached = () if best is None else (best,)
-    joined = joined_size(order, market)
+    # Whoever trades on arrival has crossed the spread: nobody rests at its limit on its own side.
+    joined = _ZERO if fills else joined_size(order, market)
     if not fits_a_book(order, reached, joined):
         return None
     waits = order.rests and leaves and refused is None

@@ -1,5 +1,6 @@
 """What a configuration comes to: its models made once, for all the executions under it."""
 
+import json
 from typing import Any, Final
 
 from execution_providers.config_digest import config_digest
@@ -47,6 +48,7 @@ class Plan:
         self.modelled = any(model is not None for model in models)
         self.draws = self.modelled or self.latency is not None
         self._names = self._named()
+        self._names_texts: dict[bool, str] = {}
         self._estimates: Plan | None = None
         self._ladders: Ladders | None = None
         self._units: tuple[MarketState, Units] | None = None
@@ -93,6 +95,14 @@ class Plan:
         """Return the names of what takes part in an execution."""
         flow = "none" if bar is None else "bar-consistent Poisson"
         return {"background_flow": flow, **self._names}
+
+    def names_text(self, bar: BarData | None) -> str:
+        """Return the same as JSON, written once."""
+        text = self._names_texts.get(bar is None)
+        if text is None:
+            text = json.dumps(self.names(bar), separators=(",", ":"), ensure_ascii=False)
+            self._names_texts[bar is None] = text
+        return text
 
     def states(self) -> dict[str, Any]:
         """Return which models are on."""

@@ -1,12 +1,12 @@
 """The one interface of all providers, and what they share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Context, Decimal, getcontext, setcontext
 from hashlib import blake2b
 from itertools import repeat
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from execution_providers.fees import DEFAULT_FEES, FeeSchedule
 from execution_providers.slippage import (
@@ -204,13 +204,12 @@ class ExecutionProvider(ABC):
         totals: Totals,
         seen: Seen | None,
         slippage: Slippage,
-        told: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+        told: "Mapping[str, Any] | Tells",
     ) -> Fill:
         """Return a Fill with fees, averages and the attribution all providers give.
 
         `totals` are those of `fills`; `seen` is the market's, None for an order that ended before.
-        `told` is the provider's own part of the attribution, or what makes it when it is asked for;
-        it must not look at anything that may have changed until then.
+        `told` is the provider's own part of the attribution, or what makes it when it is asked for.
         """
         fees = self.fees.of_totals(order.side, totals)
         fees = rounded(fees) if fees else fees
@@ -221,9 +220,17 @@ class ExecutionProvider(ABC):
         _put_average(fill, average)
         _put_fees(fill, fees)
         _put_slippage(fill, slippage.total if fills else None)
-        _put_why(fill, (_explained, (self.level, seen, slippage, fees, average, totals, told)))
+        _put_why(fill, (explained, (self.level, seen, slippage, fees, average, totals, told)))
         _put_fills(fill, fills)
         return fill
+
+
+class Tells(Protocol):
+    """What makes a provider's own part of an attribution when it is asked for."""
+
+    def __call__(self) -> Mapping[str, Any]:
+        """Return it; it must not look at anything that may have changed since the execution."""
+        ...
 
 
 class OwnSeed(NamedTuple):
@@ -249,14 +256,14 @@ class OwnSeed(NamedTuple):
         return OwnSeed(self.value)
 
 
-def _explained(
+def explained(
     level: str,
     seen: Seen | None,
     slippage: Slippage,
     fees: Decimal,
     average: Decimal | None,
     totals: Totals,
-    told: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+    told: Mapping[str, Any] | Tells,
 ) -> dict[str, Any]:
     """Return the attribution of a fill."""
     return {
@@ -264,7 +271,7 @@ def _explained(
         "reference_price": None if seen is None else seen.text,
         "reference": None if seen is None else seen.reference.kind,
         "slippage": slippage.parts(),
-        "fees_bps": _fees_bps(fees, average, totals),
+        "fees_bps": fees_bps(fees, average, totals),
         **(told() if callable(told) else told),
     }
 
@@ -303,7 +310,7 @@ def execution_seed(seed: int, order: Order, market: MarketState) -> int:
     return int.from_bytes(blake2b(named.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def _fees_bps(fees: Decimal, average: Decimal | None, totals: Totals) -> str | None:
+def fees_bps(fees: Decimal, average: Decimal | None, totals: Totals) -> str | None:
     """Return fees in bps as text; None without fills."""
     if average is None:
         return None

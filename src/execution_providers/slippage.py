@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Final, NamedTuple
 
-from execution_providers.types import Liquidity, MarketState, PartialFill
+from execution_providers.types import Liquidity, MarketState, PartialFill, PriceLevel
 from lob.errors import InvalidInput
 from lob.types import Side
 
@@ -92,7 +92,10 @@ def reference_of(market: MarketState) -> Reference:
     Raises:
         InvalidInput: there is neither.
     """
-    bid, ask = market.best(Side.BUY), market.best(Side.SELL)
+    return _reference(market, market.best(Side.BUY), market.best(Side.SELL))
+
+
+def _reference(market: MarketState, bid: PriceLevel | None, ask: PriceLevel | None) -> Reference:
     if bid is not None and ask is not None:
         return Reference(_multiply(_add(bid[0], ask[0]), _HALF), "mid")
     if market.last_price is not None:
@@ -111,12 +114,13 @@ class Seen:
     __slots__ = ("ask", "bid", "crossing_bps", "market", "reference", "text")
 
     def __init__(self, market: MarketState) -> None:
+        # By `best`: a market that came over a wire makes its other levels when they are asked for.
+        bid, ask = market.best(Side.BUY), market.best(Side.SELL)
         self.market = market
-        self.reference = reference_of(market)
+        self.reference = _reference(market, bid, ask)
         self.text = plain(self.reference.price)
-        bids, asks = market.bids, market.asks
-        self.bid = bids[0][0] if bids else None
-        self.ask = asks[0][0] if asks else None
+        self.bid = None if bid is None else bid[0]
+        self.ask = None if ask is None else ask[0]
         # By side, once it is asked for: what reaching the opposite touch costs.
         self.crossing_bps: dict[Side, Decimal] = {}
 

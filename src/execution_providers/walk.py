@@ -50,13 +50,18 @@ class Met(NamedTuple):
 def meet(working: Working, market: MarketState, offset_ns: int = 0) -> Met:
     """Return what the order takes of the opposite levels, `offset_ns` after the decision."""
     side, leaves, limit, lives, post_only, _ = working
-    levels = market.asks if side is Side.BUY else market.bids
-    touch = levels[0][0] if levels else None
-    limited = limit is not None
-    if touch is None or (limited and not working.accepts(touch)):
+    buys, limited = side is Side.BUY, limit is not None
+    best = market.best(Side.SELL if buys else Side.BUY)
+    touch = None if best is None else best[0]
+    levels: Sequence[PriceLevel]
+    if best is None or (limited and not working.accepts(best[0])):
         levels = ()
     elif post_only:
         return Met((), leaves, touch, POST_ONLY_WOULD_CROSS)
+    elif best[1] >= leaves:
+        levels = (best,)  # the others need not be made
+    else:
+        levels = market.asks if buys else market.bids
     fills: list[PartialFill] = []
     taken = cost = _ZERO
     for price, size in levels:

@@ -6,6 +6,7 @@ from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Buffer
 
 from lob.messages import Applied, Array
 from lob.types import (
@@ -26,6 +27,9 @@ c_addresses: dict[str, int]
 def counts_of(numbers: tuple[Decimal, ...], exponent: int) -> list[int] | None: ...
 def seed_state(seed: int, key: int) -> bytes: ...
 def split_lots(lots: int, draw: Callable[[], float], most: int) -> list[int]: ...
+def touches(
+    bids: Buffer, asks: Buffer, levels_max: int
+) -> tuple[str | None, str | None, str | None, str | None] | None: ...
 
 class Stream:
     def __init__(self, seed: int, key: int = ...) -> None: ...

@@ -12,7 +12,7 @@ import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Any, ClassVar, Final
 
 from lob import OrderBook
 from lob.clustered_orders import End, LiveOrders
@@ -30,7 +30,7 @@ from lob.clustered_tables import (
     PARENT_MARKET,
     PATIENT,
     PULL,
-    Tables,
+    tables_of,
 )
 from lob.flow import BookView, SeededFlow
 from lob.types import INT64_MAX, Cancel, Command, Instrument, Level, OrderType, Side, Submit
@@ -42,8 +42,6 @@ _FIRST_ORDERS: Final = 60
 _MIN_LEVELS: Final = 3
 """A side with fewer levels loses no order: it waits."""
 
-_CANDIDATES: Final = 8
-_LOOKED_BACK: Final = 64
 _THIN_SECONDS: Final = 1.0
 _STRIKE_SECONDS: Final = 0.001
 """How soon, on average, a market order takes the order that it has waited for."""
@@ -79,6 +77,8 @@ class ClusteredFlow(SeededFlow):
     >>> timestamp_ns, command = flow.step(book)
     """
 
+    TRANSIENT: ClassVar = frozenset({"_tables", "_takes"})
+
     def __init__(
         self,
         instrument: Instrument,
@@ -100,13 +100,10 @@ class ClusteredFlow(SeededFlow):
         )
         self.profile = load_profile() if profile is None else profile
         self._start_ns = start_ns
-        self._tables = Tables(self.profile)
+        self._tables = tables_of(self.profile)
         self._due: list[_Due] = []
-        self._orders = LiveOrders()
-        self._takes: tuple[_Take, ...] = (
-            *(self._take_limit, self._take_cancel, self._take_market, self._take_pull),
-            *(self._take_own_limit, self._take_own_market, self._take_patient),
-        )
+        self._orders = LiveOrders(self.profile.pull_recency)
+        self._takes = self._all_takes()
         self._turn = 0
         self._clock = 0.0
         self._begun = 0.0
@@ -115,6 +112,28 @@ class ClusteredFlow(SeededFlow):
         self._patient: dict[int, deque[int]] = {1: deque(), -1: deque()}
         self._anchor = Anchor(self.profile, self._uniform, mid_ticks)
         self._first: list[Submit] | None = None
+        self._follows = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a flow goes on from; the tables of its profile are made again."""
+        state = self.__dict__.copy()
+        del state["_tables"], state["_takes"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go on from there: the same tape follows."""
+        self.__dict__.update(state)
+        self._tables = tables_of(self.profile)
+        self._takes = self._all_takes()
+
+    def follow(self, moved_ticks: float, price_ticks: float, lean: float) -> None:
+        """Hear of a price that all share: it has moved by so many ticks.
+
+        What the flow follows moves as far, and nearer to it by the share `lean` of the way.
+        """
+        self.seed_book()
+        self._follows = True
+        self._anchor.follow(moved_ticks, price_ticks, lean)
 
     def seed_book(self) -> list[Submit]:
         """Return the orders of the initial book, around `mid_ticks`. The first call warms up."""
@@ -130,6 +149,13 @@ class ClusteredFlow(SeededFlow):
         elapsed = round((self._clock - self._begun) * _NANOSECONDS)
         self.now_ns = max(self.now_ns, self._start_ns + elapsed)
         return self.now_ns, command
+
+    def _all_takes(self) -> tuple[_Take, ...]:
+        """Return what takes each kind of event, in the order of their numbers."""
+        return (
+            *(self._take_limit, self._take_cancel, self._take_market, self._take_pull),
+            *(self._take_own_limit, self._take_own_market, self._take_patient),
+        )
 
     def _warm_up(self) -> list[Submit]:
         """Run alone on a book of its own; return what rests at the end, around the mid asked for.
@@ -273,24 +299,7 @@ class ClusteredFlow(SeededFlow):
                     self._orders.forget(order_id, self._orders.ends[order_id].turn, sign)
                     return order_id
             return 0
-        return self._lately(sign, book)
-
-    def _lately(self, sign: int, book: BookView) -> int:
-        """Take out one of some orders that came lately; 0 where none of them is left."""
-        chosen, soonest = 0, math.inf
-        recent, ends = self._orders.recent[sign], self._orders.ends
-        for _ in range(_CANDIDATES):
-            place = len(recent) - self._geometric(self.profile.pull_recency)
-            for at in range(place, max(place - _LOOKED_BACK, -1), -1):
-                order_id = recent[at]
-                end = ends.get(order_id)
-                if end is not None and order_id in book:
-                    if end.at < soonest:
-                        chosen, soonest = order_id, end.at
-                    break
-        if chosen:
-            self._orders.forget(chosen, ends[chosen].turn, sign)
-        return chosen
+        return self._orders.take_lately(sign, book, self._uniform)
 
     def _bring(self, parent: int, sign: int) -> None:
         """Schedule what an event brings about by itself."""
@@ -328,6 +337,8 @@ class ClusteredFlow(SeededFlow):
         if bid is None or ask is None:
             return self._refill(sign, bid, ask, book)
         spread = ask.price_ticks - bid.price_ticks
+        if self._follows and spread > self._tables.far_ticks:
+            return self._refill(sign, bid, ask, book)
         off = self._anchor.off(bid.price_ticks + ask.price_ticks)
         width = bisect_right(profile.spread_edges, spread)
         inside = self._tables.inside_shares[cue][width]
@@ -346,11 +357,14 @@ class ClusteredFlow(SeededFlow):
         return self._order(side, price, behind, book)
 
     def _refill(self, sign: int, bid: Level | None, ask: Level | None, book: BookView) -> Command:
-        """Return an order for the side that is empty, at a place by the last known mid."""
+        """Return an order for the side that is empty, at a place by the last known mid.
+
+        By the price that the flow follows where it follows one; then for a far side too.
+        """
         if bid is None or ask is None:
             sign = 1 if bid is None else -1
         behind = self._tables.behind_ticks[int(self._uniform() * GRAIN)]
-        mid = self._anchor.twice_mid // 2
+        mid = round(self._anchor.ticks) if self._follows else self._anchor.twice_mid // 2
         price = mid - sign * (1 + behind)
         if sign > 0 and ask is not None:
             price = min(price, ask.price_ticks - 1)
@@ -377,13 +391,7 @@ class ClusteredFlow(SeededFlow):
                     self._patient[-sign].popleft()
                     self._push(self._clock + self._exponential(_STRIKE_SECONDS), PATIENT, -sign)
         lots = self._tables.limit_lots[int(self._uniform() * GRAIN)]
-        return Submit(
-            order_id,
-            side,
-            lots,
-            price,
-            participant_id=self.participant_id,
-        )
+        return Submit(order_id, side, lots, price, participant_id=self.participant_id)
 
     # ---------------------------------------------------------------- market orders
 

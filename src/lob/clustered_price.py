@@ -52,6 +52,11 @@ class Anchor:
         self.ticks += ticks
         self.twice_mid += 2 * ticks
 
+    def follow(self, moved_ticks: float, price_ticks: float, lean: float) -> None:
+        """Move with a price that is seen by all, and towards it by a share of the way."""
+        self.ticks += moved_ticks
+        self.ticks += lean * (price_ticks - self.ticks)
+
     def off(self, twice_mid: int) -> float:
         """Note the mid; return how far the anchor is above it, as a share of its reach in -1..1."""
         self.twice_mid = twice_mid

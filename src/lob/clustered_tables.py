@@ -1,6 +1,7 @@
 """Tables that one uniform draws from, with no search: what a clustered flow looks up."""
 
 import math
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -14,9 +15,16 @@ GRAIN: Final = 4_096
 LIMIT, CANCEL, MARKET, PULL, OWN_LIMIT, OWN_MARKET, PATIENT = range(7)
 """What may come next; the first four also come of earlier events."""
 
+_FAR_SPREADS: Final = 1.0
 
 PARENT_LIMIT, PARENT_CANCEL, PARENT_MARKET, PARENT_IMPROVING = range(4)
 """Events that bring others about."""
+
+
+@lru_cache(maxsize=16)
+def tables_of(profile: ClusteredProfile) -> "Tables":
+    """Return the tables of a profile, which are not to be changed."""
+    return Tables(profile)
 
 
 class Tables:
@@ -55,6 +63,10 @@ class Tables:
             np.exp(np.interp(levels, profile.life_levels, np.log(row))).tolist()
             for row in profile.lives
         ]
+        # A flow that follows a price quotes about it from here on: step by step it would be long
+        # on its way.
+        edges = profile.spread_edges
+        self.far_ticks = _FAR_SPREADS * edges[-1] if edges else math.inf
         self.own_limit_wait = 1 / profile.limits_per_second
         rate = profile.markets_per_second
         self.own_market_wait = 1 / rate if rate else math.inf

@@ -16,12 +16,12 @@ released by the file's trades. Own icebergs are not supported, as a file does no
 would have been reached.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Final
 
 from lob import OrderBook
-from lob.errors import Fault, InvariantViolation, NotSupported
-from lob.feeds.base import Feed
+from lob.errors import Fault, InvalidInput, InvariantViolation, NotSupported
+from lob.feeds.base import Feed, FeedBlock
 from lob.live_market import FIRST_OWN_ID, OwnOrders
 from lob.messages import Action, Flag
 from lob.types import (
@@ -49,7 +49,14 @@ Row = tuple[int, int, int, int, int, int, int, int, int]
 
 
 class FeedMarket:
-    """Let a file's messages happen one by one; the book begins with what rested at its start."""
+    """Let a file's messages happen one by one; the book begins with what rested at its start.
+
+    It can be pickled between two calls, but for its book, which whoever pickles says how to keep
+    (`OrderBook.snapshot`). What is restored reads the file again, up to where it was.
+    """
+
+    TRANSIENT: ClassVar = frozenset({"_feed", "_blocks", "_rows", "_at"})
+    """What does not decide what happens next: `position` does, and the file."""
 
     def __init__(self, feed: Feed) -> None:
         self.name = feed.format
@@ -57,10 +64,17 @@ class FeedMarket:
         self.own = OwnOrders()
         self.ended = False
         self.unfitting = 0
-        self._blocks = iter(feed.blocks())
+        self.position = 0
+        self._feed = feed
+        self._blocks: Iterator[FeedBlock] | None = iter(feed.blocks())
         self._rows: list[Row] = []
         self._at = 0
+        self._size: int | None = None
         self._begin()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is not read from the file again."""
+        return self.__dict__ | {"_blocks": None, "_rows": [], "_at": 0}
 
     @property
     def wants_reading(self) -> bool:
@@ -74,13 +88,13 @@ class FeedMarket:
             InvalidInput: what is no record of the file's format.
         """
         while self.wants_reading:
-            block = next(self._blocks, None)
+            self._at = 0
+            block = self._next_block()
             if block is None:
                 self.ended = True
                 self._rows = []
             else:
                 self._rows = block.messages.tolist()
-            self._at = 0
 
     def next_ns(self) -> int | None:
         """Return the time of the file's next message, not before the book's own; None at its end.
@@ -96,8 +110,7 @@ class FeedMarket:
         now_ns = self.next_ns()
         if now_ns is None:
             return []
-        row = self._rows[self._at]
-        self._at += 1
+        row = self._taken()
         events: list[Event] = list(self.book.advance(now_ns))
         try:
             self._happen(row, events)
@@ -110,6 +123,23 @@ class FeedMarket:
         if len(self.own):
             self.own.note(self.book, events, None)
         return events
+
+    def concerned(self) -> tuple[tuple[Side, int], ...]:
+        """Return side and price of each order that the next message is about, before and after.
+
+        Raises:
+            InvalidInput: as `read`.
+        """
+        if self.next_ns() is None:
+            return ()
+        _, order_id, price, _, _, action, sign, _, _ = self._rows[self._at]
+        if action == Action.FEED_CLEAR:
+            return tuple((order.side, order.price_ticks) for order in self.book.orders())
+        order = self.book.order(order_id)
+        if order is None:
+            return ((Side.BUY if sign > 0 else Side.SELL, price),)
+        there = (order.side, order.price_ticks)
+        return (there, (order.side, price)) if action == Action.FEED_MODIFY else (there,)
 
     def act(self, command: Command) -> Sequence[Event]:
         """Carry out one's own command and return the events.
@@ -126,6 +156,33 @@ class FeedMarket:
         self.own.note(self.book, events, command)
         return events
 
+    def _taken(self) -> Row:
+        """Return the next message and count it."""
+        row = self._rows[self._at]
+        self._at += 1
+        self.position += 1
+        return row
+
+    def _next_block(self) -> FeedBlock | None:
+        """Return the next block; after a restore the one that the position is in."""
+        if self._blocks is not None:
+            block = next(self._blocks, None)
+            self._size = self._feed.bytes_total
+            return block
+        self._blocks = iter(self._feed.blocks())
+        skip = self.position
+        for block in self._blocks:
+            if self._feed.bytes_total != self._size:
+                raise InvalidInput(
+                    f"{self._feed.path}: {self._feed.bytes_total} bytes; allowed: {self._size}, as"
+                    " when it was read first"
+                )
+            if skip < len(block.messages):
+                self._at = skip
+                return block
+            skip -= len(block.messages)
+        return None
+
     def _begin(self) -> None:
         """Put up what rested before the file's first message, at that message's time."""
         while (now_ns := self.next_ns()) is not None:
@@ -134,7 +191,7 @@ class FeedMarket:
             if not row[8] & Flag.SNAPSHOT and not starts_anew:
                 break
             self.book.advance(now_ns)
-            self._at += 1
+            self._taken()
             try:
                 self._happen(row, [])
             except InvariantViolation:

@@ -8,6 +8,7 @@ import pytest
 
 from lob.types import Side, TimeInForce
 from touchstone.exchange import Exchange, ExchangeConfig, Order, OrderRequest, Refusal
+from touchstone.exchange.background import FlowKind
 
 BTC = "BTC-PERP-INTX"
 BIP = "BIP-20DEC30-CDE"
@@ -18,7 +19,7 @@ Trade = Callable[..., Order | Refusal]
 @pytest.fixture
 def quiet() -> Exchange:
     """A venue with two accounts of 100,000 and nothing in its books."""
-    exchange = Exchange(ExchangeConfig(background_flow=False))
+    exchange = Exchange(ExchangeConfig(flow=FlowKind.NONE, index_volatility={}))
     for name in ("alice", "bob"):
         exchange.open_account(name)
     return exchange

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from lob.types import Side, TimeInForce
 from touchstone.exchange import Exchange, ExchangeConfig, Order, OrderRequest, OrderStatus
+from touchstone.exchange.background import FlowKind
 
 NAMES = ("alice", "bob", "carol")
 PRODUCT_IDS = ("BTC-PERP-INTX", "BIP-20DEC30-CDE")
@@ -24,7 +25,7 @@ class Venue(RuleBasedStateMachine):
                 seed=seed,
                 maker_fee_rate=Decimal("-0.0000777"),
                 taker_fee_rate=Decimal("0.0003333"),
-                background_flow=flow,
+                flow=FlowKind.ZERO_INTELLIGENCE if flow else FlowKind.NONE,
                 max_open_orders=8,
                 history_limit=5,
             )

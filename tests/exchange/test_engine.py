@@ -15,7 +15,8 @@ from touchstone.exchange import (
     OrderStatus,
     Refusal,
 )
-from touchstone.exchange.orders import TRANSITIONS, EndReason
+from touchstone.exchange.orders import TRANSITIONS
+from touchstone.exchange.reasons import EndReason
 
 
 def accepted(result: Order | Refusal) -> Order:
@@ -266,17 +267,15 @@ def test_updates_tell_every_step(quiet: Exchange, enter: Trade) -> None:
     ]
     assert [Decimal(1)] == [trade.size for trade in updates.trades]
     assert ["SELL"] == [trade.maker_side for trade in updates.trades]
-    changes = {(c.side, c.price): c.quantity for c in updates.levels[BTC]}
-    assert {("BUY", Decimal(100_000)): Decimal(1), ("SELL", Decimal(100_000)): Decimal(0)} == (
-        changes
-    )
+    changes = {(c.side, c.price_ticks): c.quantity_lots for c in updates.levels[BTC]}
+    assert {("BUY", 1_000_000): 10_000, ("SELL", 1_000_000): 0} == changes
     assert ((), (), {}) == (quiet.drain().orders, quiet.drain().trades, quiet.drain().levels)
 
 
 def test_time_does_not_go_back(quiet: Exchange) -> None:
     """An earlier time is an error, not a silent no-op."""
     quiet.advance(5)
-    with pytest.raises(InvalidInput, match="now_ns: 4 is in the past"):
+    with pytest.raises(InvalidInput, match="until_ns: 4 is in the past"):
         quiet.advance(4)
 
 

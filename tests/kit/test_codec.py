@@ -233,6 +233,33 @@ def test_a_fill_is_refused_as_the_rules_do(name: str, value: Any) -> None:
     assert expected == found
 
 
+@pytest.mark.parametrize(
+    ("reasons", "expected"),
+    [
+        (b'{"seed":7,"models":{"config":"ab"}}', {"seed": 7, "models": {"config": "ab"}}),
+        ('{"venue":"Z\u00fcrich","share":0.5}'.encode(), {"venue": "Z\u00fcrich", "share": 0.5}),
+        (b'{"seed":1e400}', {"seed": Decimal("1e400")}),
+        (b'{"venue":"\xff"}', None),
+        (b'{"venue":"\\q"}', None),
+        (b'{"venue":}', None),
+        (b"[1]", None),
+    ],
+)
+def test_an_attribution_is_checked_at_once_and_read_later(
+    reasons: bytes, expected: dict[str, Any] | None
+) -> None:
+    """What is JSON and an object stays as it came; nothing else is a fill."""
+    body = codec.fill_to_json(a_fill()) | {"attribution": {"here": 1}}
+    encoded = codec.encode_json(body).replace(b'{"here":1}', reasons)
+    if expected is None:
+        with pytest.raises(InvalidInput):
+            codec.decode_fill(encoded)
+    else:
+        fill = codec.decode_fill(encoded)
+        assert encoded == codec.encode_fill(fill)
+        assert expected == fill.attribution
+
+
 def test_a_batch_is_split_into_the_bytes_of_its_requests() -> None:
     """Exactly one key, a list; anything else is left to the rules."""
     assert [b'{"a": 1}', b"5"] == codec.split_batch(b'{"requests": [{"a": 1}, 5]}')

@@ -1,5 +1,6 @@
 """Arrays as the native book reads them where they lie, in bulk and compiled to tapes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from lob.book import OrderBook as PythonOrderBook
 from lob.errors import Conflict, InvalidInput
-from lob.messages import MESSAGE_DTYPE, Flag
+from lob.messages import MESSAGE_DTYPE, Action, Flag
 from lob.state_hash import state_bytes
 from lob.types import CancelReason, Side
 from tests.native.streams import adds, churn
@@ -147,6 +148,49 @@ def test_looks_that_cannot_be_are_refused(ends: Any, levels: int, complaint: str
     with pytest.raises(InvalidInput, match=complaint):
         book.apply_and_look(adds(8), ends, levels)
     assert len(book) == 0
+
+
+# -------------------------------------------------------------------- trades
+
+
+def _executions(first_id: int, count: int) -> Any:
+    """Return as many orders as executions of them, so many trades that they lie where written."""
+    table = np.zeros(2 * count, MESSAGE_DTYPE)
+    ids = np.arange(first_id, first_id + count)
+    for half, action in ((table[:count], Action.FEED_ADD), (table[count:], Action.FEED_EXECUTE)):
+        half["order_id"], half["price_ticks"], half["quantity_lots"] = ids, 100, ids
+        half["side"], half["action"] = 1, action.value
+    return table
+
+
+def test_trades_that_are_kept_stay_as_they_are() -> None:
+    """Later trades take the memory of those given up, and of no others; every count fits."""
+    kept: list[tuple[int, Any]] = []
+    for turn, count in enumerate((40_000, 25_000, 90_000, 40_000, 25_000, 60_000, 30_000, 90_000)):
+        first_id = 1 + turn * 1_000_000
+        trades = NativeOrderBook().apply(_executions(first_id, count))
+        assert count == len(trades)
+        if turn % 2:
+            kept.append((first_id, trades))
+        del trades  # the other half is memory for the next
+        for of_id, held in kept:
+            assert np.array_equal(np.arange(of_id, of_id + len(held)), held["maker_order_id"])
+            assert np.array_equal(held["maker_order_id"], held["quantity_lots"])
+            assert np.array_equal(np.arange(1, len(held) + 1), held["sequence"])
+
+
+def test_trades_of_threads_do_not_mix() -> None:
+    """Threads that take and give up trades at the same time each get their own."""
+
+    def replay(first_id: int) -> bool:
+        table = _executions(first_id, 30_000)
+        return all(
+            np.array_equal(table["order_id"][:30_000], trades["maker_order_id"])
+            for trades in (NativeOrderBook().apply(table) for _ in range(8))
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(replay, (1 + turn * 1_000_000 for turn in range(8))))
 
 
 # -------------------------------------------------------------------- tapes

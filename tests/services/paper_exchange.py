@@ -18,7 +18,7 @@ import uvicorn
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from services.paper_exchange.__main__ import websocket_options
+from services.paper_exchange.__main__ import server_options
 from services.paper_exchange.app import create_app
 from services.paper_exchange.keys import KEY_FILE
 from services.paper_exchange.settings import ExchangeSettings
@@ -135,7 +135,11 @@ def gtc(size: str, price: str, **options: Any) -> dict[str, Any]:
 @contextlib.contextmanager
 def running_exchange(data_dir: Path, **options: Any) -> Iterator[RunningExchange]:
     """Serve a paper exchange with these settings until the block ends."""
-    settings = ExchangeSettings(**{"TOUCHSTONE_DATA_DIR": data_dir, "port": 0, **options})
+    # Tests connect as fast as they like; the ones about these limits set them.
+    generous = {"connections_per_second": 1_000, "unauthenticated_messages_per_second": 1_000}
+    settings = ExchangeSettings(
+        **{"TOUCHSTONE_DATA_DIR": data_dir, "port": 0, **generous, **options}
+    )
     started = threading.Event()
     found: list[Components] = []
     failures: list[BaseException] = []
@@ -151,7 +155,7 @@ def running_exchange(data_dir: Path, **options: Any) -> Iterator[RunningExchange
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=1,
-                **websocket_options(),
+                **server_options(),
             )
             servers.append(uvicorn.Server(config))
             found.append(components)

@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from lob.errors import InvalidInput
-from services.paper_exchange import requests
-from services.paper_exchange.requests import read_bytes
+from services.paper_exchange import bodies
+from services.paper_exchange.bodies import read_bytes
 from tests.services.paper_exchange import (
     API,
     BIP,
@@ -32,6 +32,9 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningExchange]
         public_rate_limit_per_second=10_000,
     ) as running:
         yield running
+
+
+GTC = "limit_limit_gtc"
 
 
 def reason(answer: dict[str, Any]) -> str:
@@ -57,7 +60,7 @@ def test_an_unknown_field_is_refused_with_its_place(venue: RunningExchange) -> N
     message = f'proto: (line 1:{column}): unknown field "reduceOnly"'
     assert 400 == answer.status_code
     assert {
-        "error": "INVALID_ARGUMENT",
+        "error": "unknown",
         "error_details": message,
         "message": message,
     } == answer.json()
@@ -78,13 +81,22 @@ def test_an_unknown_field_is_refused_with_its_place(venue: RunningExchange) -> N
         ({"order_configuration": gtc("-1", "1")}, "base_size: '-1'"),
         ({"order_configuration": gtc("NaN", "1")}, "base_size: 'NaN'"),
         ({"order_configuration": gtc("1e3", "1")}, "base_size: '1e3'"),
-        ({"order_configuration": {"limit_limit_gtc": {"base_size": 1}}}, "base_size: 1"),
-        ({"side": "HOLD"}, "side: 'HOLD'"),
+        (
+            {"order_configuration": {"limit_limit_gtc": {"base_size": 1, "limit_price": "1"}}},
+            "base_size: Expected `str | null`, got `int`",
+        ),
+        ({"side": "HOLD"}, 'invalid value for enum field side: "HOLD"'),
         ({"client_order_id": ""}, "client_order_id"),
         ({"client_order_id": "x" * 129}, "client_order_id"),
         ({"leverage": "five"}, "leverage: 'five'"),
-        ({"order_configuration": {"twap_limit_gtd": {"x": float("nan")}}}, "order_configuration"),
-        ({"order_configuration": {"twap_limit_gtd": {"x": float("inf")}}}, "order_configuration"),
+        ({"order_configuration": {"twap_limit_gtd": {"x": float("nan")}}}, "syntax error"),
+        ({"order_configuration": {"twap_limit_gtd": {"x": float("inf")}}}, "syntax error"),
+        ({"attached_order_configuration": {"limit_limit_gtc": {}}}, "trigger_bracket_gtc"),
+        ({"attached_order_configuration": {"trigger_bracket_gtc": {}}}, "limit_price: missing"),
+        (
+            {"order_configuration": {"trigger_bracket_gtc": {"base_size": "1"}}},
+            "limit_price: missing",
+        ),
     ],
 )
 def test_a_malformed_order_is_a_400(
@@ -121,7 +133,7 @@ def test_a_body_that_never_ends_is_given_up(
     monkeypatch: pytest.MonkeyPatch, messages: list[Message], expected: str
 ) -> None:
     """A client that stalls, or leaves, holds nothing and leaves no traceback."""
-    monkeypatch.setattr(requests, "BODY_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(bodies, "BODY_SECONDS_MAX", 0.01)
     waiting = iter(messages)
 
     async def receive() -> Message:
@@ -149,16 +161,12 @@ def test_a_long_body_is_not_read_to_its_end(venue: RunningExchange) -> None:
         ({"order_configuration": gtc("1", "50001")}, "INVALID_PRICE_PRECISION"),
         ({"order_configuration": gtc("5000", "50000")}, "INSUFFICIENT_FUND"),
         ({"leverage": "50"}, "INVALID_LEVERAGE"),
-        ({"margin_type": "ISOLATED"}, "INVALID_MARGIN_TYPE"),
-        ({"preview_id": "p"}, "INVALID_REQUEST"),
+        ({"margin_type": "PORTFOLIO"}, "INVALID_MARGIN_TYPE"),
+        ({"side": "UNKNOWN_ORDER_SIDE"}, "INVALID_SIDE"),
         ({"retail_portfolio_id": "other"}, "INVALID_REQUEST"),
         (
-            {"attached_order_configuration": {"trigger_bracket_gtc": {}}},
-            "UNSUPPORTED_ORDER_CONFIGURATION",
-        ),
-        (
-            {"order_configuration": {"trigger_bracket_gtc": {"base_size": "1"}}},
-            "UNSUPPORTED_ORDER_CONFIGURATION",
+            {"order_configuration": {"limit_limit_fok": gtc("1", "5", post_only=True)[GTC]}},
+            "POST_ONLY_NOT_ALLOWED_WITH_FOK",
         ),
         (
             {"order_configuration": gtc("1", "50000", reduce_only=True)},
@@ -233,8 +241,11 @@ def test_lists_filter_by_time_and_product(venue: RunningExchange) -> None:
         "cursor=x",
         "start_date=yesterday",
         "start_date=2026-01-01T00:00:00",
-        "time_in_forces=GOOD_UNTIL_CANCELLED",
-        "sort_by=LIMIT_PRICE",
+        "time_in_forces=GOOD",
+        "sort_by=PRICE",
+        "sort_by=LIMIT_PRICE&sort_by=LAST_FILL_TIME",
+        "cursor=NaN_1",
+        "order_types=ICEBERG",
         "limti=3",
     ],
 )
@@ -257,18 +268,18 @@ def test_orders_of_others_are_not_found(venue: RunningExchange) -> None:
         ("GET", "/product_book?product_id=NOPE", 404),
         ("GET", "/intx/positions/NOPE", 404),
         ("GET", f"/cfm/positions/{BIP}x", 404),
-        ("GET", f"/products/{BIP}/candles", 501),
-        ("POST", "/orders/edit", 501),
-        ("POST", "/orders/preview", 501),
-        ("POST", "/orders/close_position", 501),
+        ("GET", f"/products/{BIP}/candles", 400),
+        ("POST", "/orders/edit", 400),
+        ("GET", "/payment_methods/x", 404),
+        ("GET", "/convert/trade/x", 404),
+        ("POST", "/convert/quote", 400),
         ("DELETE", "/orders", 405),
-        ("GET", f"/product_book?product_id={BIP}&aggregation_price_increment=10", 501),
     ],
 )
 def test_what_is_not_there_says_so_in_json(
     venue: RunningExchange, method: str, path: str, status: int
 ) -> None:
-    """Unknown paths are 404 and known but absent ones 501, with Coinbase's three fields."""
+    """What is not there is 404 and what cannot be is 400, with Coinbase's three fields."""
     answer = venue.call(method, path)
     assert status == answer.status_code
     assert {"error", "error_details", "message"} == set(answer.json())
@@ -321,7 +332,7 @@ def test_administration(venue: RunningExchange) -> None:
     """State is plain about durability; clock and flow obey; web pages are turned away."""
     url = f"http://{venue.host}/admin"
     state = httpx.get(f"{url}/state", timeout=5).json()
-    assert (False, True, 1.0) == (state["durable"], state["running"], state["clock"]["speed"])
+    assert (True, True, 1.0) == (state["durable"], state["running"], state["clock"]["speed"])
     paused = httpx.post(f"{url}/flow", json={"paused": True}, timeout=5).json()
     again = httpx.get(f"{url}/state", timeout=5).json()
     assert paused["flow"]["paused"]

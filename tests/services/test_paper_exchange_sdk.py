@@ -168,18 +168,6 @@ def test_immediate_orders(client: RESTClient) -> None:
     client.market_order_sell("", BIP, base_size="1")
 
 
-def test_what_is_absent_says_so(client: RESTClient) -> None:
-    """Unsupported configurations are refused by name, unsupported calls with 501."""
-    stop = client.stop_limit_order_gtc_buy(
-        "", BIP, "1", "101000", "100500", "STOP_DIRECTION_STOP_UP"
-    )
-    assert stop["error_response"]["error"] == "UNSUPPORTED_ORDER_CONFIGURATION"
-    quote = client.market_order_buy("", BIP, quote_size="100")
-    assert quote["error_response"]["error"] == "UNSUPPORTED_ORDER_CONFIGURATION"
-    with pytest.raises(requests.HTTPError, match="501"):
-        client.edit_order("x", "1", "2")
-
-
 def test_rate_limit_headers_reach_the_sdk(client: RESTClient) -> None:
     """The SDK finds the headers under its own lower-case names."""
     assert client.get_accounts()["rate_limit_limit"] == "300"

@@ -139,7 +139,7 @@ def test_a_missing_compiler_is_named_with_its_package(
 def test_one_command_writes_every_lock(
     script: ModuleType, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What says that `./touchstone lock` made it is made by that, the peers' environment too."""
+    """What says that `./touchstone lock` made it is made by that, environments of others too."""
     written: list[str] = []
     monkeypatch.setattr(script.sys, "argv", ["touchstone", "lock"])
     monkeypatch.setattr(script.shutil, "which", lambda _name: "uv")
@@ -151,6 +151,7 @@ def test_one_command_writes_every_lock(
     script.relock()
 
     assert "bench/peers/requirements.txt" in written
-    assert 4 == len(written)
+    assert "tests/conformance/clients/requirements.txt" in written
+    assert 5 == len(written)
     for name in written:
         assert "#    ./touchstone lock" == (root / name).read_text().splitlines()[1]

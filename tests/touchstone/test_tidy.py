@@ -103,6 +103,7 @@ LOCKS = (
     "requirements-dev.lock",
     "requirements-build.lock",
     "bench/peers/requirements.txt",
+    "tests/conformance/clients/requirements.txt",
 )
 
 

@@ -101,13 +101,13 @@ class Rows {
     static_assert(std::is_trivially_copyable_v<Row>);
 
 public:
-    struct Release {
-        void operator()(Row* rows) const { std::free(rows); }
-    };
-    using Block = std::unique_ptr<Row, Release>;
+    Rows() = default;
+    ~Rows() { release(); }
+    Rows(const Rows&) = delete;
+    Rows& operator=(const Rows&) = delete;
 
     u64 size() const { return used_; }
-    const Row* data() const { return rows_.get(); }
+    const Row* data() const { return rows(); }
     bool is_large() const { return used_ * sizeof(Row) >= kLarge; }
 
     /// Forget all rows, and find room for `most` more if there is that much.
@@ -124,19 +124,25 @@ public:
 
     TOUCHSTONE_INLINE Row& add() {
         if (TOUCHSTONE_UNLIKELY(used_ == room_)) grow();
-        return rows_.get()[used_++];
+        return rows()[used_++];
     }
 
     /// Forget all rows; what they took stays unless it is much.
     void clear() {
-        used_ = 0;
-        if (room_ * sizeof(Row) >= kLarge) give();
+        if (block_.bytes >= kLarge) {
+            release();
+        } else {
+            used_ = 0;
+        }
     }
 
-    /// Give the memory away, with the rows in it.
+    /// Give the memory away, with the rows in it; it must go back to the spare blocks.
     Block give() {
+        Block given = block_;
+        given.touched = std::max(given.touched, used_ * sizeof(Row));
+        block_ = {};
         used_ = room_ = 0;
-        return std::move(rows_);
+        return given;
     }
 
 private:
@@ -144,16 +150,32 @@ private:
     static constexpr u64 kLarge = u64(1) << 20;     // bytes; less is copied, and kept
     static constexpr u64 kReserved = u64(1) << 24;  // rows
 
+    TOUCHSTONE_INLINE Row* rows() const { return static_cast<Row*>(block_.memory); }
+
     TOUCHSTONE_COLD void grow() { take_block(std::max(kFirstRows, room_ * 2)); }
 
     void take_block(u64 room) {
-        Block grown(static_cast<Row*>(make_block(room * sizeof(Row))));
-        if (used_) std::memcpy(grown.get(), rows_.get(), used_ * sizeof(Row));
-        rows_ = std::move(grown);
-        room_ = room;
+        const u64 bytes = room * sizeof(Row);
+        const Block grown = bytes < kLarge ? Block{make_block(bytes), bytes, 0}
+                                           : spare_blocks().take(bytes);
+        if (used_) std::memcpy(grown.memory, rows(), used_ * sizeof(Row));
+        const u64 used = used_;
+        release();
+        block_ = grown;
+        used_ = used;
+        room_ = grown.bytes / sizeof(Row);
     }
 
-    Block rows_;
+    void release() {
+        const Block given = give();
+        if (given.bytes < kLarge) {
+            std::free(given.memory);
+        } else {
+            spare_blocks().put(given);
+        }
+    }
+
+    Block block_;
     u64 used_ = 0, room_ = 0;
 };
 

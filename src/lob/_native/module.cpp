@@ -4,6 +4,7 @@
 
 #include "c_api.hpp"
 #include "draws.hpp"
+#include "levels.hpp"
 #include "py_bulk.hpp"
 #include "py_calls.hpp"
 #include "py_questions.hpp"
@@ -260,5 +261,6 @@ NB_MODULE(_core, module) {
     bind_bulk(book);
     bind_tape(module);
     bind_draws(module);
+    bind_levels(module);
     module.attr("c_addresses") = c_addresses();
 }

@@ -83,22 +83,22 @@ private:
     std::unique_ptr<ArrayView> participants_;
 };
 
-/// Memory that numpy arrays lie in, freed with the last of them.
+/// Memory that numpy arrays lie in, given back with the last of them.
 struct BlockObject {
     PyObject_HEAD
-    void* memory;
-    Py_ssize_t bytes;
+    Block block;
+    Py_ssize_t bytes;  // what is shown of it
 };
 
 inline PyTypeObject* block_type = nullptr;
 
 inline int get_block_buffer(PyObject* self, Py_buffer* view, int flags) {
-    auto* block = reinterpret_cast<BlockObject*>(self);
-    return PyBuffer_FillInfo(view, self, block->memory, block->bytes, 0, flags);
+    auto* shown = reinterpret_cast<BlockObject*>(self);
+    return PyBuffer_FillInfo(view, self, shown->block.memory, shown->bytes, 0, flags);
 }
 
 inline void dealloc_block(PyObject* self) {
-    std::free(reinterpret_cast<BlockObject*>(self)->memory);
+    spare_blocks().put(reinterpret_cast<BlockObject*>(self)->block);
     PyTypeObject* type = Py_TYPE(self);
     PyObject_Free(self);
     Py_DECREF(type);
@@ -122,7 +122,7 @@ nb::object as_lying(Rows<Row>& from, PyObject* dtype) {
     const Py_ssize_t bytes = Py_ssize_t(from.size() * sizeof(Row));
     auto* block = PyObject_New(BlockObject, block_type);
     if (block == nullptr) throw nb::python_error();
-    block->memory = from.give().release();
+    block->block = from.give();
     block->bytes = bytes;
     nb::object owner = nb::steal(reinterpret_cast<PyObject*>(block));
     nb::object array = nb::steal(

@@ -1,4 +1,4 @@
-"""`touchstone bench`: measure the books beside others, the providers, and the router end to end.
+"""`touchstone bench`: measure the books beside others, the providers, router and paper exchange.
 
 The benchmarks are in the checkout's `bench` folder and not in the installed package.
 """
@@ -125,6 +125,42 @@ def _router(*, json_output: bool, seconds: float, rounds: int, write_docs: bool)
     if write_docs:
         write(document, home / "docs" / "router-speed.md")
         err.print("bench: wrote docs/router-speed.md")
+    _show(document, None if json_output else lines_of(document))
+    return EXIT_OK if held(document) else EXIT_FAILED
+
+
+@app.command("exchange")
+def exchange(
+    json_output: JsonOption = False,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.5, max=100, help="Length of each block.")
+    ] = 4.0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Blocks of each case.")] = 3,
+    write_docs: Annotated[
+        bool, typer.Option("--write-docs", help="Put the results into docs/exchange-speed.md.")
+    ] = False,
+) -> None:
+    """Measure the paper exchange: signed orders over REST, level2 to many clients.
+
+    Exit code 0 when every bar holds, 1 when one does not, 2 on bad usage.
+    """
+
+    def run() -> int:
+        return _exchange(
+            json_output=json_output, seconds=seconds, rounds=rounds, write_docs=write_docs
+        )
+
+    raise typer.Exit(guarded(run))
+
+
+def _exchange(*, json_output: bool, seconds: float, rounds: int, write_docs: bool) -> int:
+    home = _checkout()
+    from bench.exchange import Options, held, lines_of, measure, write  # noqa: PLC0415
+
+    document = measure(Options(seconds=seconds, rounds=rounds), home, _tell)
+    if write_docs:
+        write(document, home / "docs" / "exchange-speed.md")
+        err.print("bench: wrote docs/exchange-speed.md")
     _show(document, None if json_output else lines_of(document))
     return EXIT_OK if held(document) else EXIT_FAILED
 

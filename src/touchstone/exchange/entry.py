@@ -1,129 +1,137 @@
-"""The rules a new order must pass before it reaches the book, in the order they are checked."""
+"""The rules a new order must pass before it starts to work, in the order they are checked.
 
-from collections.abc import Iterable, Mapping
+Entering an order and previewing it go through the same rules.
+"""
+
 from dataclasses import dataclass
 from decimal import Decimal
 
 from lob import OrderBook
-from lob.errors import InvalidInput
-from lob.types import Side
-from touchstone.exchange.margin import WorkingOrder
-from touchstone.exchange.money import ZERO
-from touchstone.exchange.orders import FailureReason, Order, OrderRequest, Refusal
-from touchstone.exchange.products import Product
+from lob.types import RejectReason, Side
+from touchstone.exchange.clearing import Clearing
+from touchstone.exchange.desk import OrderDesk
+from touchstone.exchange.drafts import Draft, draft
+from touchstone.exchange.holds import Working
+from touchstone.exchange.lifecycle import book_refusal
+from touchstone.exchange.reasons import FailureReason, Refusal, Refused
+from touchstone.exchange.requests import MarginType, OrderKind, OrderRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Sized:
-    """A request in the book's integers."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A request that may start to work, with the margin it will hold."""
 
-    size_lots: int
-    price_ticks: int | None
-
-
-def find_product(products: Mapping[str, Product], request: OrderRequest) -> Product | Refusal:
-    """Return the product asked for."""
-    product = products.get(request.product_id)
-    if product is None:
-        return Refusal(
-            FailureReason.INVALID_PRODUCT_ID,
-            f"product_id: {request.product_id!r}; listed: {', '.join(products)}",
-        )
-    return product
+    draft: Draft
+    risk: Working
+    leverage: Decimal
+    margin_type: MarginType
 
 
-def check_size(product: Product, request: OrderRequest) -> Sized | Refusal:
-    """Return the request in lots and ticks, or say which step or bound it breaks."""
-    instrument = product.instrument
-    try:
-        lots = instrument.to_lots(request.size)
-    except InvalidInput as error:
-        return Refusal(FailureReason.INVALID_SIZE_PRECISION, str(error))
-    if request.size > product.max_size:
-        return Refusal(
-            FailureReason.UNKNOWN_FAILURE_REASON,
-            f"base_size: {request.size}; allowed: at most {product.max_size}",
-            "PREVIEW_INVALID_BASE_SIZE_TOO_LARGE",
-        )
-    if request.limit_price is None:
-        return Sized(lots, None)
-    try:
-        ticks = instrument.to_ticks(request.limit_price)
-    except InvalidInput as error:
-        return Refusal(FailureReason.INVALID_PRICE_PRECISION, str(error))
-    notional = product.notional(ticks, lots)
-    if notional < product.min_notional and not request.reduce_only:
-        return Refusal(
-            FailureReason.UNKNOWN_FAILURE_REASON,
-            f"base_size x limit_price: {notional}; allowed: {product.min_notional} or more",
-            "PREVIEW_INVALID_QUOTE_SIZE_TOO_SMALL",
-        )
-    return Sized(lots, ticks)
+def admit(desk: OrderDesk, name: str, request: OrderRequest, now_ns: int) -> Admitted:
+    """Return what an account's request comes to; raises `Refused` with the first broken rule."""
+    wanted = draft(desk.markets, request, now_ns)
+    clearing, product = desk.clearing, wanted.product
+    account = clearing.account(name)
+    leverage = _leverage(clearing, name, wanted)
+    _accept(clearing.check_margin(name, product, leverage, request.margin_type))
+    _check_room(desk, name, wanted)
+    position_lots = account.position(product.product_id).lots
+    resting_lots = desk.resting(name, product.product_id).lots(request.side)
+    if request.reduce_only:
+        check_reduce_only(wanted, position_lots, resting_lots)
+    if request.post_only and wanted.kind is not OrderKind.STOP_LIMIT:
+        _check_post_only(wanted)
+    risk = risk_of(wanted)
+    if not request.reduce_only and not only_reduces(
+        request.side, wanted.size_lots, position_lots, resting_lots
+    ):
+        _accept(clearing.check_funds(name, product, risk, leverage, request.margin_type))
+    return Admitted(
+        draft=wanted,
+        risk=risk,
+        leverage=leverage,
+        margin_type=request.margin_type or account.margin_type(product.product_id),
+    )
 
 
-def check_leverage(
-    product: Product, requested: Decimal | None, present: Decimal | None
-) -> Decimal | Refusal:
+def _accept(refusal: Refusal | None) -> None:
+    if refusal is not None:
+        raise Refused(refusal.reason, refusal.message, refusal.preview_reason)
+
+
+def _leverage(clearing: Clearing, name: str, wanted: Draft) -> Decimal:
     """Return the leverage that will hold for the product: requested, present, or the maximum."""
+    requested, product = wanted.request.leverage, wanted.product
     if requested is None:
-        return product.max_leverage if present is None else present
+        return clearing.leverage(name, product)
     if not Decimal(1) <= requested <= product.max_leverage:
-        return Refusal(
+        raise Refused(
             FailureReason.INVALID_LEVERAGE,
             f"leverage: {requested}; allowed: 1..{product.max_leverage}",
         )
     return requested
 
 
-def check_reduce_only(
-    request: OrderRequest, lots: int, position_lots: int, working: Iterable[Order]
-) -> Refusal | None:
+def _check_room(desk: OrderDesk, name: str, wanted: Draft) -> None:
+    """Bound how many orders of an account may be open."""
+    waits = wanted.request.rests or wanted.rungs or wanted.bucket_lots
+    count, most = desk.histories[name].open_count(), desk.max_open_orders
+    asked = 1 + len(wanted.rungs) + (wanted.attached is not None)
+    if (waits or wanted.attached is not None) and count + asked > most:
+        raise Refused(
+            FailureReason.COMMANDER_REJECTED_NEW_ORDER, f"open orders: {count}; allowed: {most}"
+        )
+
+
+def check_reduce_only(wanted: Draft, position_lots: int, resting_lots: int) -> None:
     """Refuse a reduce-only order that could open or turn a position.
 
-    An order that rests shares the position with everything else working on its side; one that
-    trades now or never only has to fit the position itself, so that a close always goes through.
+    An order that rests shares the position with everything else resting on its side; one that
+    trades now, or not before its price or its time, has to fit the position itself, so that a close
+    always goes through and a stop can stand beside a take-profit.
     """
-    if not request.reduce_only:
-        return None
+    request = wanted.request
     reducible = max(0, -request.side.sign * position_lots)
-    if request.rests:
-        reducible -= sum(order.leaves_lots for order in working if order.side is request.side)
-    if lots <= reducible:
-        return None
-    return Refusal(
-        FailureReason.REDUCE_ONLY_INCREASED_POSITION_SIZE,
-        f"reduce_only: {lots} lots; allowed: at most {max(0, reducible)}",
-    )
+    if wanted.rungs or (
+        request.rests and wanted.kind not in {OrderKind.STOP_LIMIT, OrderKind.TWAP}
+    ):
+        reducible -= resting_lots
+    if wanted.size_lots > reducible:
+        raise Refused(
+            FailureReason.REDUCE_ONLY_INCREASED_POSITION_SIZE,
+            f"reduce_only: {wanted.size_lots} lots; allowed: at most {max(0, reducible)}",
+        )
 
 
-def check_liquidity(book: OrderBook, side: Side, sized: Sized) -> Sized | Refusal:
-    """Give a market order its worst price as the book stands; refuse it where nobody is there."""
-    if sized.price_ticks is not None:
-        return sized
-    walk = book.walk(side, sized.size_lots)
-    if walk.worst_price_ticks is None:
-        return Refusal(FailureReason.INVALID_NO_LIQUIDITY, "no order rests on the other side")
-    return Sized(walk.quantity_lots, walk.worst_price_ticks)
-
-
-def only_reduces(side: Side, lots: int, position_lots: int, working: Iterable[Order]) -> bool:
+def only_reduces(side: Side, lots: int, position_lots: int, resting_lots: int) -> bool:
     """Say whether an order can only make the position smaller, whatever else fills."""
-    reducible = -side.sign * position_lots
-    return lots + sum(order.leaves_lots for order in working if order.side is side) <= reducible
+    return lots + resting_lots <= -side.sign * position_lots
 
 
-def working_order(product: Product, side: Side, lots: int, price_ticks: int) -> WorkingOrder:
-    """Return what margin needs to know of an order."""
-    return WorkingOrder(side, product.instrument.price(price_ticks), lots)
+def _check_post_only(wanted: Draft) -> None:
+    prices = [rung.price_ticks for rung in wanted.rungs] or [wanted.price_ticks or 0]
+    if any(crosses(wanted.market.book, wanted.request.side, price) for price in prices):
+        raise book_refusal(RejectReason.POST_ONLY_WOULD_CROSS)
 
 
-def check_funds(
-    requirement_before: Decimal, requirement_after: Decimal, equity: Decimal
-) -> Refusal | None:
-    """Refuse what needs more equity than there is, unless it needs no more than before."""
-    if requirement_after <= max(ZERO, equity) or requirement_after <= requirement_before:
-        return None
-    return Refusal(
-        FailureReason.INSUFFICIENT_FUND,
-        f"initial margin: {requirement_after:.2f} needed; equity: {equity:.2f}",
-    )
+def crosses(book: OrderBook, side: Side, price_ticks: int) -> bool:
+    """Say whether an order at this price would trade at once."""
+    touch = book.best_ask() if side is Side.BUY else book.best_bid()
+    return touch is not None and side.sign * (price_ticks - touch.price_ticks) >= 0
+
+
+def risk_of(wanted: Draft) -> Working:
+    """Return the worst that an order can trade: how much, and at what price.
+
+    A market order's is what the book has as it stands; raises `Refused` where it has nothing. A
+    scaled order counts at its highest price.
+    """
+    side, lots = wanted.request.side, wanted.size_lots
+    if wanted.rungs:
+        return Working(side, wanted.rungs[-1].price_ticks, lots)
+    if wanted.price_ticks is not None:
+        return Working(side, wanted.price_ticks, lots)
+    walk = wanted.market.book.walk(side, lots)
+    if walk.worst_price_ticks is None:
+        raise Refused(FailureReason.INVALID_NO_LIQUIDITY, "no order rests on the other side")
+    return Working(side, walk.worst_price_ticks, walk.quantity_lots)

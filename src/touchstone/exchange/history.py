@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 
-from touchstone.exchange.orders import Fill, Order, OrderStatus
+from touchstone.exchange.orders import Fill, Order
 
 
 class OrderHistory:
@@ -26,11 +26,11 @@ class OrderHistory:
         known = self._orders.get(order.order_id)
         self._orders[order.order_id] = order
         self._by_client_id[order.request.client_order_id] = order.order_id
-        if order.status is OrderStatus.OPEN:
+        if order.live:
             self._open[order.number] = order.order_id
             return
         self._open.pop(order.number, None)
-        if known is None or known.status is OrderStatus.OPEN:
+        if known is None or known.live:
             self._ended.append(order.order_id)
         while len(self._ended) > self._limit:
             gone = self._orders.pop(self._ended.popleft())
@@ -62,5 +62,5 @@ class OrderHistory:
         return len(self._open)
 
     def orders(self) -> list[Order]:
-        """Return every remembered order, newest first. O(n log n)."""
-        return sorted(self._orders.values(), key=lambda order: -order.number)
+        """Return every remembered order, newest first: they came in by number. O(n)."""
+        return list(reversed(self._orders.values()))

@@ -5,15 +5,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
-from lob.types import CancelReason, RejectReason, SelfTradePrevention, Submit
-from touchstone.exchange.orders import (
-    EndReason,
-    FailureReason,
-    Fill,
-    Order,
-    OrderStatus,
-    Refusal,
-)
+from lob.types import CancelReason, RejectReason, SelfTradePrevention, Submit, TimeInForce
+from touchstone.exchange.orders import Fill, Order, OrderStatus
+from touchstone.exchange.reasons import EndReason, FailureReason, Refused
 
 END_REASONS: Final[Mapping[CancelReason, EndReason]] = {
     CancelReason.REQUESTED: EndReason.USER_REQUESTED,
@@ -24,39 +18,54 @@ END_REASONS: Final[Mapping[CancelReason, EndReason]] = {
 
 
 def submit_command(order: Order, participant_id: int) -> Submit:
-    """Return the book's command for a new order; self-trades decrement and cancel."""
+    """Return the book's command for what works of an order; self-trades decrement and cancel.
+
+    Expiry is the venue's business, so GTD rests like GTC. A stop leg must get out: it is not bound
+    to resting.
+    """
+    request = order.request
+    time_in_force = request.time_in_force
     return Submit(
         order.number,
         order.side,
-        order.size_lots,
+        order.leaves_lots,
         order.price_ticks,
-        order_type=order.request.order_type,
-        time_in_force=order.request.time_in_force,
-        post_only=order.request.post_only,
+        order_type=request.order_type,
+        time_in_force=TimeInForce.GTC if time_in_force is TimeInForce.GTD else time_in_force,
+        post_only=request.post_only and request.stop_trigger_price is None,
         participant_id=participant_id,
         stp=SelfTradePrevention.DECREMENT_AND_CANCEL,
     )
 
 
-def book_refusal(reason: RejectReason) -> Refusal:
+def slice_command(order: Order, participant_id: int, lots: int) -> Submit:
+    """Return the book's command for one slice of a TWAP order: what trades at once."""
+    return Submit(
+        order.number,
+        order.side,
+        lots,
+        order.price_ticks,
+        time_in_force=TimeInForce.IOC,
+        participant_id=participant_id,
+        stp=SelfTradePrevention.DECREMENT_AND_CANCEL,
+    )
+
+
+def book_refusal(reason: RejectReason) -> Refused:
     """Return the venue's words for a refusal of the book's."""
     if reason is RejectReason.POST_ONLY_WOULD_CROSS:
-        return Refusal(
+        return Refused(
             FailureReason.INVALID_LIMIT_PRICE_POST_ONLY,
             "post only: the limit price would trade at once",
         )
-    return Refusal(FailureReason.UNKNOWN_FAILURE_REASON, f"the book refused: {reason}")
+    return Refused(FailureReason.UNKNOWN_FAILURE_REASON, f"the book refused: {reason}")
 
 
-def ended(order: Order, reason: EndReason, time_ns: int) -> Order:
-    """Return the order cancelled, whatever it had traded before."""
-    return replace(
-        order,
-        status=OrderStatus.CANCELLED,
-        leaves_lots=0,
-        end_reason=reason,
-        updated_ns=time_ns,
-    )
+def ended(
+    order: Order, reason: EndReason, time_ns: int, status: OrderStatus = OrderStatus.CANCELLED
+) -> Order:
+    """Return the order ended without being filled, whatever it had traded before."""
+    return replace(order, status=status, leaves_lots=0, end_reason=reason, updated_ns=time_ns)
 
 
 def decremented(order: Order, leaves_lots: int, time_ns: int) -> Order:
@@ -67,7 +76,8 @@ def decremented(order: Order, leaves_lots: int, time_ns: int) -> Order:
 def filled(order: Order, fill: Fill, notional: Decimal, leaves_lots: int) -> Order:
     """Return the order after a fill; with nothing left to trade it has ended.
 
-    An order that self-trade prevention took lots off never fills in full: it ends CANCELLED.
+    An order that lost lots without trading them (to self-trade prevention, or with a child) never
+    fills in full: it ends CANCELLED.
     """
     after = replace(
         order,
@@ -83,4 +93,5 @@ def filled(order: Order, fill: Fill, notional: Decimal, leaves_lots: int) -> Ord
         return after
     if after.filled_lots == after.size_lots:
         return replace(after, status=OrderStatus.FILLED)
-    return ended(after, EndReason.SELF_TRADE, fill.time_ns)
+    reason = EndReason.REDUCE_ONLY if order.request.reduce_only else EndReason.SELF_TRADE
+    return ended(after, EndReason.CHILDREN_ENDED if order.children else reason, fill.time_ns)

@@ -26,6 +26,7 @@ from execution_providers.types import (
     PartialFill,
     member,
 )
+from execution_providers.written import written
 from lob.errors import InvalidInput
 from lob.types import INT64_MAX
 from touchstone.kit import typed_json
@@ -118,6 +119,9 @@ def encode_fill(fill: Fill) -> bytes:
     """Return the fill as JSON: keys in one order, no blanks, decimals as plain text."""
     if isinstance(fill, ReceivedFill):
         return fill.encoded
+    text = written(fill)
+    if text is not None:
+        return text.encode()
     average, slippage = fill.average_price, fill.slippage_bps
     # `fill_to_json` as JSON; the encoder writes a member of an enumeration as its value.
     return encode_json(
@@ -147,8 +151,29 @@ def decode_fill(encoded: bytes) -> Fill:
     Raises:
         InvalidInput: it is no JSON, or as `fill_from_json`.
     """
-    fill = typed_json.receive_fill(encoded)
+    fill = typed_json.receive_fill(encoded, _read_reasons)
     return fill_from_json(decode_json(encoded)) if fill is None else fill
+
+
+def _read_reasons(encoded: bytes) -> Mapping[str, Any]:
+    found = typed_json.read_object(encoded)
+    if found is None:  # a number that no float takes
+        found = dict(decode_json(encoded))
+    return found
+
+
+def named_by(fill: Fill) -> tuple[int | None, str | None]:
+    """Return the seed and the L3 configuration that a fill's attribution names, where it does.
+
+    Of a fill that came as JSON nothing else is read.
+    """
+    found = typed_json.named_in(fill.reasons) if type(fill) is ReceivedFill else None
+    if found is not None:
+        return found
+    told = fill.attribution
+    seed, models = told.get("seed"), told.get("models")
+    named = models.get("config") if isinstance(models, Mapping) else None
+    return seed if type(seed) is int else None, named if isinstance(named, str) else None
 
 
 def split_batch(encoded: bytes) -> list[bytes] | None:

@@ -33,11 +33,15 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Reply(NamedTuple):
-    """An answer in JSON; `timing` is what `Server-Timing` says, where it is said."""
+    """An answer in JSON; `timing` is what `Server-Timing` says, where it is said.
+
+    With `fields` (whole lines) the head says that, and nothing of content or timing by itself.
+    """
 
     status: int
     body: bytes
     timing: bytes | None = None
+    fields: bytes | None = None
 
 
 Outcome = Reply | Coroutine[Any, Any, Reply]
@@ -168,16 +172,15 @@ class QuickCycle:
         self.response_complete = True
         if self.disconnected or self._protocol.transport.is_closing():
             return
-        protocol, (status, body, timing) = self._protocol, reply
+        protocol, (status, body, timing, fields) = self._protocol, reply
         parts = [STATUS_LINE[status]]
         for name, value in protocol.server_state.default_headers:
             parts += (name, b": ", value, b"\r\n")
-        parts.append(
-            b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
-            if timing is None
-            else b"content-type: application/json\r\ncontent-length: %d\r\nserver-timing: %b\r\n"
-            % (len(body), timing)
-        )
+        if fields is None:
+            fields = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+            if timing is not None:
+                fields += b"server-timing: %b\r\n" % timing
+        parts.append(fields)
         parts += (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n", body)
         protocol.transport.write_whole(b"".join(parts))
         if not self.keep_alive:

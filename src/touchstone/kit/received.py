@@ -129,15 +129,16 @@ class ReceivedMarket(MarketState):
 class ReceivedFill(Fill):
     """A fill, checked, with the JSON that it came in as `encoded`.
 
-    Its status, its attribution and the figures that are counted are there at once, its decimals
-    when somebody looks at them. `bps` is the slippage and `notional` the filled value as they are
-    counted, None where nothing filled. `provider_seconds` is what its provider took to execute,
-    where that came along.
+    Its status and the figures that are counted are there at once, its decimals and its attribution
+    when somebody looks at them. `reasons` is the attribution as it came, `bps` the slippage and
+    `notional` the filled value as they are counted, None where nothing filled. `provider_seconds`
+    is what its provider took to execute, where that came along.
     """
 
-    __slots__ = ("_found", "_read", "bps", "encoded", "notional", "provider_seconds")
+    __slots__ = ("_found", "_read", "bps", "encoded", "notional", "provider_seconds", "reasons")
 
     encoded: bytes
+    reasons: bytes
     bps: float | None
     notional: float | None
     provider_seconds: float | None
@@ -148,7 +149,8 @@ class ReceivedFill(Fill):
         self,
         encoded: bytes,
         status: FillStatus,
-        attribution: Mapping[str, Any],
+        reasons: bytes,
+        read_reasons: Callable[[bytes], Mapping[str, Any]],
         bps: float | None,
         notional: float | None,
         found: Any,
@@ -156,7 +158,8 @@ class ReceivedFill(Fill):
     ) -> None:
         """Keep what was found; `read` gives the other fields of a `Fill` for it, in their order."""
         _put_status(self, status)
-        _put_attribution(self, attribution)
+        _put_reasons(self, reasons)
+        _put_why(self, (read_reasons, (reasons,)))
         _put_encoded(self, encoded)
         _put_bps(self, bps)
         _put_notional(self, notional)
@@ -167,7 +170,7 @@ class ReceivedFill(Fill):
     def __getattr__(self, name: str) -> Any:
         """Read what is not read yet; called only for attributes that are not there."""
         if name not in _READ_LATER:
-            raise AttributeError(name)
+            return super().__getattr__(name)  # type: ignore[misc] # the attribution, or nothing
         for field, value in zip(_READ_LATER, self._read(self._found), strict=True):
             _put(self, field, value)
         return getattr(self, name)
@@ -199,7 +202,8 @@ _put_rest: Final = vars(ReceivedRequest)["_rest"].__set__
 _put_received: Final = vars(ReceivedRequest)["received"].__set__
 _put_request_read: Final = vars(ReceivedRequest)["_read"].__set__
 _put_status: Final = vars(Fill)["status"].__set__
-_put_attribution: Final = vars(Fill)["attribution"].__set__
+_put_why: Final = vars(Fill.__base__)["_why"].__set__
+_put_reasons: Final = vars(ReceivedFill)["reasons"].__set__
 _put_encoded: Final = vars(ReceivedFill)["encoded"].__set__
 _put_bps: Final = vars(ReceivedFill)["bps"].__set__
 _put_notional: Final = vars(ReceivedFill)["notional"].__set__

@@ -6,9 +6,8 @@ What is taken here means the same there.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from operator import gt, lt
 from typing import Any, Final
 
 import msgspec
@@ -31,18 +30,13 @@ from execution_providers.types import (
     TimeInForce,
 )
 from lob.errors import InvalidInput
+from touchstone.kit.plain_levels import touches
 from touchstone.kit.received import ReceivedFill, ReceivedMarket, ReceivedRequest
 
 Number = str | int
 """A number as text, or a whole one; one with a point would lose digits as a float."""
 Level = tuple[Number, Number]
 _NO_LEVELS: Final = msgspec.Raw(b"[]")
-# Levels as most callers write them: no blanks, digits as text, within the bounds of a request.
-_PLAIN_LEVELS: Final[Callable[[msgspec.Raw], re.Match[bytes] | None]] = re.compile(
-    rb'\[(?:\["([0-9]{1,21}(?:\.[0-9]{1,20})?)","([0-9]{1,21}(?:\.[0-9]{1,20})?)"\]'
-    rb'(?:,\["[0-9]{1,21}(?:\.[0-9]{1,20})?","[0-9]{1,21}(?:\.[0-9]{1,20})?"\])*)?\]'
-).fullmatch
-_ODD: Final = object()
 _MILLISECONDS_MAX: Final = INT64_MAX // 1_000_000
 
 # The digits that an answer may have (execution_providers.decimals), without an exponent.
@@ -142,8 +136,19 @@ class _Fill(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     average_price: str | None
     fees: str
     slippage_bps: str | None
-    attribution: dict[str, Any]
+    attribution: msgspec.Raw
     fills: list[_Part]
+
+
+class _Models(msgspec.Struct, gc=False):
+    config: str | None = None
+
+
+class _Named(msgspec.Struct, gc=False):
+    """What a decision records of a fill's attribution."""
+
+    seed: int | None = None
+    models: _Models | None = None
 
 
 _REQUEST: Final = msgspec.json.Decoder(_Request)
@@ -151,10 +156,11 @@ _RECEIVED: Final = msgspec.json.Decoder(_Received)
 _MARKET_STATE: Final = msgspec.json.Decoder(_Market)
 _BAR: Final = msgspec.json.Decoder(_Bar | None)
 _DECIMAL_LEVELS: Final = msgspec.json.Decoder(list[tuple[Decimal, Decimal]])
-_FLOAT_LEVELS: Final = msgspec.json.Decoder(list[tuple[float, float]], strict=False)
 _LEVELS: Final = msgspec.json.Decoder(list[Level] | None)
 _BATCH: Final = msgspec.json.Decoder(_Batch)
 _FILL: Final = msgspec.json.Decoder(_Fill)
+_NAMED: Final = msgspec.json.Decoder(_Named)
+_OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
 # A defect of UTF-8 is an error of its own kind.
 # What is nested too deeply is one too.
 _NOT_TAKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidInput)
@@ -204,11 +210,21 @@ def split_batch(encoded: bytes) -> list[bytes] | None:
         return None
 
 
-def receive_fill(encoded: bytes) -> ReceivedFill | None:
-    """Return the fill, checked, its numbers read when they are looked at; None if not taken."""
+def receive_fill(
+    encoded: bytes, read_reasons: Callable[[bytes], Mapping[str, Any]]
+) -> ReceivedFill | None:
+    """Return the fill, checked, its numbers read when they are looked at; None if not taken.
+
+    `read_reasons` is what reads the attribution, later, of its own JSON.
+    """
     try:
         found = _FILL.decode(encoded)
+        if not encoded.isascii():
+            encoded.decode()  # of what is passed over here, UTF-8 is not checked yet
     except _NOT_TAKEN:
+        return None
+    reasons = bytes(found.attribution)
+    if not reasons.startswith(b"{"):
         return None
     average, slippage = found.average_price, found.slippage_bps
     numbers = [found.filled_quantity, found.fees]
@@ -225,12 +241,31 @@ def receive_fill(encoded: bytes) -> ReceivedFill | None:
     return ReceivedFill(
         encoded,
         found.status,
-        found.attribution,
+        reasons,
+        read_reasons,
         None if slippage is None else float(slippage),
         None if average is None else float(average) * float(found.filled_quantity),
         found,
         _rest_of_fill,
     )
+
+
+def read_object(encoded: bytes) -> dict[str, Any] | None:
+    """Return the object that JSON says; None for what is not taken here."""
+    try:
+        found: dict[str, Any] = _OBJECT.decode(encoded)
+    except _NOT_TAKEN:
+        return None
+    return found
+
+
+def named_in(reasons: bytes) -> tuple[int | None, str | None] | None:
+    """Return seed and L3 configuration that an attribution names; None for what is not taken."""
+    try:
+        found = _NAMED.decode(reasons)
+    except _NOT_TAKEN:
+        return None
+    return found.seed, None if found.models is None else found.models.config
 
 
 def _rest_of_fill(found: _Fill) -> tuple[Any, ...]:
@@ -306,9 +341,9 @@ def _is_short(number: Number | None) -> bool:
 
 
 def _market(found: _Market) -> MarketState:
-    bids, asks = _plain_side(found.bids, gt), _plain_side(found.asks, lt)
-    if bids is not _ODD and asks is not _ODD:
-        market = _plain_market(found, bids, asks)
+    best = touches(found.bids, found.asks, MAX_LEVELS)
+    if best is not None:
+        market = _plain_market(found, *best)
         if market is not None:
             return market
     return MarketState(
@@ -322,13 +357,16 @@ def _market(found: _Market) -> MarketState:
 
 
 def _plain_market(
-    found: _Market, bid: PriceLevel | None, ask: PriceLevel | None
+    found: _Market,
+    bid: str | None,
+    bid_size: str | None,
+    ask: str | None,
+    ask_size: str | None,
 ) -> MarketState | None:
     """Return a market of which both sides are right; None where the rest needs a closer look."""
     last = found.last_price
     if (
         not 0 <= found.timestamp_ms <= _MILLISECONDS_MAX
-        or (bid is not None and ask is not None and bid[0] >= ask[0])
         or (last is not None and not _is_short(last))
         or found.adv_notional is not None
         or found.volatility is not None
@@ -339,39 +377,14 @@ def _plain_market(
         return None
     market = _new(ReceivedMarket)
     _put_timestamp(market, found.timestamp_ms)
-    _put_best_bid(market, bid)
-    _put_best_ask(market, ask)
+    _put_best_bid(market, None if bid is None else (Decimal(bid), Decimal(bid_size)))  # type: ignore[arg-type]
+    _put_best_ask(market, None if ask is None else (Decimal(ask), Decimal(ask_size)))  # type: ignore[arg-type]
     _put_last_price(market, last_price)
     _put_adv(market, None)
     _put_volatility(market, None)
     _put_sides(market, (found.bids, found.asks))
     _put_read(market, _all_levels)
     return market
-
-
-def _plain_side(raw: msgspec.Raw, beyond: Callable[[float, float], bool]) -> Any:
-    """Return the best level of a side that is right at first sight, by the rules of `MarketState`.
-
-    None is for an empty side, `_ODD` for one that needs a closer look. `beyond` says of two prices
-    whether the first is nearer to the touch than the second. Floats are in the order of the
-    decimals they stand for, or equal, and 0 only where that is 0, or nearly.
-    """
-    found = _PLAIN_LEVELS(raw)
-    if found is None:
-        return _ODD
-    price, size = found.groups()
-    if price is None:
-        return None
-    levels = _FLOAT_LEVELS.decode(raw)
-    prices, sizes = zip(*levels)  # noqa: B905 - pairs, and twice as fast
-    if (
-        len(levels) > MAX_LEVELS
-        or not min(sizes)
-        or not all(map(beyond, prices, prices[1:]))
-        or not (prices[0] and prices[-1])
-    ):
-        return _ODD
-    return Decimal(str(price, "ascii")), Decimal(str(size, "ascii"))
 
 
 def _all_levels(

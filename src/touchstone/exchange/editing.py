@@ -1,0 +1,344 @@
+"""Edits: a new price, size or stop for an order that works, under its old id.
+
+A pure cut of the size keeps the order's place in its queue; anything else takes it to the tail, and
+trades what the new price crosses (Coinbase's rule; the book's `replace`). The new size counts what
+has traded already. Post-only stays post-only, and the funds are looked at anew.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Final
+
+from lob.types import Event, Rejected, RejectReason, Replace, TimeInForce
+from touchstone.exchange.desk import OrderDesk
+from touchstone.exchange.drafts import (
+    BracketTicks,
+    attached_ticks,
+    check_notional,
+    check_stop,
+    lots_of,
+    stop_leg_direction,
+    ticks_of,
+)
+from touchstone.exchange.entry import crosses, only_reduces
+from touchstone.exchange.holds import Working
+from touchstone.exchange.lifecycle import book_refusal
+from touchstone.exchange.orders import Edit, Order, OrderStatus, TriggerStatus
+from touchstone.exchange.placing import bracket_request
+from touchstone.exchange.reasons import (
+    EditFailure,
+    EditRefusal,
+    EndReason,
+    FailureReason,
+    Refusal,
+    Refused,
+)
+from touchstone.exchange.requests import EditRequest, OrderKind, StopDirection
+
+EDITS_MAX: Final = 500
+"""How often an order may be edited."""
+
+_EDITABLE: Final = frozenset({OrderKind.LIMIT, OrderKind.STOP_LIMIT, OrderKind.BRACKET})
+
+
+class EditRefused(Exception):  # noqa: N818 - no error: a refusal on its way through the rules
+    """Carry a refused edit from the rule that was broken to the command."""
+
+    def __init__(self, reason: EditFailure, message: str, preview_reason: str = "") -> None:
+        super().__init__(message)
+        self.refusal = EditRefusal(reason, message, preview_reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An edit that may be made: the order as it is, and what will be different."""
+
+    order: Order
+    price_ticks: int
+    size_lots: int
+    leaves_lots: int
+    stop_ticks: int | None
+    child: Order | None
+    bracket: BracketTicks | None
+
+
+def check_edit(desk: OrderDesk, name: str, request: EditRequest) -> Change:
+    """Return the change asked for; raises `EditRefused` with the first rule that it breaks."""
+    order = _editable(desk, name, request.order_id)
+    product = order.product
+    price_ticks, stop_ticks = order.price_ticks, order.stop_ticks
+    assert price_ticks is not None  # noqa: S101 - what can be edited has a limit
+    child = desk.histories[name].order(order.attached_order_id)
+    bracket = None
+    try:
+        if request.price is not None:
+            price_ticks = ticks_of(product, "price", request.price)
+        if request.stop_price is not None and stop_ticks is not None:
+            stop_ticks = ticks_of(product, "stop_price", request.stop_price)
+        if request.attached is not None:
+            entry = product.instrument.price(price_ticks)
+            bracket = attached_ticks(product, order.side, request.attached, entry)
+    except Refused as refused:
+        raise _edit_refused(EditFailure.INVALID_EDITED_PRICE, refused.refusal) from None
+    size_lots = _size(order, request)
+    change = Change(
+        order=order,
+        price_ticks=price_ticks,
+        size_lots=size_lots,
+        leaves_lots=size_lots - (order.size_lots - order.leaves_lots),
+        stop_ticks=stop_ticks,
+        child=child if child is not None and child.live else None,
+        bracket=bracket,
+    )
+    _check_difference(change, request)
+    _check_relatives(change, request)
+    _check_market(desk, change)
+    _check_account(desk, change)
+    return change
+
+
+def make_change(desk: OrderDesk, change: Change, request: EditRequest, now_ns: int) -> None:
+    """Make an edit; raises `EditRefused` where the book refuses it, with nothing changed."""
+    order = change.order
+    moved = change.price_ticks != order.price_ticks or change.leaves_lots != order.leaves_lots
+    edited = _edited(change, now_ns)
+    if order.in_book and moved:
+        market = desk.markets[order.product.product_id]
+        command = Replace(order.number, change.price_ticks, change.leaves_lots)
+        events = market.apply(command, now_ns)
+        if isinstance(events[0], Rejected):
+            refused = book_refusal(events[0].reason).refusal
+            raise _edit_refused(EditFailure.COMMANDER_REJECTED_EDIT_ORDER, refused)
+        desk.put(edited)
+        desk.settle(market, events, now_ns)
+        desk.trim_reduce_only(order.account, market, now_ns)
+    else:
+        desk.put(edited)
+    if change.stop_ticks != order.stop_ticks:
+        _wait_anew(desk, edited)
+    if change.child is not None and request.cancel_attached:
+        desk.withdraw(change.child, EndReason.USER_REQUESTED, now_ns)
+    elif change.child is not None and change.bracket is not None:
+        _move_bracket(desk, change.child, edited, change.bracket, request, now_ns)
+
+
+# -------------------------------------------------------------------- rules
+
+
+def _editable(desk: OrderDesk, name: str, order_id: str) -> Order:
+    order = desk.histories[name].order(order_id)
+    if order is None:
+        raise EditRefused(EditFailure.ORDER_NOT_FOUND, f"order_id: {order_id!r} is unknown")
+    if order.status is not OrderStatus.OPEN:
+        raise EditRefused(
+            EditFailure.ONLY_OPEN_ORDERS_CAN_BE_EDITED, f"status: {order.status}; allowed: OPEN"
+        )
+    request = order.request
+    if order.kind not in _EDITABLE or request.time_in_force is not TimeInForce.GTC:
+        raise EditRefused(
+            EditFailure.ONLY_LIMIT_ORDER_EDITS_SUPPORTED,
+            f"{order.kind} {request.time_in_force}; allowed: limit, stop-limit and bracket orders"
+            " that are good until cancelled",
+        )
+    if request.quote_size is not None:
+        raise EditRefused(
+            EditFailure.SIZE_IN_QUOTE_EDITS_NOT_ALLOWED, "the order was sized in the quote currency"
+        )
+    if order.kind is OrderKind.BRACKET and order.trigger is TriggerStatus.STOP_TRIGGERED:
+        raise EditRefused(
+            EditFailure.COMMANDER_REJECTED_EDIT_ORDER, "the bracket's stop has been triggered"
+        )
+    if len(order.edits) >= EDITS_MAX:
+        raise EditRefused(
+            EditFailure.EXCEEDED_MAX_ALLOWED_EDIT_REQUEST_COUNT,
+            f"edits: {len(order.edits)}; allowed: {EDITS_MAX}",
+        )
+    return order
+
+
+def _size(order: Order, request: EditRequest) -> int:
+    """Return the new total size; one left out is read as 0, as Coinbase reads it."""
+    size = Decimal(0) if request.size is None else request.size
+    gone = order.size_lots - order.leaves_lots
+    if size <= order.product.instrument.quantity(gone) and gone:
+        raise EditRefused(
+            EditFailure.CANNOT_EDIT_TO_BELOW_FILLED_SIZE,
+            f"size: {size}; allowed: above {order.product.instrument.quantity(gone)}, which no"
+            " longer works",
+        )
+    try:
+        return lots_of(order.product, "size", size)
+    except Refused as refused:
+        raise _edit_refused(EditFailure.INVALID_EDITED_SIZE, refused.refusal) from None
+
+
+def _check_difference(change: Change, request: EditRequest) -> None:
+    order = change.order
+    same = (change.price_ticks, change.size_lots, change.stop_ticks) == (
+        order.price_ticks,
+        order.size_lots,
+        order.stop_ticks,
+    )
+    if same and request.attached is None and not request.cancel_attached:
+        raise EditRefused(
+            EditFailure.EDIT_REQUEST_EQUAL_TO_ORIGINAL_REQUEST, "price and size: as they are"
+        )
+
+
+def _check_relatives(change: Change, request: EditRequest) -> None:
+    """Leave to a parent what its children are for."""
+    order = change.order
+    if order.originating_order_id and change.size_lots != order.size_lots:
+        raise EditRefused(
+            EditFailure.COMMANDER_REJECTED_EDIT_ORDER,
+            "size: that of an order which belongs to another follows from it",
+        )
+    if change.child is None and (request.attached is not None or request.cancel_attached):
+        raise EditRefused(
+            EditFailure.COMMANDER_REJECTED_EDIT_ORDER, "no bracket is attached to the order"
+        )
+
+
+def _check_market(desk: OrderDesk, change: Change) -> None:
+    """Hold the new prices against the book and the last trade."""
+    order = change.order
+    market = desk.markets[order.product.product_id]
+    moved = change.price_ticks != order.price_ticks or change.leaves_lots > order.leaves_lots
+    try:
+        if change.stop_ticks is not None and change.stop_ticks != order.stop_ticks:
+            _check_waiting(order)
+            price = order.product.instrument.price(change.stop_ticks)
+            check_stop(market, price, _direction(order))
+        if order.kind is OrderKind.BRACKET and change.stop_ticks is not None:
+            _check_bracket(order, change.price_ticks - change.stop_ticks)
+        if not order.request.reduce_only:
+            check_notional(order.product, change.price_ticks, change.size_lots)
+        rests = order.in_book and order.request.post_only
+        if rests and moved and crosses(market.book, order.side, change.price_ticks):
+            raise book_refusal(RejectReason.POST_ONLY_WOULD_CROSS)
+    except Refused as refused:
+        raise _edit_refused(EditFailure.INVALID_EDITED_PRICE, refused.refusal) from None
+
+
+def _check_waiting(order: Order) -> None:
+    if order.trigger is not TriggerStatus.STOP_PENDING:
+        raise EditRefused(
+            EditFailure.COMMANDER_REJECTED_EDIT_ORDER, "stop_price: the stop has been triggered"
+        )
+
+
+def _check_bracket(order: Order, difference_ticks: int) -> None:
+    if difference_ticks * order.side.sign >= 0:
+        raise Refused(
+            FailureReason.UNKNOWN_FAILURE_REASON,
+            "price, stop_price: a bracket takes profit on the other side of its stop",
+            "PREVIEW_INVALID_BRACKET_PRICES",
+        )
+
+
+def _check_account(desk: OrderDesk, change: Change) -> None:
+    """Hold the changed order against the position and the funds, in place of the present one."""
+    order = change.order
+    product_id = order.product.product_id
+    refusal = desk.clearing.check_margin(order.account, order.product, order.leverage, None)
+    if refusal is None:
+        held = desk.clearing.account(order.account).position(product_id).lots
+        resting = desk.resting(order.account, product_id).lots(order.side)
+        resting -= order.leaves_lots if order.in_book else 0
+        if only_reduces(order.side, change.leaves_lots, held, resting):
+            return
+        if order.request.reduce_only:
+            refusal = Refusal(
+                FailureReason.REDUCE_ONLY_INCREASED_POSITION_SIZE,
+                f"size: {change.leaves_lots} lots left to work; the position does not have them",
+            )
+        else:
+            risk = Working(order.side, change.price_ticks, change.leaves_lots)
+            refusal = desk.clearing.check_edited_funds(order, risk)
+    if refusal is not None:
+        raise _edit_refused(EditFailure.COMMANDER_REJECTED_EDIT_ORDER, refusal)
+
+
+def _edit_refused(reason: EditFailure, refusal: Refusal) -> EditRefused:
+    return EditRefused(reason, refusal.message, refusal.preview)
+
+
+# -------------------------------------------------------------------- making it
+
+
+def _edited(change: Change, now_ns: int) -> Order:
+    """Return the order as edited, its request and configuration with it."""
+    order, instrument = change.order, change.order.product.instrument
+    price, size = instrument.price(change.price_ticks), instrument.quantity(change.size_lots)
+    terms: dict[str, Any] = {"limit_price": price, "size": size}
+    written = {"limit_price": str(price), "base_size": str(size)}
+    if change.stop_ticks is not None:
+        name = "stop_trigger_price" if order.kind is OrderKind.BRACKET else "stop_price"
+        terms[name] = instrument.price(change.stop_ticks)
+        written[name] = str(terms[name])
+    configuration = _rewritten(order.request.configuration, written)
+    return replace(
+        order,
+        request=replace(order.request, configuration=configuration, **terms),
+        price_ticks=change.price_ticks,
+        size_lots=change.size_lots,
+        leaves_lots=change.leaves_lots,
+        stop_ticks=change.stop_ticks,
+        edits=(*order.edits, Edit(price, size, now_ns)),
+        updated_ns=now_ns,
+    )
+
+
+def _rewritten(
+    configuration: Mapping[str, Any] | None, written: Mapping[str, str]
+) -> Mapping[str, Any] | None:
+    """Return a configuration with new values in it."""
+    if configuration is None:
+        return None
+    return {name: {**fields, **written} for name, fields in configuration.items()}
+
+
+def _direction(order: Order) -> StopDirection:
+    if order.kind is OrderKind.BRACKET or order.request.stop_direction is None:
+        return stop_leg_direction(order.side)
+    return order.request.stop_direction
+
+
+def _wait_anew(desk: OrderDesk, edited: Order) -> None:
+    present = desk.live(edited.number)
+    if present is not None:
+        desk.triggers[edited.product.product_id].drop(edited.number)
+        desk.wait_for(present, _direction(present))
+
+
+def _move_bracket(
+    desk: OrderDesk,
+    child: Order,
+    parent: Order,
+    bracket: BracketTicks,
+    request: EditRequest,
+    now_ns: int,
+) -> None:
+    """Give an attached bracket new prices; a triggered stop leg works on as it is."""
+    present = desk.live(child.number)
+    if present is None or present.trigger is TriggerStatus.STOP_TRIGGERED:
+        return
+    assert request.attached is not None  # noqa: S101 - the ticks come from there
+    moved = replace(
+        present,
+        request=bracket_request(parent.request, request.attached, child.order_id),
+        price_ticks=bracket.limit_ticks,
+        stop_ticks=bracket.trigger_ticks,
+        updated_ns=now_ns,
+    )
+    market = desk.markets[child.product.product_id]
+    events: Sequence[Event] = ()
+    if present.in_book:
+        events = market.apply(
+            Replace(child.number, bracket.limit_ticks, present.leaves_lots), now_ns
+        )
+    desk.put(moved)
+    desk.settle(market, events, now_ns)
+    if present.leaves_lots:
+        _wait_anew(desk, moved)

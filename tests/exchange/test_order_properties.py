@@ -1,0 +1,235 @@
+"""Whatever customers do with every kind of order, the rules that hold for all of them hold."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lob.types import Side
+from tests.exchange.floor import BTC, SECOND_NS, Floor
+from touchstone.exchange import (
+    Bracket,
+    CloseRequest,
+    EditRequest,
+    Exchange,
+    ExchangeConfig,
+    Order,
+    OrderKind,
+    OrderRequest,
+    OrderStatus,
+    Scaled,
+    Twap,
+)
+from touchstone.exchange.background import FlowKind
+from touchstone.exchange.orders import TRANSITIONS
+
+NAMES = ("alice", "bob", "carol")
+PRICE = Decimal(100_000)
+KINDS = ("limit", "market", "money", "gtd", "stop", "bracket", "attached", "twap", "scaled")
+
+QUICK = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that a customer does, or a wait; what the numbers mean depends on it."""
+
+    what: str
+    name: str
+    side: str
+    lots: int
+    offset: int
+    pick: int
+    reduce_only: bool
+    immediate: str
+
+
+STEPS = st.lists(
+    st.builds(
+        Step,
+        what=st.sampled_from((*KINDS, *KINDS, "limit", "cancel", "edit", "close", "wait")),
+        name=st.sampled_from(NAMES),
+        side=st.sampled_from(("BUY", "SELL")),
+        lots=st.integers(1, 3_000),
+        offset=st.integers(-5, 5),
+        pick=st.integers(0, 30),
+        reduce_only=st.booleans(),
+        immediate=st.sampled_from(("GTC", "GTC", "IOC", "FOK")),
+    ),
+    min_size=20,
+    max_size=60,
+)
+
+
+def terms(step: Step, floor: Floor) -> dict[str, Any]:
+    """Return what a step asks for, around the opening price in steps of 500."""
+    sign = 1 if step.side == "BUY" else -1
+    price = PRICE + 500 * step.offset
+    size = Decimal(step.lots) / 10_000
+    near, far = price - 1_000 * sign, price + 1_000 * sign
+    own: dict[str, dict[str, Any]] = {
+        "limit": {"limit_price": price, "tif": step.immediate},
+        "market": {"tif": "IOC"},
+        "money": {"size": None, "quote_size": size * price, "tif": "IOC"},
+        "gtd": {"limit_price": price, "tif": "GTD", "end_time_ns": floor.at(1 + step.pick)},
+        "stop": {"limit_price": far, "stop_price": price},
+        "bracket": {"limit_price": near, "stop_trigger_price": far},
+        "attached": {"limit_price": price, "attached": Bracket(far, near)},
+        "twap": {
+            "limit_price": price,
+            "tif": "GTD",
+            "end_time_ns": floor.at(step.pick + 9),
+            "twap": Twap(floor.at(step.pick % 4), 3, Decimal("0.1"), 2 * SECOND_NS),
+        },
+        "scaled": {"scaled": Scaled(3, price - 1_000, price)},
+    }
+    common = {"side": step.side, "size": size, "reduce_only": step.reduce_only}
+    return {**common, **own[step.what]}
+
+
+def take(floor: Floor, step: Step, waits: int = 1) -> None:
+    """Take one step; a wait is cut into so many parts."""
+    exchange = floor.exchange
+    orders = exchange.open_orders(step.name)
+    picked = orders[step.pick % len(orders)] if orders else None
+    if step.what == "wait":
+        until_ns = exchange.now_ns + step.lots * SECOND_NS // 300
+        for part in range(1, waits):
+            exchange.advance(exchange.now_ns + (until_ns - exchange.now_ns) * part // waits)
+        exchange.advance(until_ns)
+    elif step.what == "close":
+        exchange.close_position(
+            step.name, CloseRequest(client_order_id=f"close-{floor.at(0)}", product_id=BTC)
+        )
+    elif step.what == "cancel":
+        exchange.cancel(step.name, [picked.order_id] if picked else [])
+    elif step.what == "edit":
+        if picked is not None:
+            price = PRICE + 500 * step.offset
+            size = Decimal(step.lots) / 10_000
+            edit = EditRequest(order_id=picked.order_id, price=price, size=size)
+            exchange.edit(step.name, edit)
+    else:
+        exchange.create(step.name, floor.request(**terms(step, floor)))
+
+
+class Watch:
+    """Follow the statuses of all orders, as whoever drains the updates sees them."""
+
+    def __init__(self) -> None:
+        """Start with no order known."""
+        self.last: dict[str, OrderStatus] = {}
+
+    def look(self, exchange: Exchange) -> None:
+        """Hold every change against the table, and every order against itself."""
+        for order in exchange.drain().orders:
+            before = self.last.get(order.order_id)
+            assert before is None or order.status in TRANSITIONS[before]
+            self.last[order.order_id] = order.status
+            assert 0 <= order.leaves_lots
+            assert order.filled_lots + order.leaves_lots <= order.size_lots
+            assert order.live or order.leaves_lots == 0
+            assert (order.status is OrderStatus.FILLED) <= (order.filled_lots == order.size_lots)
+        exchange.check()
+
+
+def check_families(exchange: Exchange, name: str) -> None:
+    """Hold children against their parents."""
+    orders = {order.order_id: order for order in exchange.orders(name)}
+    filled: dict[str, int] = defaultdict(int)
+    for order in orders.values():
+        filled[order.originating_order_id] += order.filled_lots
+        if order.kind is OrderKind.BRACKET and order.originating_order_id:
+            parent = orders[order.originating_order_id]
+            assert order.filled_lots <= order.size_lots <= parent.filled_lots
+    for order in orders.values():
+        if order.kind is OrderKind.SCALED:
+            assert filled[order.order_id] == order.filled_lots
+
+
+def check_reductions(exchange: Exchange, name: str) -> None:
+    """Replay the fills: a reduce-only order never opened, enlarged or turned a position."""
+    held = 0
+    for fill in sorted(exchange.fills(name), key=lambda fill: fill.number):
+        order = exchange.order(name, fill.order_id)
+        assert order is not None
+        if order.request.reduce_only:
+            assert held * fill.side.sign < 0
+            assert fill.lots <= abs(held)
+        held += fill.side.sign * fill.lots
+    assert held == exchange.accounts[name].position(BTC).lots
+
+
+@QUICK
+@given(STEPS)
+def test_every_rule_holds_after_every_step(steps: list[Step]) -> None:
+    """Money, books, statuses, sizes, families and reduce-only, over all kinds and commands."""
+    floor = Floor(starting_balance=Decimal(40_000))
+    watch = Watch()
+    for step in steps:
+        take(floor, step)
+        watch.look(floor.exchange)
+    for name in NAMES:
+        check_families(floor.exchange, name)
+        check_reductions(floor.exchange, name)
+
+
+@settings(QUICK, max_examples=30)
+@given(STEPS, st.integers(2, 7))
+def test_it_does_not_matter_how_time_is_cut(steps: list[Step], waits: int) -> None:
+    """The same commands at the same times leave the same state."""
+    whole, cut = Floor(), Floor()
+    for step in steps:
+        take(whole, step)
+        take(cut, step, waits)
+    for floor in (whole, cut):
+        floor.wait(60)
+        floor.exchange.drain()
+    assert whole.exchange.state_hash() == cut.exchange.state_hash()
+
+
+def among_the_flow(limit: int) -> Exchange:
+    """Let alice enter one order of most kinds in a running market, and half a minute pass."""
+    exchange = Exchange(ExchangeConfig(flow=FlowKind.ZERO_INTELLIGENCE, seed=5))
+    exchange.open_account("alice")
+    last = exchange.markets[BTC].last_price()
+    asked: list[dict[str, Any]] = [
+        {"limit_price": last + 20, "stop_price": last + 5},
+        {"limit_price": last + 100, "attached": Bracket(last + 200, last - 100)},
+        {"scaled": Scaled(5, last - 50, last)},
+        {
+            "limit_price": last + 50,
+            "end_time_ns": 20 * SECOND_NS,
+            "twap": Twap(0, 5, Decimal("0.002"), 3 * SECOND_NS),
+        },
+        {"limit_price": last - 100, "end_time_ns": 15 * SECOND_NS},
+    ]
+    for number, wanted in enumerate(asked):
+        request = OrderRequest(
+            client_order_id=str(number),
+            product_id=BTC,
+            side=Side.BUY,
+            size=Decimal("0.01"),
+            **wanted,
+        )
+        assert isinstance(exchange.create("alice", request), Order)
+    while exchange.now_ns < 30 * SECOND_NS:
+        exchange.advance(30 * SECOND_NS, limit=limit)
+    exchange.check()
+    exchange.drain()
+    return exchange
+
+
+def test_all_kinds_among_the_flow() -> None:
+    """With the background flow, too: items one at a time or all at once lead to the same state."""
+    single, whole = among_the_flow(1), among_the_flow(10_000)
+    assert single.state_hash() == whole.state_hash()
+    assert {"FILLED", "EXPIRED"} <= {str(order.status) for order in whole.orders("alice")}
