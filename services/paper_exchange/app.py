@@ -12,6 +12,7 @@ from services.paper_exchange.routes_feed import feed_router
 from services.paper_exchange.routes_futures import futures_router
 from services.paper_exchange.routes_ledger import ledger_router
 from services.paper_exchange.routes_markets import market_router
+from services.paper_exchange.routes_money import money_router
 from services.paper_exchange.routes_orders import order_router
 from services.paper_exchange.routes_wallet import wallet_router
 from services.paper_exchange.wiring import Components
@@ -33,7 +34,8 @@ def create_app(components: Components) -> FastAPI:
     app.include_router(wallet_router(venue, gate))
     app.include_router(ledger_router(venue, gate))
     app.include_router(admin_router(venue, components.feed))
+    app.include_router(money_router(venue))
     app.include_router(fault_router(faults, components.feed))
     app.include_router(feed_router(components.feed))
-    app.state.quick_posts = quick_orders(orders.routes, gate, lambda: faults.rest_armed)
+    app.state.quick_posts = quick_orders(orders.routes, gate, faults.concerns_rest)
     return app

@@ -97,6 +97,8 @@ class Connection:
 
     def cut_off(self, reason: str) -> None:
         """End the connection at once: nobody reads there who could be told."""
+        if self.ended.is_set():
+            return
         self.was_cut_off = True
         self.end(reason)
         self.frames.abort()

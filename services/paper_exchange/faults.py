@@ -137,7 +137,10 @@ class Fault:
 
 
 class FaultBook:
-    """The faults in force. `rest_armed` and `feed_armed` say whether any could strike there."""
+    """The faults in force. `rest_armed` and `feed_armed` say whether any could strike there.
+
+    `rest_held` is how many requests wait for another one to pass them.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._faults: dict[int, Fault] = {}
@@ -148,8 +151,16 @@ class FaultBook:
             ["on", "kind"],
             registry=registry,
         )
+        for on, kinds in KINDS.items():
+            for kind in kinds:
+                self._struck.labels(on, kind)
         self.rest_armed = False
         self.feed_armed = False
+        self.rest_held = 0
+
+    def concerns_rest(self) -> bool:
+        """Say whether every request has to come by: to be struck, or to let another one go on."""
+        return self.rest_armed or self.rest_held > 0
 
     def add(self, rule: FaultRule) -> Fault:
         """Put a rule in force; `InvalidInput` where it makes no sense or there are too many."""

@@ -22,6 +22,7 @@ class _Held:
 
     delays: int = 0
     queue: list[Numbered] = field(default_factory=list)
+    queue_bytes: int = 0
     swapped: Numbered | None = None
 
 
@@ -65,7 +66,7 @@ class FeedFaults:
     def _pass(self, connection: Connection, numbered: Numbered) -> None:
         held = self._held.get(connection)
         if held is not None and held.delays:
-            held.queue.append(numbered)
+            _keep(connection, held, numbered)
             return
         connection.put(*numbered)
         if held is not None:
@@ -95,12 +96,12 @@ class FeedFaults:
         """Keep a message, and with it all that follows: a delay does not change the order."""
         held = self._held.setdefault(connection, _Held())
         held.delays += 1
-        held.queue.append(numbered)
+        _keep(connection, held, numbered)
 
         def release() -> None:
             held.delays -= 1
             if not held.delays:
-                queue, held.queue = held.queue, []
+                queue, held.queue, held.queue_bytes = held.queue, [], 0
                 for one in queue:
                     connection.put(*one)
                 self._tidy(connection, held)
@@ -110,6 +111,14 @@ class FeedFaults:
     def _tidy(self, connection: Connection, held: _Held) -> None:
         if not held.delays and held.swapped is None:
             self._held.pop(connection, None)
+
+
+def _keep(connection: Connection, held: _Held, numbered: Numbered) -> None:
+    """Keep a message for later, as far as what waits for a connection may go."""
+    held.queue.append(numbered)
+    held.queue_bytes += len(numbered[0].tail)
+    if held.queue_bytes > connection.queue_bytes:
+        connection.cut_off("fault on demand: more is delayed than is kept")
 
 
 def _disconnect(connection: Connection, rule: FaultRule) -> None:

@@ -40,19 +40,18 @@ class RestFaults:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or do something wrong with it."""
+        if scope["type"] != "http" or not scope["path"].startswith((API_PREFIX, WALLET_PREFIX)):
+            await self._app(scope, receive, send)
+            return
         struck = None
-        if (
-            self._book.rest_armed
-            and scope["type"] == "http"
-            and scope["path"].startswith((API_PREFIX, WALLET_PREFIX))
-        ):
+        if self._book.rest_armed:
             account = self._account_of(Headers(scope=scope))
             struck = self._book.on_rest(scope["method"], scope["path"], account)
         if struck is None:
             await self._app(scope, receive, send)
         else:
             await self._strike(struck, scope, receive, send)
-        if self._held and (struck is None or struck.kind is not FaultKind.REORDER):
+        if struck is None or struck.kind is not FaultKind.REORDER:
             for event in self._held:
                 event.set()
 
@@ -101,6 +100,7 @@ class RestFaults:
         """Return when another request has been served, or after so many seconds."""
         event = asyncio.Event()
         self._held.add(event)
+        self._book.rest_held = len(self._held)
         try:
             async with asyncio.timeout(seconds):
                 await event.wait()
@@ -108,6 +108,7 @@ class RestFaults:
             pass
         finally:
             self._held.discard(event)
+            self._book.rest_held = len(self._held)
 
 
 async def _read(receive: Receive) -> bytes:

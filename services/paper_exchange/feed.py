@@ -40,6 +40,7 @@ CHANNELS: Final = (
 )
 SNAPSHOT_BATCH: Final = 50
 MESSAGES_PER_SECOND: Final = 20.0
+CONNECTION_BURST_SECONDS: Final = 2.0
 ANONYMOUS_BURST_SECONDS: Final = 5.0
 """Clients send one message a product and channel; ccxt waits for ever for one that was refused."""
 FLUSH_SECONDS: Final = 0.01
@@ -93,7 +94,7 @@ class Feed:
         self._monotonic = monotonic
         self._metrics = metrics
         self._user_positions = user_positions
-        self._per_connection = RateLimiter(MESSAGES_PER_SECOND, monotonic)
+        self._per_connection = RateLimiter(MESSAGES_PER_SECOND, monotonic, CONNECTION_BURST_SECONDS)
         self._anonymous = RateLimiter(
             limits.unauthenticated_per_second, monotonic, ANONYMOUS_BURST_SECONDS
         )
@@ -182,6 +183,9 @@ class Feed:
             self._acknowledge(connection)
             return
         self._authenticate(connection, channel, asked)
+        # What waits for the others is in the newcomer's snapshot already.
+        self.flush()
+        self._send_trades()
         connection.subscribed = True
         held = connection.subscriptions.setdefault(channel, {})
         for product_id in product_ids:
@@ -316,6 +320,8 @@ class Feed:
     def flush(self) -> None:
         """Send the levels and tickers that changed since the last time, each as it now stands."""
         self._flush_is_due = False
+        if not (self._levels or self._traded):
+            return
         self._flushed_at = self._monotonic()
         now_ns = self._exchange.now_ns
         levels, self._levels = self._levels, {}
@@ -355,23 +361,27 @@ class Feed:
             await asyncio.sleep(due - self._monotonic())
             try:
                 self.beat()
-            except Exception:
+            except Exception:  # noqa: BLE001 - the next beat may be well
                 _log.exception("a beat of the feed failed")
         self.end_all("the venue has stopped", CLOSE_STOPPED)
 
     def beat(self) -> None:
         """Send what the last quarter of a second printed, and each second what is due then."""
         self._beats += 1
+        self._send_trades()
+        if self._beats % BEATS_A_SECOND == 0:
+            self._second()
+        if self._beats % (BEATS_A_SECOND * SECONDS_A_BATCH) == 0:
+            self._five_seconds()
+
+    def _send_trades(self) -> None:
+        """Send the trades that were printed since the last time, newest first."""
         printed, self._printed = self._printed, {}
         for product_id, trades in sorted(printed.items()):
             listening = self._listeners.get(("market_trades", product_id))
             if listening:
                 shown = events.trade_events("update", reversed(trades))
                 self._send(listening, "market_trades", shown)
-        if self._beats % BEATS_A_SECOND == 0:
-            self._second()
-        if self._beats % (BEATS_A_SECOND * SECONDS_A_BATCH) == 0:
-            self._five_seconds()
 
     def _second(self) -> None:
         now_ns = self._exchange.now_ns

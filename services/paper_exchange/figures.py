@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from lob.types import Side
 from services.paper_exchange.shapes_orders import hold
 from touchstone.exchange import Exchange, Family, MarginType, Product
 from touchstone.exchange.clearing import CROSS
@@ -13,7 +14,10 @@ from touchstone.exchange.money import ZERO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionFigures:
-    """One position: prices in the settlement currency, margins as amounts; `lots` is signed."""
+    """One position: prices in the settlement currency, margins as amounts; `lots` is signed.
+
+    `buying` and `selling` are what live orders of the product still ask for, in coins or contracts.
+    """
 
     product: Product
     lots: int
@@ -29,6 +33,8 @@ class PositionFigures:
     aggregated: Decimal
     realised_day: Decimal
     liquidation_price: Decimal | None
+    buying: Decimal
+    selling: Decimal
 
     @property
     def isolated(self) -> bool:
@@ -56,6 +62,13 @@ class AccountFigures:
     free: Decimal
     withdrawable: Decimal
     liquidating: bool
+
+    @property
+    def liquidation_percentage(self) -> Decimal:
+        """Return maintenance margin as a percentage of equity; from 100 on it is liquidated."""
+        if self.equity <= 0:
+            return Decimal(100 if self.maintenance else 0)
+        return self.maintenance / self.equity * 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +142,9 @@ def one_position(exchange: Exchange, account: str, product: Product) -> Position
     leverage = clearing.leverage(account, product)
     held = Held(product=product, lots=position.lots, mark=mark, leverage=leverage)
     scope = clearing.scope(account, product.product_id if position.isolated else CROSS)
+    asked = dict.fromkeys(Side, ZERO)
+    for order in exchange.open_orders(account, product.product_id):
+        asked[order.side] += order.leaves
     return PositionFigures(
         product=product,
         lots=position.lots,
@@ -144,4 +160,6 @@ def one_position(exchange: Exchange, account: str, product: Product) -> Position
         aggregated=position.aggregated(product, mark),
         realised_day=position.realised_day,
         liquidation_price=liquidation_price(held, scope) if held.lots else None,
+        buying=asked[Side.BUY],
+        selling=asked[Side.SELL],
     )

@@ -112,6 +112,7 @@ class Journal:
             self._file = -1
         _close(self._retired)
         self.failure = self.failure or "closed"
+        self._answer(self.number)
 
     # ---------------------------------------------------------------- inside
 
@@ -165,6 +166,8 @@ class Journal:
 
     def _end_sync(self, done: asyncio.Future[None], upto: int) -> None:
         self._under_way = False
+        if self._file < 0:
+            return
         error = None if done.cancelled() else done.exception()
         if error is not None:
             fault = self._failed(error)
@@ -175,12 +178,16 @@ class Journal:
             return
         self.syncs += 1
         self._synced = upto
+        self._answer(upto)
+        if self._waiting:
+            self._start_sync()
+
+    def _answer(self, upto: int) -> None:
+        """Let go on who waited for the records before this one."""
         while self._waiting and self._waiting[0][0] <= upto:
             waiter = self._waiting.popleft()[1]
             if not waiter.done():
                 waiter.set_result(None)
-        if self._waiting:
-            self._start_sync()
 
 
 def _close(files: list[int]) -> None:

@@ -121,7 +121,9 @@ def _load(path: Path) -> ApiKey:
         raise ConfigError(f"{path}: account: {account!r}; allowed: a non-empty text")
     rate = document.get("rate_limit_per_second")
     if rate is not None and (type(rate) not in (int, float) or not 0 < rate <= RATE_MAX):
-        raise ConfigError(f"{path}: rate_limit_per_second: {rate!r}; allowed: 0..{RATE_MAX:g}")
+        raise ConfigError(
+            f"{path}: rate_limit_per_second: {rate!r}; allowed: above 0, at most {RATE_MAX:g}"
+        )
     given = [field for field in _KEY_FIELDS if document.get(field) is not None]
     if "secret" in given:
         if len(given) > 1:

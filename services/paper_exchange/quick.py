@@ -16,7 +16,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
-from starlette.types import Message, Scope
+from starlette.types import Scope
 
 from lob.errors import Fault
 from services.paper_exchange.bodies import BODY_BYTES_MAX
@@ -75,7 +75,8 @@ class QuickOrders:
         return partial(self._answer, endpoint, _scope(url, headers)), b""
 
     async def _answer(self, endpoint: Endpoint, scope: Scope, _query: bytes, body: bytes) -> Reply:
-        request = Request(scope, partial(_whole, body))
+        scope["state"]["body"] = body  # where the gate leaves it, too, when it has read it
+        request = Request(scope)
         try:
             response = await endpoint(request, await self._gate.trading(request))
         except Fault as fault:
@@ -127,10 +128,6 @@ def _scope(path: bytes, headers: Headers) -> Scope:
         "client": None,
         "state": {},
     }
-
-
-async def _whole(body: bytes) -> Message:
-    return {"type": "http.request", "body": body, "more_body": False}
 
 
 def _reply(response: Response, quota: Any) -> Reply:

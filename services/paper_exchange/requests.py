@@ -46,6 +46,9 @@ _MARGIN_TYPES: Final[Mapping[str | None, MarginType | None]] = {
 ClientOrderId = Annotated[str, Meta(min_length=1, max_length=128)]
 ProductId = Annotated[str, Meta(min_length=1, max_length=64)]
 OrderId = Annotated[str, Meta(min_length=1, max_length=128)]
+Leverage = str | Annotated[int, Meta(ge=0, le=1_000)] | Annotated[float, Meta(ge=0, le=1_000)]
+"""Coinbase has texts; ccxt documents a number, which nobody can take for anything else."""
+
 Echoed = dict[str, dict[str, Any]]
 
 
@@ -56,7 +59,7 @@ class CreateOrder(Body):
     product_id: ProductId
     order_configuration: Echoed
     side: Literal["BUY", "SELL", "UNKNOWN_ORDER_SIDE"] = "UNKNOWN_ORDER_SIDE"
-    leverage: str | None = None
+    leverage: Leverage | None = None
     margin_type: str | None = None
     retail_portfolio_id: str | None = None
     self_trade_prevention_id: str | None = None
@@ -70,7 +73,7 @@ class PreviewOrder(Body):
     product_id: ProductId
     order_configuration: Echoed
     side: Literal["BUY", "SELL", "UNKNOWN_ORDER_SIDE"] = "UNKNOWN_ORDER_SIDE"
-    leverage: str | None = None
+    leverage: Leverage | None = None
     margin_type: str | None = None
     retail_portfolio_id: str | None = None
     self_trade_prevention_id: str | None = None
@@ -186,7 +189,7 @@ def _new_order(
             client_order_id=_screened("client_order_id", client_order_id),
             product_id=body.product_id,
             side=_SIDES[body.side],
-            leverage=_optional("leverage", body.leverage),
+            leverage=_leverage(body.leverage),
             margin_type=_MARGIN_TYPES[body.margin_type],
             preview_id=body.preview_id or "",
             configuration=body.order_configuration,
@@ -249,6 +252,10 @@ def _screened(name: str, value: str) -> str:
     if not _SCREENED.fullmatch(value):
         raise InvalidInput(f"{name}: {value!r}; allowed: no control characters")
     return value
+
+
+def _leverage(value: str | float | None) -> Decimal | None:
+    return None if value is None else _optional("leverage", str(value))
 
 
 def _optional(name: str, value: str | None) -> Decimal | None:

@@ -59,6 +59,10 @@ def admin_router(venue: Venue, feed: Feed) -> APIRouter:
     async def state() -> Response:
         return JSONResponse(state_shape(venue, feed))
 
+    @router.get("/state_hash")
+    async def state_hash() -> Response:
+        return JSONResponse(hash_shape(venue))
+
     @router.post("/clock")
     async def clock(request: Request) -> Response:
         venue.set_speed((await read_body(request, ClockSpeed)).speed)
@@ -142,6 +146,16 @@ def state_shape(venue: Venue, feed: Feed) -> dict[str, object]:
             }
             for name, market in exchange.markets.items()
         },
+    }
+
+
+def hash_shape(venue: Venue) -> dict[str, object]:
+    """Return the hash of all that the venue is, and how many records led to it. O(state)."""
+    exchange, store = venue.exchange, venue.store
+    return {
+        "state_hash": exchange.state_hash(),
+        "now": rfc3339(exchange.now_ns),
+        "records": None if store is None else store.journal.number,
     }
 
 

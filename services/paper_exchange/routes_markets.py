@@ -15,7 +15,7 @@ from services.paper_exchange.history_query import EXPIRY_TYPES, PRODUCT_TYPES
 from services.paper_exchange.requests import parse_decimal
 from services.paper_exchange.shapes_orders import expiry_type
 from services.paper_exchange.venue import Venue
-from services.paper_exchange.wire import parse_rfc3339, rfc3339
+from services.paper_exchange.wire import rfc3339
 from touchstone.exchange import Family, Product
 from touchstone.exchange.candles import Granularity
 from touchstone.exchange.market import Market
@@ -168,7 +168,7 @@ def _has_status(product: Product, status: str, now_ns: int) -> bool:
     """Say whether a contract that expires is in this status; one that never does always is."""
     if status in ("", "STATUS_ALL") or product.family is Family.INTX:
         return True
-    expired = now_ns >= parse_rfc3339("contract_expiry", shapes.CDE_EXPIRY)
+    expired = now_ns >= shapes.CDE_EXPIRY_NS
     return expired is (status == "STATUS_EXPIRED")
 
 

@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from services.paper_exchange.figures import account_figures, fees_of, position_figures
+from services.paper_exchange.figures import (
+    AccountFigures,
+    PositionFigures,
+    account_figures,
+    fees_of,
+    position_figures,
+)
+from services.paper_exchange.shapes_markets import CDE_EXPIRY
 from services.paper_exchange.shapes_orders import portfolio_uuid
 from services.paper_exchange.wire import amount, rfc3339, rounded_text, text
 from touchstone.exchange import Exchange, Family
@@ -72,17 +79,20 @@ def breakdown_shape(exchange: Exchange, portfolio: Portfolio, currency: str) -> 
     account = portfolio.account
     figures = account_figures(exchange, account)
     held = [one for one in position_figures(exchange, account) if one.lots]
+    perpetual = [one for one in held if one.product.family is Family.INTX]
+    futures = [one for one in held if one.product.family is Family.CDE]
+    totals = {
+        "total_balance": figures.equity,
+        "total_futures_balance": figures.cash,
+        "total_cash_equivalent_balance": figures.cash,
+        "total_crypto_balance": ZERO,
+        "futures_unrealized_pnl": sum((one.unrealised for one in futures), ZERO),
+        "perp_unrealized_pnl": sum((one.unrealised for one in perpetual), ZERO),
+    }
     return {
         "breakdown": {
             "portfolio": portfolio_shape(portfolio, KINDS[0] if portfolio.own else "CONSUMER"),
-            "portfolio_balances": {
-                "total_balance": amount(figures.equity, currency),
-                "total_futures_balance": amount(figures.cash, currency),
-                "total_cash_equivalent_balance": amount(figures.cash, currency),
-                "total_crypto_balance": amount(ZERO, currency),
-                "futures_unrealized_pnl": amount(figures.unrealised, currency),
-                "perp_unrealized_pnl": amount(figures.unrealised, currency),
-            },
+            "portfolio_balances": {name: amount(total, currency) for name, total in totals.items()},
             "spot_positions": [
                 {
                     "asset": "USD",
@@ -93,61 +103,66 @@ def breakdown_shape(exchange: Exchange, portfolio: Portfolio, currency: str) -> 
                     "allocation": 1,
                     "one_day_change": 0,
                     "cost_basis": amount(figures.cash, currency),
+                    "expires_at": None,
+                    "leverage": None,
+                    "rate": None,
                     "asset_img_url": "",
                     "is_cash": True,
                 }
             ],
-            "perp_positions": [
-                {
-                    "product_id": one.product.product_id,
-                    "product_uuid": derived_uuid("product", one.product.product_id),
-                    "symbol": one.product.product_id,
-                    "asset_image_url": "",
-                    "vwap": _both(one.settled_price, currency),
-                    "position_side": "FUTURES_POSITION_SIDE_LONG"
-                    if one.lots > 0
-                    else "FUTURES_POSITION_SIDE_SHORT",
-                    "net_size": text(one.product.instrument.lot_size * one.lots),
-                    "buy_order_size": "0",
-                    "sell_order_size": "0",
-                    "im_contribution": rounded_text(one.initial),
-                    "unrealized_pnl": _both(one.unrealised, currency),
-                    "mark_price": _both(one.mark, currency),
-                    "liquidation_price": _both(one.liquidation_price or ZERO, currency),
-                    "leverage": text(one.leverage),
-                    "im_notional": _both(one.initial, currency),
-                    "mm_notional": _both(one.maintenance, currency),
-                    "position_notional": _both(one.notional, currency),
-                    "margin_type": f"MARGIN_TYPE_{one.margin_type}",
-                    "liquidation_buffer": rounded_text(figures.equity - figures.maintenance),
-                    "liquidation_percentage": "0",
-                }
-                for one in held
-                if one.product.family is Family.INTX
-            ],
-            "futures_positions": [
-                {
-                    "product_id": one.product.product_id,
-                    "contract_size": text(one.product.instrument.contract_size),
-                    "side": "FUTURES_POSITION_SIDE_LONG"
-                    if one.lots > 0
-                    else "FUTURES_POSITION_SIDE_SHORT",
-                    "amount": text(one.product.instrument.lot_size * abs(one.lots)),
-                    "avg_entry_price": rounded_text(one.entry_price),
-                    "current_price": rounded_text(one.mark),
-                    "unrealized_pnl": rounded_text(one.unrealised),
-                    "expiry": "",
-                    "underlying_asset": one.product.coin,
-                    "asset_img_url": "",
-                    "product_name": one.product.display_name,
-                    "venue": "cde",
-                    "notional_value": rounded_text(one.notional),
-                }
-                for one in held
-                if one.product.family is Family.CDE
-            ],
+            "perp_positions": [_perpetual(one, figures, currency) for one in perpetual],
+            "futures_positions": [_future(one) for one in futures],
         }
     }
+
+
+def _perpetual(held: PositionFigures, figures: AccountFigures, currency: str) -> dict[str, Any]:
+    product = held.product
+    return {
+        "product_id": product.product_id,
+        "product_uuid": derived_uuid("product", product.product_id),
+        "symbol": product.product_id,
+        "asset_image_url": "",
+        "vwap": _both(held.settled_price, currency),
+        "position_side": _side(held),
+        "net_size": text(product.instrument.lot_size * held.lots),
+        "buy_order_size": text(held.buying),
+        "sell_order_size": text(held.selling),
+        "im_contribution": rounded_text(held.initial),
+        "unrealized_pnl": _both(held.unrealised, currency),
+        "mark_price": _both(held.mark, currency),
+        "liquidation_price": _both(held.liquidation_price or ZERO, currency),
+        "leverage": text(held.leverage),
+        "im_notional": _both(held.initial, currency),
+        "mm_notional": _both(held.maintenance, currency),
+        "position_notional": _both(held.notional, currency),
+        "margin_type": f"MARGIN_TYPE_{held.margin_type}",
+        "liquidation_buffer": rounded_text(figures.equity - figures.maintenance),
+        "liquidation_percentage": rounded_text(figures.liquidation_percentage),
+    }
+
+
+def _future(held: PositionFigures) -> dict[str, Any]:
+    product = held.product
+    return {
+        "product_id": product.product_id,
+        "contract_size": text(product.instrument.contract_size),
+        "side": _side(held),
+        "amount": text(product.instrument.lot_size * abs(held.lots)),
+        "avg_entry_price": rounded_text(held.entry_price),
+        "current_price": rounded_text(held.mark),
+        "unrealized_pnl": rounded_text(held.unrealised),
+        "expiry": CDE_EXPIRY,
+        "underlying_asset": product.coin,
+        "asset_img_url": "",
+        "product_name": product.display_name,
+        "venue": "cde",
+        "notional_value": rounded_text(held.notional),
+    }
+
+
+def _side(held: PositionFigures) -> str:
+    return f"FUTURES_POSITION_SIDE_{'LONG' if held.lots > 0 else 'SHORT'}"
 
 
 def fee_family(product_type: str, expiry_type: str, venue: str) -> Family | None:

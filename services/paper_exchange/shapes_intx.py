@@ -14,7 +14,7 @@ from services.paper_exchange.figures import (
 )
 from services.paper_exchange.shapes_orders import portfolio_uuid
 from services.paper_exchange.wire import amount, rounded_text, text
-from touchstone.exchange import Exchange, Family, MarginType, Order, Product
+from touchstone.exchange import Exchange, Family, MarginType, Product
 from touchstone.exchange.identifiers import derived_uuid
 from touchstone.exchange.money import ZERO
 
@@ -35,20 +35,19 @@ def positions_shape(exchange: Exchange, account: str) -> dict[str, Any]:
     held = [one for one in position_figures(exchange, account, Family.INTX) if one.lots]
     total = sum((one.aggregated for one in held), ZERO)
     return {
-        "positions": [_position(exchange, account, one) for one in held],
+        "positions": [_position(account, one) for one in held],
         "summary": {"aggregated_pnl": _money(total)},
     }
 
 
 def position_shape(exchange: Exchange, account: str, product: Product) -> dict[str, Any]:
     """Return one position; a flat one has size 0 and no side."""
-    return _position(exchange, account, one_position(exchange, account, product))
+    return _position(account, one_position(exchange, account, product))
 
 
-def _position(exchange: Exchange, account: str, held: PositionFigures) -> dict[str, Any]:
+def _position(account: str, held: PositionFigures) -> dict[str, Any]:
     """Return a position: `vwap` and `unrealized_pnl` since the latest five-minute settlement."""
     product = held.product
-    orders = exchange.open_orders(account, product.product_id)
     price = held.liquidation_price
     return {
         "product_id": product.product_id,
@@ -60,8 +59,8 @@ def _position(exchange: Exchange, account: str, held: PositionFigures) -> dict[s
         "position_side": _SIDES[(held.lots > 0) - (held.lots < 0)],
         "margin_type": _MARGIN_TYPES[held.margin_type],
         "net_size": text(product.instrument.lot_size * held.lots),
-        "buy_order_size": _working(product, orders, "BUY"),
-        "sell_order_size": _working(product, orders, "SELL"),
+        "buy_order_size": text(held.buying),
+        "sell_order_size": text(held.selling),
         "im_contribution": rounded_text(held.initial),
         "unrealized_pnl": _money(held.unrealised),
         "mark_price": _money(held.mark),
@@ -78,7 +77,6 @@ def portfolio_shape(exchange: Exchange, account: str) -> dict[str, Any]:
     """Return the margin of the portfolio. It is liquidated at a percentage of 100 and above."""
     figures = account_figures(exchange, account)
     equity, maintenance = figures.equity, figures.maintenance
-    used = maintenance / equity * 100 if equity > 0 else Decimal(100 if maintenance else 0)
     liquidating = figures.liquidating
     status = "LIQUIDATING" if liquidating else "NOT_LIQUIDATING"
     return {
@@ -96,7 +94,7 @@ def portfolio_shape(exchange: Exchange, account: str) -> dict[str, Any]:
                 "portfolio_im_notional": _money(figures.required),
                 "portfolio_maintenance_margin": rounded_text(maintenance),
                 "portfolio_mm_notional": _money(maintenance),
-                "liquidation_percentage": rounded_text(used),
+                "liquidation_percentage": rounded_text(figures.liquidation_percentage),
                 "liquidation_buffer": rounded_text(equity - maintenance),
                 "margin_type": "MARGIN_TYPE_CROSS",
                 "margin_flags": "PORTFOLIO_MARGIN_FLAGS_UNSPECIFIED"
@@ -155,8 +153,3 @@ def balances_shape(exchange: Exchange, account: str) -> dict[str, Any]:
 
 def _money(value: Decimal) -> dict[str, str]:
     return amount(value, _CURRENCY)
-
-
-def _working(product: Product, orders: list[Order], side: str) -> str:
-    lots = sum(order.leaves_lots for order in orders if order.side == side)
-    return text(product.instrument.lot_size * lots)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from lob.types import Side
-from services.paper_exchange.wire import rfc3339, rounded_text, text
+from services.paper_exchange.wire import parse_rfc3339, rfc3339, rounded_text, text
 from touchstone.exchange import Exchange, Family, MarketTrade, Product
 from touchstone.exchange.candles import Candle
 from touchstone.exchange.identifiers import derived_uuid
@@ -13,6 +13,8 @@ from touchstone.exchange.market import Market
 from touchstone.exchange.money import ZERO
 
 CDE_EXPIRY: Final = "2030-12-20T16:00:00Z"
+CDE_EXPIRY_NS: Final = parse_rfc3339("contract_expiry", CDE_EXPIRY)
+_MILLISECOND: Final = 1_000_000
 _BPS: Final = Decimal(10_000)
 _ALL: Final = 100_000
 """Levels a side: more than a book ever has."""
@@ -109,7 +111,9 @@ def _future_details(exchange: Exchange, product: Product) -> dict[str, Any]:
             "underlying_type": "SPOT" if intx else "",
         },
         "contract_display_name": product.display_name,
-        "time_to_expiry_ms": None,
+        "time_to_expiry_ms": None
+        if intx
+        else str((CDE_EXPIRY_NS - exchange.now_ns) // _MILLISECOND),
         "non_crypto": False,
         "contract_expiry_name": "",
         "twenty_four_by_seven": True,
@@ -231,12 +235,13 @@ def trade_shape(trade: MarketTrade) -> dict[str, str]:
 
 
 def ticker_shape(market: Market, now_ns: int) -> dict[str, str]:
-    """Return a `ticker` entry; the 52-week figures are those of the last 24 hours at most."""
+    """Return a `ticker` entry; the 52-week figures go back to the venue's start at most."""
     product = market.product
     bids, asks = market.levels(1)
     day = market.candles.day(now_ns)
     low = text(product.instrument.price(day.low_ticks)) if day else ""
     high = text(product.instrument.price(day.high_ticks)) if day else ""
+    year = market.candles.year(now_ns)
     return {
         "type": "ticker",
         "product_id": product.product_id,
@@ -244,8 +249,8 @@ def ticker_shape(market: Market, now_ns: int) -> dict[str, str]:
         "volume_24_h": _day_volume(market, now_ns),
         "low_24_h": low,
         "high_24_h": high,
-        "low_52_w": low,
-        "high_52_w": high,
+        "low_52_w": text(product.instrument.price(year.low_ticks)) if year else "",
+        "high_52_w": text(product.instrument.price(year.high_ticks)) if year else "",
         "price_percent_chg_24_h": _day_change(market, now_ns),
         "best_bid": text(bids[0].price) if bids else "",
         "best_ask": text(asks[0].price) if asks else "",

@@ -100,6 +100,9 @@ class ImpatientWebSocket(WebSocketsSansIOProtocol):
             self.loop.call_later(CLOSE_GRACE_SECONDS, self.transport.abort)
             self._outgoing.flush()
         await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            # A handshake that was refused is over, too; uvicorn would log an error.
+            self.handshake_complete = True
 
 
 def tls_options(certificate: Path | None, key: Path | None) -> dict[str, Any]:

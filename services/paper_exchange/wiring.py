@@ -25,6 +25,7 @@ from services.paper_exchange.venue import Venue
 from touchstone.exchange import Exchange, ExchangeConfig
 from touchstone.exchange.funding import SAMPLES, FundingRule
 from touchstone.exchange.index import SECOND_NS
+from touchstone.exchange.marketplace import require_files
 from touchstone.kit.health import Readiness
 from touchstone.kit.metrics import create_registry
 
@@ -58,6 +59,7 @@ async def wire(settings: ExchangeSettings) -> AsyncIterator[Components]:
     config = exchange_config(settings)
     store = None
     if settings.durable:
+        require_files(config)
         store = Store(settings.state_dir, config, store_policy(settings))
     try:
         async with _running(compose(settings, authenticator, config, store)) as components:

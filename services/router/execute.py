@@ -3,6 +3,7 @@
 import asyncio
 import re
 import types
+from collections import deque
 from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
@@ -23,11 +24,14 @@ from touchstone.kit.codec import (
 )
 from touchstone.kit.errors import PayloadTooLarge, describe, outcome_of
 from touchstone.kit.quick_posts import Outcome, QuickPosts, Reply, stopping
+from touchstone.kit.tasks import stop_tasks
 from touchstone.rollout.assignment import Arm, Rule
 
 ACCOUNT_CHARACTERS_MAX: Final = 128
 SLICE_REQUESTS: Final = 64
 """So many orders of a batch go together; other requests get their turn in between."""
+SLICES_UNDER_WAY: Final = 2
+"""While L3 executes one slice of a batch, the next is read, or the answers of the last written."""
 
 
 _PLAIN_ACCOUNT: Final = re.compile(
@@ -148,10 +152,19 @@ class ExecuteBatch:
     async def _answer(self, account: str, body: bytes) -> Reply:
         requests = self._requests(body)
         results: list[bytes] = []
-        for start in range(0, len(requests), SLICE_REQUESTS):
-            if start:
-                await asyncio.sleep(0)
-            results += await self._execute(requests[start : start + SLICE_REQUESTS], account)
+        under_way: deque[asyncio.Task[list[bytes]]] = deque()
+        try:
+            for start in range(0, len(requests), SLICE_REQUESTS):
+                if start:
+                    await asyncio.sleep(0)
+                if len(under_way) == SLICES_UNDER_WAY:
+                    results += await under_way.popleft()
+                some = requests[start : start + SLICE_REQUESTS]
+                under_way.append(asyncio.create_task(self._execute(some, account)))
+            while under_way:
+                results += await under_way.popleft()
+        finally:
+            await stop_tasks(under_way)
         return Reply(200, b'{"results":[' + b",".join(results) + b"]}")
 
     def _requests(self, body: bytes) -> Sequence[object]:

@@ -23,7 +23,7 @@ class RouterSettings(ServiceSettings):
     simulator_stream_address: str = ""
     simulator_deadline_seconds: float = Field(default=0.25, gt=0, le=60, allow_inf_nan=False)
     # Beyond these, L2 answers at once rather than wait behind a slow simulator.
-    simulator_in_flight_max: int = Field(default=1024, ge=1, le=100_000)
+    simulator_in_flight_max: int = Field(default=2048, ge=1, le=100_000)
     config_path: Path = Path("configs/config_backtest.yaml")
     rollout_path: Path = Path("configs/l3_rollout.yaml")
     seed: int = Field(default=0, ge=0, lt=2**63)

@@ -15,7 +15,7 @@ from tests.conformance.venue_process import venue_process, write_keys
 from tests.conftest import ROOT
 from tests.services.test_paper_exchange_process import write_certificate
 
-SCRIPTS = ("sdk_rest", "sdk_feed", "ccxt_rest", "ccxt_feed")
+SCRIPTS = ("sdk_rest", "sdk_feed", "ccxt_rest", "ccxt_feed", "guide")
 RUN_SECONDS = 240
 
 
@@ -36,6 +36,8 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
     plain, tls = tmp_path_factory.mktemp("plain"), tmp_path_factory.mktemp("tls")
     certificate, private_key = write_certificate(tls)
     keys = write_keys(plain / "exchange" / "keys")
+    desk = tmp_path_factory.mktemp("desk")
+    (desk / ".touchstone").symlink_to(plain)
     (tls / "exchange").mkdir()
     (tls / "exchange" / "keys").symlink_to(plain / "exchange" / "keys")
     settings = {
@@ -57,7 +59,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
             "tls": stack.enter_context(venue_process(tls, quiet, certificate)),
             "keys": keys,
             "certificate": str(certificate),
-            "folder": str(plain),
+            "desk": str(desk),
         }
 
 
@@ -67,7 +69,7 @@ def problems(clients_python: Path, target: dict[str, Any]) -> dict[tuple[str, st
 
     Importing ccxt costs more than all its cases do.
     """
-    spoken = {name: value for name, value in target.items() if name in ("plain", "tls", "keys")}
+    spoken = {name: value for name, value in target.items() if name != "certificate"}
     variables = {**bare_environment(), "REQUESTS_CA_BUNDLE": target["certificate"]}
     variables.pop("PYTHONDONTWRITEBYTECODE", None)
     process = subprocess.Popen(

@@ -28,10 +28,14 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Target:
-    """The venues to run against, by host:port, and the keys they know."""
+    """The venues to run against, by host:port, and the keys they know.
+
+    In the folder `desk` the keys of the venue without TLS are where the guide says.
+    """
 
     plain: str
     tls: str
+    desk: str
     keys: dict[str, Credentials]
 
     def admin(self, path: str, body: object) -> Any:

@@ -1,5 +1,6 @@
 """The SDK's WSClient and WSUserClient: every channel, over ws and wss, against what REST says."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -267,3 +268,37 @@ def case_the_client_comes_back_after_a_drop(target: Target) -> None:
         )
     finally:
         client.close()
+
+
+async def case_the_asynchronous_methods(target: Target) -> None:
+    """Each channel is opened and left by its own asynchronous methods."""
+    listener = Listener()
+    credentials = target.keys["es256"]
+    client = WSClient(
+        api_key=credentials.name,
+        api_secret=credentials.secret,
+        base_url=f"ws://{target.plain}",
+        on_message=listener,
+    )
+    await client.open_async()
+    public = ("level2", "ticker", "ticker_batch", "market_trades", "candles", "status")
+    for channel in public:
+        await getattr(client, f"{channel}_async")([BTC])
+    await client.heartbeats_async()
+    await client.user_async([BTC])
+    await client.futures_balance_summary_async()
+    await until(listener.has("l2_data", "ticker", "user", "heartbeats", "candles", "status"))
+    for channel in (*public, "user"):
+        await getattr(client, f"{channel}_unsubscribe_async")([BTC])
+    await client.heartbeats_unsubscribe_async()
+    await client.futures_balance_summary_unsubscribe_async()
+    await until(lambda: listener.events("subscriptions")[-1]["subscriptions"] == {})
+    await client.close_async()
+    listener.check_sequence()
+    assert [] == listener.problems
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds; the case has its own limit."""
+    while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+        await asyncio.sleep(0.02)

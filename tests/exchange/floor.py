@@ -1,6 +1,6 @@
 """A venue without background flow on which tests trade by hand: one product, short words."""
 
-import itertools
+import copy
 from decimal import Decimal
 from typing import Any
 
@@ -33,7 +33,13 @@ class Floor:
         self.exchange = Exchange(ExchangeConfig(index_volatility={}, **{**usual, **config}))
         for name in ("alice", "bob", "carol", "dave"):
             self.exchange.open_account(name)
-        self._numbers = itertools.count(1)
+        self._entered = 0
+
+    def restored(self, exchange: Exchange) -> "Floor":
+        """Return a floor that goes on like this one, on another venue."""
+        other = copy.copy(self)
+        other.exchange = exchange
+        return other
 
     def request(
         self,
@@ -49,7 +55,8 @@ class Floor:
             name: Decimal(value) if name in _DECIMALS and isinstance(value, str) else value
             for name, value in given.items()
         }
-        exact.setdefault("client_order_id", f"floor-{next(self._numbers)}")
+        self._entered += 1
+        exact.setdefault("client_order_id", f"floor-{self._entered}")
         return OrderRequest(
             product_id=BTC, side=Side(side), time_in_force=TimeInForce(tif), **exact
         )

@@ -5,7 +5,14 @@ from decimal import Decimal
 import pytest
 
 from tests.exchange.floor import Floor
-from touchstone.exchange import Bracket, Order, OrderKind, OrderStatus, TriggerStatus
+from touchstone.exchange import (
+    Bracket,
+    Order,
+    OrderKind,
+    OrderStatus,
+    StopDirection,
+    TriggerStatus,
+)
 from touchstone.exchange.reasons import EndReason
 
 ATTACHED = Bracket(Decimal(105_000), Decimal(95_000))
@@ -263,4 +270,23 @@ def test_a_bracket_is_not_attached_to_a_bracket(floor: Floor) -> None:
     refusal = floor.refuse(
         "alice", "BUY", "1", "95000", stop_trigger_price="105000", attached=ATTACHED
     )
-    assert "PREVIEW_UNSUPPORTED_ORDER_CONFIGURATION" == refusal.preview
+    assert "PREVIEW_INVALID_ORDER_CONFIG" == refusal.preview
+
+
+def test_an_order_that_only_reduces_leaves_nothing_to_bracket(floor: Floor) -> None:
+    """Its bracket would open a position, so it does not trade, however good the price."""
+    floor.enter("bob", "SELL", "1", "96000")
+    floor.enter("alice", "BUY", "1", "96000")
+    floor.enter("carol", "SELL", "0.1", "96900")
+    parent = floor.enter(
+        "alice", "SELL", "0.5", "97000", attached=Bracket(Decimal(96_500), Decimal(103_000))
+    )
+    floor.enter("dave", "SELL", "1", "96000", stop_price="96900", stop_direction=StopDirection.UP)
+    floor.enter("bob", "BUY", "0.6", "97000")
+    child = child_of(floor, parent)
+    assert (OrderStatus.FILLED, Decimal("0.5")) == (
+        floor.now(parent).status,
+        floor.position("alice"),
+    )
+    assert (OrderStatus.CANCELLED, 0) == (child.status, child.fill_count)
+    floor.exchange.check()

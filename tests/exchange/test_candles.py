@@ -66,6 +66,16 @@ def test_memory_is_bounded() -> None:
     assert [2, 24, 24] == [day.volume_lots for day in days]
 
 
+def test_the_year_is_the_last_52_weeks() -> None:
+    """To the day: what is older no longer counts."""
+    candles = made([(100 + day % 400, 1, day * 86_400 + 7) for day in range(600)])
+    year = candles.year(599 * 86_400 * SECOND_NS)
+    assert year is not None
+    assert (100, 499, 100 + 599 % 400) == (year.low_ticks, year.high_ticks, year.close_ticks)
+    assert year.start_s == (599 - 363) * 86_400
+    assert Candles().year(0) is None
+
+
 def test_the_day_is_the_last_24_hours() -> None:
     """To the minute, as time goes on without a trade too."""
     trades = random_trades(5, 3_000, 90)

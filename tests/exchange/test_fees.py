@@ -50,6 +50,18 @@ def test_volume_is_forgotten_after_thirty_days() -> None:
     assert Decimal(0) == window.total(32 * DAY_NS)
 
 
+def test_asking_changes_nothing() -> None:
+    """A look at the volume a month later leaves the window as it was."""
+    window, unseen = VolumeWindow(), VolumeWindow()
+    for each in (window, unseen):
+        each.add(0, Decimal(7))
+        each.add(DAY_NS, Decimal(5))
+    assert Decimal(0) == window.tier_volume(60 * DAY_NS)
+    assert unseen == window
+    window.add(60 * DAY_NS, Decimal(3))
+    assert Decimal(3) == window.total(60 * DAY_NS)
+
+
 @pytest.mark.parametrize("starts", [(), (1,), (0, 5, 5), (0, 9, 3)])
 def test_a_table_has_to_ascend_from_zero(starts: tuple[int, ...]) -> None:
     """Tables with a gap at the start or out of order are refused."""

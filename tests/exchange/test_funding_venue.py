@@ -2,12 +2,16 @@
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lob.errors import InvariantViolation
 from tests.exchange.perp_venue import BIP, BTC, HOUR_NS, SECOND_NS, PerpVenue
+from touchstone.exchange.commands import Resume, apply
 from touchstone.exchange.funding import FundingRule
 from touchstone.exchange.requests import MarginType
+from touchstone.exchange.state import dump, load, state_hash
 
 RICH = {"alice": "1000000", "bob": "1000000", "carol": "10000000", "dave": "1000000"}
 
@@ -83,19 +87,56 @@ def test_what_rounding_leaves_is_the_funds() -> None:
     assert Decimal("0.00000001") == venue.clearing.fund.balance - before
 
 
-@settings(max_examples=3, deadline=None, derandomize=True)
-@given(st.lists(st.integers(1, 4 * 3_600 * 1_000), max_size=6))
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(st.lists(st.integers(1, 1_800_000), max_size=6))
 def test_once_per_account_product_and_time_however_time_is_cut(cuts_ms: list[int]) -> None:
-    """Whole hours at once, slices, or cuts on the hour: the same payments at the same hours."""
-    end_ns = 3 * HOUR_NS + SECOND_NS
-    venue = PerpVenue(RICH, funding=FundingRule(fixed_rate=Decimal("0.0001")))
+    """Three intervals at once, in slices, or cut on their ends: the same payments every time."""
+    end_ns, interval_ns = 1_801 * SECOND_NS, 600 * SECOND_NS
+    rule = FundingRule(
+        interval_ns=interval_ns, sample_ns=60 * SECOND_NS, fixed_rate=Decimal("0.0001")
+    )
+    venue = PerpVenue(RICH, funding=rule)
     venue.trade("alice", "bob", "1", "100000")
     venue.trade("alice", "bob", "5", "100000", BIP)
     for until_ns in sorted({*(cut * 1_000_000 for cut in cuts_ms), end_ns}):
-        while until_ns <= end_ns and venue.exchange.now_ns < until_ns:
+        while venue.exchange.now_ns < until_ns:
             venue.exchange.advance(until_ns, limit=997)
-    expected = [(name, hour * HOUR_NS) for hour in (1, 2, 3) for name in (BTC, BIP)]
+    expected = [(name, number * interval_ns) for number in (1, 2, 3) for name in (BTC, BIP)]
     for account in ("alice", "bob"):
         payments = venue.clearing.account(account).payments
         assert expected == [(one.product_id, one.time_ns) for one in payments]
     venue.exchange.check()
+
+
+def test_hours_without_the_venue_are_booked_once_each() -> None:
+    """Five hours asleep, from between two samples: each full hour is there once, and no other."""
+    venue = PerpVenue(RICH, funding=FundingRule(fixed_rate=Decimal("0.0001")))
+    venue.trade("alice", "bob", "1", "100000")
+    venue.wait(1_000)
+    apply(venue.exchange, Resume(until_ns=5 * HOUR_NS + 77 * SECOND_NS))
+    venue.wait(3_600)
+    payments = venue.clearing.account("alice").payments
+    assert [hour * HOUR_NS for hour in range(1, 7)] == [one.time_ns for one in payments]
+    assert [Decimal(10)] * 6 == [one.amount for one in payments]
+
+
+def test_a_restart_between_and_at_the_hours_books_nothing_twice() -> None:
+    """Kept and restored before, at and after full hours: each hour is there once."""
+    venue = PerpVenue(RICH, funding=FundingRule(fixed_rate=Decimal("0.0001")))
+    venue.trade("alice", "bob", "1", "100000")
+    for seconds in (3_599, 3_600, 3_601, 7_200):
+        venue.exchange.advance(seconds * SECOND_NS, limit=100_000)
+        before = state_hash(venue.exchange)
+        venue.exchange = load(dump(venue.exchange))
+        assert before == state_hash(venue.exchange)
+    payments = venue.exchange.clearing.account("bob").payments
+    assert [HOUR_NS, 2 * HOUR_NS] == [one.time_ns for one in payments]
+    venue.exchange.check()
+
+
+def test_money_from_nowhere_stops_the_venue() -> None:
+    """A cent too much in any account is found within a minute."""
+    venue = PerpVenue(RICH)
+    venue.clearing.account("alice").balance += Decimal("0.01")
+    with pytest.raises(InvariantViolation, match="money: "):
+        venue.exchange.advance(61 * SECOND_NS)

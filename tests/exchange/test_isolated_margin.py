@@ -86,6 +86,10 @@ def test_a_settlement_moves_the_vwap_and_not_the_entry() -> None:
     assert Decimal(100_000) == position.original_entry_price(BTC)
     assert Decimal(0) == position.unrealised(BTC, Decimal(100_500))
     assert Decimal(700) == position.aggregated(BTC, Decimal(100_700))
+    position.trade(COIN, Decimal("10.25"))
+    assert Decimal(101_250) == position.original_entry_price(BTC)
+    assert Decimal(101_500) == position.entry_price(BTC)
+    position.trade(-COIN, Decimal("10.25"))
     position.trade(-COIN, Decimal("10.07"))
     position.trade(COIN, Decimal("10.0"))
     assert (Decimal(0), Decimal(700)) == (

@@ -13,6 +13,7 @@ from touchstone.exchange.liquidation import (
     MarginRule,
     Scope,
     bankruptcy_ticks,
+    bearable_lots,
     deleveraging,
     fund_lots,
     liquidation_price,
@@ -82,11 +83,25 @@ def test_the_fund_takes_what_it_can_carry() -> None:
     assert 1_000 == fund_lots(long, 1_000_000, Decimal(1_000), Decimal(0), RULE)
     assert 500 == fund_lots(long, 1_000_000, Decimal(1_000), Decimal(5_000), RULE)
     assert 0 == fund_lots(long, 1_000_000, Decimal(0), Decimal(0), RULE)
+    assert 0 == fund_lots(long, 900_000, Decimal(0), Decimal(0), RULE)
     assert 0 == fund_lots(long, 1_000_000, Decimal(1_000), Decimal(10_001), RULE)
     # Bought 10 % below the mark, each lot brings as much as it binds.
     assert 10_000 == fund_lots(long, 900_000, Decimal(1), Decimal(0), RULE)
     # Bought 1 % above the mark, each lot loses 0.1 and binds 11.
     assert 909 == fund_lots(long, 1_010_000, Decimal(1_000), Decimal(0), RULE)
+
+
+def test_nobody_gives_up_more_than_its_equity_bears() -> None:
+    """A short closed 500 above the mark loses 0.05 a lot: 10 of equity bear 200 lots.
+
+    Below the mark it gains, and can give up everything, even with nothing behind it.
+    """
+    terms = (BTC, -1_000, Decimal(100_000))
+    assert 200 == bearable_lots(*terms, 1_005_000, Decimal(10))
+    assert 1_000 == bearable_lots(*terms, 1_005_000, Decimal(51))
+    assert 0 == bearable_lots(*terms, 1_005_000, Decimal(-1))
+    assert 1_000 == bearable_lots(*terms, 995_000, Decimal(-1))
+    assert 200 == bearable_lots(BTC, 1_000, Decimal(100_000), 995_000, Decimal(10))
 
 
 def customer(name: str, number: int, lots: int, profit: int, equity: int) -> Counterparty:

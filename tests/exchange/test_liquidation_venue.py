@@ -159,3 +159,35 @@ def test_a_customer_s_own_close_below_zero_is_made_good() -> None:
     venue.wait(1)
     assert Decimal(0) == venue.equity("alice")
     assert Decimal(1_000_000) - Decimal("5025.5") == venue.clearing.fund.balance
+
+
+def test_a_customer_s_own_close_of_an_isolated_position_is_bounded_too() -> None:
+    """Closed at 85,000 it has lost 15,000 of the 10,000 it had; the fund pays 5,025.5 at once."""
+    venue = PerpVenue({"alice": "50030", "bob": RICH, "carol": RICH})
+    venue.trade("alice", "bob", "1", "100000", margin_type=MarginType.ISOLATED)
+    venue.order("carol", "BUY", "1", "85000")
+    venue.order("alice", "SELL", "1", "85000", reduce_only=True)
+    assert Decimal(40_000) == venue.equity("alice")
+    assert Decimal(1_000_000) - Decimal("5025.5") == venue.clearing.fund.balance
+    venue.exchange.check()
+
+
+def test_deleveraging_takes_nobody_below_zero() -> None:
+    """A gap to 60,000 leaves alice 30,000 short; closing at her 90,000 costs a short 3 a lot.
+
+    Carol is short 0.4, and long 0.5 in nano contracts: 5,185 are left of her 9,200. That bears
+    1,728 lots; bob gives up his 6,000, and the flow takes the other 2,272. With 1 left, carol is
+    next.
+    """
+    venue = PerpVenue({"alice": "10030", "bob": RICH, "carol": "9200"}, insurance_fund=Decimal(0))
+    venue.trade("alice", "carol", "0.4", "100000")
+    venue.trade("alice", "bob", "0.6", "100000")
+    venue.trade("carol", "bob", "50", "100000", BIP)
+    venue.index("60000")
+    venue.wait(1)
+    assert (0, Decimal(0)) == (venue.position("alice").lots, venue.equity("alice"))
+    taken = [fill for fill in venue.exchange.fills("carol") if fill.price == 90_000]
+    assert [1_728] == [fill.lots for fill in taken]
+    assert (0, 0) == (venue.position("carol").lots, venue.position("carol", BIP).lots)
+    assert Decimal(0) <= venue.equity("carol") <= 1
+    assert Decimal(0) == venue.clearing.fund.balance

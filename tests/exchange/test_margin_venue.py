@@ -45,6 +45,20 @@ def test_isolated_orders_need_their_margin_from_the_balance() -> None:
     assert Decimal(40_000) == venue.clearing.withdrawable("alice")
 
 
+def test_no_more_is_allocated_than_there_is() -> None:
+    """A cross loss leaves 8,970 of the 9,000 that a resting isolated order needs when it fills."""
+    venue = PerpVenue({"alice": "21000", "bob": RICH})
+    venue.trade("alice", "bob", "100", "100000", BIP)
+    venue.order("alice", "BUY", "1", "90000", margin_type=ISOLATED)
+    venue.index("88000")
+    venue.wait(1)
+    venue.order("bob", "SELL", "1", "90000")
+    assert Decimal(8_970) == venue.position("alice").collateral
+    assert Decimal(0) == venue.clearing.cross_equity("alice")
+    venue.wait(1)
+    assert venue.clearing.cross_equity("alice") >= 0
+
+
 def test_money_is_allocated_and_taken_back() -> None:
     """What goes in moves the liquidation price away; what comes out leaves initial margin."""
     venue = PerpVenue({"alice": "50000", "bob": RICH})
@@ -57,6 +71,8 @@ def test_money_is_allocated_and_taken_back() -> None:
     assert FailureReason.INSUFFICIENT_FUND is reason(allocate("alice", BTC, Decimal(40_000)))
     assert FailureReason.INVALID_REQUEST is reason(allocate("alice", BTC, Decimal("1E-9")))
     assert FailureReason.INVALID_REQUEST is reason(allocate("alice", BTC, Decimal(0)))
+    assert FailureReason.INVALID_REQUEST is reason(allocate("alice", BTC, Decimal("NaN")))
+    assert FailureReason.INSUFFICIENT_FUND is reason(allocate("alice", BTC, Decimal("1E+60")))
     assert FailureReason.INVALID_MARGIN_TYPE is reason(allocate("alice", BIP, Decimal(1)))
     assert FailureReason.INVALID_MARGIN_TYPE is reason(allocate("bob", BTC, Decimal(1)))
     venue.exchange.check()
@@ -108,17 +124,18 @@ def test_the_tier_changes_with_the_hour_and_an_order_keeps_its_own() -> None:
         )
     )
     venue = PerpVenue({"alice": "50000", "bob": RICH}, fee_schedules={Family.INTX: tiers})
-    resting = venue.order("alice", "BUY", "0.1", "90000")
+    resting = venue.order("alice", "BUY", "0.2", "90000")
     venue.trade("alice", "bob", "1", "100000")
     venue.trade("alice", "bob", "0.1", "100000")
     assert [Decimal(4), Decimal(40)] == [fill.fee for fill in venue.exchange.fills("alice")]
     venue.wait(3_600)
     venue.trade("alice", "bob", "0.1", "100000")
     assert Decimal(3) == venue.exchange.fills("alice")[0].fee
-    venue.order("bob", "SELL", "0.1", "90000")
+    for _ in range(2):
+        venue.order("bob", "SELL", "0.1", "90000")
     after = venue.exchange.order("alice", resting.order_id)
     assert after is not None
-    assert Decimal("1.8") == after.fees
+    assert Decimal("3.6") == after.fees
     venue.wait(31 * 24 * 3)
     assert "two" == venue.clearing.fee_tier("alice", venue.clearing.products[BTC]).name
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lob.errors import ConfigError
+from lob.errors import ConfigError, Conflict
 from lob.feeds import open_feed
 from lob.feeds.writers import convert
 from lob.messages import MESSAGE_DTYPE, Action, Flag
@@ -139,6 +139,8 @@ def test_the_index_is_the_mid_of_the_file(tmp_path: Path) -> None:
         mids.append(exchange.marketplace.index(BIP))
     expected = [Decimal(price) for price in ("60000", "60000", "60000.5", "60000.5")]
     assert expected == mids[:4]
+    with pytest.raises(Conflict, match="coin: 'BTC' follows the file of BTC-PERP-INTX"):
+        exchange.marketplace.move_index("BTC", Decimal(1))
     other = exchange.markets[BIP.product_id].mid()
     assert other is not None
     assert abs(other / 60_000 - 1) < Decimal("0.002")

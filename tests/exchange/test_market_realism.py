@@ -162,7 +162,7 @@ def main(minutes: int) -> None:
             / float(product.reference_price / product.instrument.tick_size),
         }
         for name, value in cells.items():
-            rows.setdefault(name, []).append(f"{value:.3g}")
+            rows.setdefault(name, []).append(f"{value:,.0f}" if value > 100 else f"{value:.3g}")
     sys.stdout.write(f"| | {' | '.join(names)} |\n|---|{'---|' * len(names)}\n")
     for name, row in rows.items():
         sys.stdout.write(f"| {name} | {' | '.join(row)} |\n")

@@ -75,8 +75,8 @@ def test_a_limit_in_money_counts_better_prices_at_what_they_are(floor: Floor) ->
     [
         ({"tif": "IOC", "quote_size": "9"}, "PREVIEW_INVALID_QUOTE_SIZE_TOO_SMALL"),
         ({"tif": "IOC", "quote_size": "0"}, "PREVIEW_INVALID_QUOTE_SIZE_TOO_SMALL"),
-        ({"tif": "IOC", "quote_size": "1", "size": "1"}, "PREVIEW_INVALID_REQUEST"),
-        ({"tif": "IOC"}, "PREVIEW_INVALID_REQUEST"),
+        ({"tif": "IOC", "quote_size": "1", "size": "1"}, "PREVIEW_INVALID_ORDER_CONFIG"),
+        ({"tif": "IOC"}, "PREVIEW_INVALID_ORDER_CONFIG"),
         (
             {"limit_price": "90000", "quote_size": "200000000"},
             "PREVIEW_INVALID_QUOTE_SIZE_TOO_LARGE",
@@ -94,14 +94,16 @@ def test_a_limit_in_money_counts_better_prices_at_what_they_are(floor: Floor) ->
             "PREVIEW_GTD_ORDERS_MUST_HAVE_END_TIME",
         ),
         (
+            {"limit_price": "90000", "size": "1", "end_time_ns": 0},
+            "PREVIEW_END_TIME_IS_IN_THE_PAST",
+        ),
+        (
             {"limit_price": "90000", "size": "1", "tif": "GTD", "end_time_ns": 0},
             "PREVIEW_END_TIME_IS_IN_THE_PAST",
         ),
     ],
 )
-def test_terms_that_do_not_go_together(
-    floor: Floor, terms: dict[str, Any], preview: str
-) -> None:
+def test_terms_that_do_not_go_together(floor: Floor, terms: dict[str, Any], preview: str) -> None:
     """Each has its own reason, and nothing is entered."""
     floor.enter("alice", "SELL", "1", "100000")
     assert preview == floor.refuse("bob", "BUY", **terms).preview
@@ -232,6 +234,17 @@ def test_a_waiting_stop_holds_margin_and_can_be_cancelled_or_expire(floor: Floor
     assert OrderStatus.EXPIRED is floor.now(ending).status
     floor.trade("101000")
     assert 0 == floor.now(stop).fill_count == floor.now(ending).fill_count
+
+
+def test_stops_that_together_open_a_position_need_margin() -> None:
+    """One stop only closes; a second one would open a short, and is held against the funds."""
+    floor = Floor(starting_balance=Decimal(11_000))
+    floor.enter("bob", "SELL", "1", "100000")
+    floor.enter("alice", "BUY", "1", "100000")
+    floor.enter("alice", "SELL", "1", "99000", stop_price="99500")
+    refusal = floor.refuse("alice", "SELL", "1.2", "97000", stop_price="98000")
+    assert FailureReason.INSUFFICIENT_FUND is refusal.reason
+    assert floor.enter("alice", "SELL", "1", "97000", stop_price="98000", reduce_only=True)
 
 
 def test_a_reduce_only_stop_closes_no_more_than_there_is(floor: Floor) -> None:
@@ -395,6 +408,21 @@ def test_cancelling_a_scaled_order_cancels_what_is_left_of_it(floor: Floor) -> N
     assert len(floor.exchange.markets[parent.product.product_id].book) == 0
 
 
+def test_a_scaled_order_loses_what_its_children_lose(floor: Floor) -> None:
+    """Self-trade prevention takes lots off a child, and so off the parent; it ends CANCELLED."""
+    parent = floor.enter("alice", "BUY", "3", scaled=LADDER)
+    floor.enter("alice", "SELL", "0.4", "91000")
+    assert Decimal("2.6") == floor.now(parent).leaves
+    floor.enter("bob", "SELL", "2.6", "90000")
+    after = floor.now(parent)
+    assert (OrderStatus.CANCELLED, Decimal("2.6"), EndReason.CHILDREN_ENDED) == (
+        after.status,
+        after.filled_size,
+        after.end_reason,
+    )
+    floor.exchange.check()
+
+
 def test_the_margin_of_a_scaled_order_is_that_of_its_children(floor: Floor) -> None:
     """It is not held twice."""
     floor.enter("alice", "BUY", "3", scaled=LADDER)
@@ -407,8 +435,8 @@ def test_the_margin_of_a_scaled_order_is_that_of_its_children(floor: Floor) -> N
 @pytest.mark.parametrize(
     ("size", "scaled", "preview"),
     [
-        ("3", Scaled(1, Decimal(90_000), Decimal(91_000)), "PREVIEW_INVALID_REQUEST"),
-        ("3", Scaled(101, Decimal(90_000), Decimal(91_000)), "PREVIEW_INVALID_REQUEST"),
+        ("3", Scaled(1, Decimal(90_000), Decimal(91_000)), "PREVIEW_INVALID_ORDER_CONFIG"),
+        ("3", Scaled(101, Decimal(90_000), Decimal(91_000)), "PREVIEW_INVALID_ORDER_CONFIG"),
         ("3", Scaled(3, Decimal(91_000), Decimal(91_000)), "PREVIEW_SCALED_PARAM_INFEASIBLE"),
         ("0.0002", LADDER, "PREVIEW_SCALED_MIN_ORDER_VIOLATION"),
         ("3000", LADDER, "PREVIEW_INVALID_BASE_SIZE_TOO_LARGE"),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lob.errors import InvalidInput, NotFound
-from touchstone.exchange import Exchange, ExchangeConfig
+from touchstone.exchange import Exchange, ExchangeConfig, portfolios
 from touchstone.exchange.background import FlowKind
 from touchstone.exchange.commands import apply
 from touchstone.exchange.options import (
@@ -124,6 +124,19 @@ def test_there_are_at_most_a_hundred(exchange: Exchange) -> None:
         create(exchange, str(number))
     with pytest.raises(InvalidInput, match="at most 100"):
         create(exchange, "one more")
+
+
+def test_deleting_does_not_make_room_for_ever(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was created and deleted counts, because its account stays in the books."""
+    monkeypatch.setattr(portfolios, "CREATED_MAX", 3)
+    for number in range(3):
+        made = create(exchange, str(number))
+        apply(exchange, DeletePortfolio(account="a", portfolio_id=made.portfolio_id))
+    with pytest.raises(InvalidInput, match="at most 3"):
+        create(exchange, "again")
+    create(exchange, "another's", "b")
 
 
 @settings(max_examples=40, deadline=None)

@@ -198,6 +198,20 @@ def rsa_pem() -> str:
         ('{"name": "k", "privateKey": "x"}', "not a usable key"),
         ('{"name": "k", "privateKey": 5}', "not a usable key"),
         ('{"name": "k", "privateKey": "AAAA"}', "3 bytes; allowed: 32 or 64"),
+        ('{"name": "k", "secret": "short"}', "secret: allowed: a text of 16 or more"),
+        ('{"name": "k", "secret": 5}', "secret: allowed: a text of 16 or more"),
+        (
+            '{"name": "k", "secret": "0123456789abcdef", "privateKey": "x"}',
+            "privateKey, secret: allowed: one of them",
+        ),
+        (
+            '{"name": "k", "secret": "0123456789abcdef", "rate_limit_per_second": 0}',
+            "rate_limit_per_second: 0; allowed: above 0",
+        ),
+        (
+            '{"name": "k", "secret": "0123456789abcdef", "rate_limit_per_second": true}',
+            "rate_limit_per_second: True",
+        ),
         ('{"name": "k", "privatekey": "x"}', "privatekey: no such field"),
         ('{"name": "k", "privateKey": "x", "permissions": ["all"]}', "permissions: "),
         ('{"name": "k", "privateKey": "x", "permissions": [["view"]]}', "permissions: "),

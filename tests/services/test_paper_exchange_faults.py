@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -16,7 +17,14 @@ from services.paper_exchange.connection import Connection as Client
 from services.paper_exchange.faults import FaultBook, FaultKind, FaultRule
 from services.paper_exchange.faults_feed import FeedFaults
 from services.paper_exchange.feed_events import Message
-from tests.services.paper_exchange import API, BIP, RunningExchange, gtc, running_exchange
+from tests.services.paper_exchange import (
+    API,
+    BIP,
+    RunningExchange,
+    gtc,
+    running_exchange,
+    wait_until,
+)
 
 ORDERS = f"{API}/orders"
 
@@ -143,6 +151,20 @@ def test_a_delay_and_a_reordering_end(venue: RunningExchange) -> None:
         assert answer.json()["success"]
 
 
+def test_a_reordered_request_lets_the_next_one_pass(venue: RunningExchange) -> None:
+    """The second of two orders is the older one."""
+    number = fault(venue, on="rest", kind="reorder", path=ORDERS, delay_ms=10_000, count=1)
+    faults = venue.components.faults
+    with ThreadPoolExecutor(1) as other:
+        held = other.submit(venue.call, "POST", "/orders", order("first"))
+        wait_until(lambda: [1] == [f.struck for f in faults.listed() if f.number == number])
+        assert not held.done()
+        assert venue.call("POST", "/orders", order("second")).json()["success"]
+        assert held.result(5).json()["success"]
+    listed = venue.call("GET", "/orders/historical/batch?limit=2").json()["orders"]
+    assert ["first", "second"] == [row["client_order_id"] for row in listed]
+
+
 def test_a_fault_of_another_account_strikes_nobody_else(venue: RunningExchange) -> None:
     """The account is that of the key which the request names."""
     fault(venue, on="rest", kind="error", account="somebody-else")
@@ -248,7 +270,7 @@ class Recorder:
         self.sent.append(b"ABORTED")
 
 
-def deliver(count: int, *rules: FaultRule) -> list[str]:
+def deliver(count: int, *rules: FaultRule, queue_bytes: int = 1 << 20) -> list[str]:
     """Return what a client gets of so many messages; `| ` marks where all delays have passed."""
     book = FaultBook(CollectorRegistry())
     for rule in rules:
@@ -257,7 +279,7 @@ def deliver(count: int, *rules: FaultRule) -> list[str]:
     faults = FeedFaults(book, lambda _seconds, call: waiting.append(call))
     frames = Recorder()
     client = Client(
-        number=1, address="here", frames=frames, queue_bytes=1 << 20, monotonic=lambda: 0.0
+        number=1, address="here", frames=frames, queue_bytes=queue_bytes, monotonic=lambda: 0.0
     )
     for number in range(count):
         faults.deliver(client, Message("l2_data", b"", b":%c" % (97 + number)))
@@ -266,6 +288,7 @@ def deliver(count: int, *rules: FaultRule) -> list[str]:
     for call in waiting:
         call()
     assert not faults.armed() or book.feed_armed
+    assert client.ended.is_set() == (b"ABORTED" in frames.sent)
     return [frame.decode() for frame in frames.sent]
 
 
@@ -290,6 +313,12 @@ def test_a_swapped_last_message_comes_after_its_delay() -> None:
     """Where no message follows, reordering is a delay."""
     rule = FaultRule(on="feed", kind=FaultKind.REORDER, skip=1)
     assert ["0:a", "|", "1:b"] == deliver(2, rule)
+
+
+def test_what_a_delay_holds_back_is_bounded() -> None:
+    """Beyond the connection's bound it is cut off, as if it read too slowly."""
+    rule = FaultRule(on="feed", kind=FaultKind.DELAY, count=1)
+    assert ["ABORTED", "|"] == deliver(4, rule, queue_bytes=5)
 
 
 def test_the_same_seed_gives_the_same_faults() -> None:

@@ -186,6 +186,25 @@ def test_trades_come_in_quarters_of_a_second_newest_first() -> None:
     assert [] == stage.said(client)
 
 
+def test_a_newcomer_is_told_nothing_twice() -> None:
+    """What waits when somebody subscribes goes to the others first: it is in the snapshot."""
+    stage = Stage()
+    first, second = stage.client(), stage.client()
+    for channel in ("market_trades", "level2"):
+        stage.subscribe(first, channel, BIP)
+    stage.said(first)
+    stage.trade("1")
+    stage.order("alice", Side.BUY, "3", "90000")
+    for channel in ("market_trades", "level2"):
+        stage.subscribe(second, channel, BIP)
+    stage.pass_time(0.5)
+    assert ["l2_data", "market_trades"] == [message["channel"] for message in stage.said(first)]
+    told = [m for m in stage.said(second) if m["channel"] != "subscriptions"]
+    assert ["snapshot", "snapshot"] == [message["events"][0]["type"] for message in told]
+    assert ["1"] == [trade["size"] for trade in told[0]["events"][0]["trades"]]
+    assert ["3"] == [update["new_quantity"] for update in told[1]["events"][0]["updates"]]
+
+
 def test_tickers_come_with_trades_and_batches_every_five_seconds() -> None:
     """A ticker has the touch, a batch's has not."""
     stage = Stage()

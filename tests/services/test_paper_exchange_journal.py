@@ -176,6 +176,20 @@ async def test_one_that_stops_waiting_harms_no_other(tmp_path: Path) -> None:
     journal.close()
 
 
+async def test_closing_lets_go_who_waits(tmp_path: Path) -> None:
+    """A journal that is closed has synced what there was, and says so to whoever waited."""
+    journal = Journal(tmp_path, 0, sync=True)
+    waiting = []
+    for payload in (b"a", b"b"):
+        journal.append(payload)
+        waiting.append(asyncio.ensure_future(journal.kept()))
+        await asyncio.sleep(0)
+    journal.close()
+    assert [None, None] == await asyncio.gather(*waiting)
+    await asyncio.sleep(0.01)
+    assert [b"a", b"b"] == read(tmp_path)[0]
+
+
 async def test_a_failed_sync_closes_the_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,27 @@ def test_a_file_is_a_products_market(tmp_path: Path) -> None:
         assert [Decimal("59990.0")] == [level.price for level in bids]
 
 
+def test_a_restarted_venue_goes_on_where_it_was_in_the_file(tmp_path: Path) -> None:
+    """Each message happens once, whichever of the two runs it falls into."""
+    options = {"flow_files": {BTC: written(tmp_path / "orders.npy")}}
+    with running_exchange(tmp_path, **options) as venue:
+        market = venue.components.venue.exchange.markets[BTC]
+        wait_until(lambda: market.flow_commands >= 1)
+    before = market.flow_commands
+    with running_exchange(tmp_path, flow_speed=20, **options) as venue:
+        again = venue.components.venue.exchange.markets[BTC]
+        assert before <= again.flow_commands
+        wait_until(lambda: again.standstill != "")
+        assert 6 == again.flow_commands
+        assert [20, 30] == [trade.lots for trade in again.tape]
+    (tmp_path / "orders.npy").unlink()
+    with (
+        pytest.raises(ConfigError, match=r"flow file of BTC-PERP-INTX: .*No such file"),
+        running_exchange(tmp_path, **options),
+    ):
+        pass
+
+
 def test_a_file_that_does_not_fit_stops_the_start(tmp_path: Path) -> None:
     """With the name of the product and what is wrong."""
     missing = {BTC: tmp_path / "none.npy"}

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from services.paper_exchange import quick
 from tests.services.paper_exchange import API, BIP, RunningExchange, gtc, running_exchange
@@ -183,3 +185,59 @@ def test_requests_sent_together_are_answered_in_order(venue: RunningExchange) ->
     answers = exchange(venue, b"".join(request(venue, ORDERS, body) for body in bodies), 3)
     assert [b"200", b"400", b"200"] == [answer[9:12] for answer in answers]
     assert answers[0] == answers[2]
+
+
+VALUES: st.SearchStrategy[object] = st.sampled_from(
+    ["1", "50000", "0", "-1", "1e9", "", "x", 1, 1.5, True, None, [], {}, "é"]
+)
+CONFIGURATIONS = st.dictionaries(
+    st.sampled_from(["limit_limit_gtc", "market_market_ioc", "stop_limit_stop_limit_gtc", "x"]),
+    st.dictionaries(
+        st.sampled_from(["base_size", "limit_price", "post_only", "stop_price", "quote_size"]),
+        VALUES,
+        max_size=4,
+    ),
+    max_size=2,
+)
+BODIES = st.one_of(
+    st.binary(max_size=40),
+    st.fixed_dictionaries(
+        {"client_order_id": st.sampled_from(["same", "other", ""]), "product_id": st.just(BIP)},
+        optional={
+            "side": st.sampled_from(["BUY", "SELL", "buy", None]),
+            "order_configuration": CONFIGURATIONS,
+            "leverage": VALUES,
+            "margin_type": st.sampled_from(["CROSS", "ISOLATED", "x", None]),
+            "odd": VALUES,
+        },
+    ).map(lambda body: json.dumps(body).encode()),
+    st.dictionaries(
+        st.sampled_from(["order_id", "order_ids", "price", "size", "odd"]),
+        st.one_of(VALUES, st.just(["x"])),
+        max_size=4,
+    ).map(lambda body: json.dumps(body).encode()),
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    path=st.sampled_from([ORDERS, CANCEL, EDIT]),
+    body=BODIES,
+    extra=st.lists(
+        st.sampled_from(
+            ["X-A: b", "Connection: keep-alive", "Accept: */*", "Authorization: Bearer x"]
+        ),
+        max_size=2,
+        unique=True,
+    ),
+)
+def test_both_ways_agree_on_whatever_is_sent(
+    venue: RunningExchange, path: str, body: bytes, extra: list[str]
+) -> None:
+    """Random bodies and headers get the same bytes, and never a 5xx."""
+    (short,) = exchange(venue, request(venue, path, body, *extra))
+    (long,) = exchange(venue, request(venue, path, body, *extra, "Expect: nothing"))
+    assert long == short
+    assert not short.startswith(b"HTTP/1.1 5")

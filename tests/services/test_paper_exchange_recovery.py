@@ -15,11 +15,13 @@ from lob.errors import ConfigError, Unavailable
 from lob.types import Side, TimeInForce
 from services.paper_exchange import framing, recovery, snapshots
 from services.paper_exchange import store as store_module
+from services.paper_exchange.__main__ import arguments, set_aside
 from services.paper_exchange.clock import ExchangeClock
 from services.paper_exchange.entries import decode_entry, encode_command, encode_entry
 from services.paper_exchange.framing import Damaged
 from services.paper_exchange.journal import Journal, Reading, segment_path, segments
 from services.paper_exchange.recovery import recover, start_anew
+from services.paper_exchange.settings import ExchangeSettings
 from services.paper_exchange.snapshots import (
     OtherCodeError,
     read_snapshot,
@@ -29,9 +31,45 @@ from services.paper_exchange.snapshots import (
 from services.paper_exchange.store import Store, StorePolicy, remove_old
 from services.paper_exchange.venue import Venue
 from tests.services.paper_exchange import wait_until
-from touchstone.exchange import PRODUCTS, Exchange, ExchangeConfig, OrderRequest, Updates
+from touchstone.exchange import (
+    PRODUCTS,
+    Exchange,
+    ExchangeConfig,
+    OrderRequest,
+    Product,
+    Updates,
+)
 from touchstone.exchange.background import FlowKind
-from touchstone.exchange.commands import CancelOrders, Command, CreateOrder, PauseFlow
+from touchstone.exchange.commands import (
+    COMMANDS,
+    Allocate,
+    CancelOrders,
+    ClosePosition,
+    Command,
+    CreateOrder,
+    EditOrder,
+    MoveIndex,
+    OpenAccount,
+    PauseFlow,
+    Resume,
+)
+from touchstone.exchange.options import CancelSweep, ScheduleSweep, SetIntradayMargin, SetMultiAsset
+from touchstone.exchange.portfolios import (
+    CreatePortfolio,
+    DeletePortfolio,
+    MoveFunds,
+    RenamePortfolio,
+)
+from touchstone.exchange.requests import (
+    Bracket,
+    CloseRequest,
+    Distribution,
+    EditRequest,
+    MarginType,
+    Scaled,
+    StopDirection,
+    Twap,
+)
 from touchstone.exchange.state import outcome
 
 HOUR_NS = 3_600 * 10**9
@@ -137,7 +175,11 @@ STEPS = st.lists(
             st.sampled_from(list(Side)),
             st.one_of(st.none(), st.integers(-30, 30)),
             st.sampled_from([1, 20, 400]),
+            st.sampled_from(["plain", "plain", "gtd", "stop", "attached", "twap"]),
         ),
+        st.tuples(st.just("edit"), st.sampled_from(NAMES), st.integers(-40, 40)),
+        st.tuples(st.just("close"), st.sampled_from(NAMES), st.sampled_from(LISTED)),
+        st.tuples(st.just("index"), st.sampled_from(["94000", "100000", "107000"])),
         st.tuples(st.just("cancel"), st.sampled_from(NAMES), st.integers(0, 9)),
         st.tuples(st.just("wait"), st.integers(1, 2_000)),
         st.tuples(st.just("wait"), st.just(15_000)),
@@ -150,21 +192,75 @@ STEPS = st.lists(
 )
 
 
+def special(kind: str, now_ns: int, product: Product, side: Side) -> dict[str, Any]:
+    """Return what makes an order one of a kind that has work to do later."""
+    away = side.sign * 20 * product.instrument.tick_size
+    first = product.reference_price
+    match kind:
+        case "gtd":
+            return {"time_in_force": TimeInForce.GTD, "end_time_ns": now_ns + 3 * 10**9}
+        case "stop":
+            up = side is Side.BUY
+            return {
+                "stop_price": first + away,
+                "stop_direction": StopDirection.UP if up else StopDirection.DOWN,
+            }
+        case "attached":
+            return {"attached": Bracket(first + 50 * away, first - 50 * away)}
+        case "twap":
+            bucket = product.instrument.quantity(1)
+            return {
+                "twap": Twap(now_ns, 4, bucket, 2 * 10**9),
+                "size": 4 * bucket,
+                "time_in_force": TimeInForce.GTD,
+                "end_time_ns": now_ns + 9 * 10**9,
+            }
+        case _:
+            return {}
+
+
+def command(exchange: Exchange, number: int, step: tuple[Any, ...]) -> Command | None:
+    """Return what a step has an account ask for; None where it is no such step."""
+    asked: Command | None = None
+    match step:
+        case ("create", name, product, side, offset, lots, kind):
+            terms = special(kind, exchange.now_ns, product, side)
+            offset = 0 if offset is None and kind != "plain" else offset
+            request = order(number, offset, lots, product=product, side=side, **terms)
+            asked = CreateOrder(account=name, request=request)
+        case ("edit", name, offset):
+            edited = next(iter(exchange.open_orders(name)), None)
+            product = LISTED[0] if edited is None else edited.product
+            price = product.reference_price + offset * product.instrument.tick_size
+            order_id = "unknown" if edited is None else edited.order_id
+            size = product.instrument.quantity(7)
+            edit = EditRequest(order_id=order_id, price=price, size=size)
+            asked = EditOrder(account=name, request=edit)
+        case ("close", name, product):
+            close = CloseRequest(client_order_id=f"c{number}", product_id=product.product_id)
+            asked = ClosePosition(account=name, request=close)
+        case ("cancel", name, place):
+            mine = exchange.orders(name)
+            ids = (mine[place % len(mine)].order_id,) if mine else ("unknown",)
+            asked = CancelOrders(account=name, order_ids=ids)
+        case ("index", price):
+            asked = MoveIndex(coin="BTC", price=Decimal(price))
+        case ("pause", paused):
+            asked = PauseFlow(paused=paused)
+        case _:
+            pass
+    return asked
+
+
 def live(life: Life, steps: list[tuple[Any, ...]]) -> None:
     """Go through steps; each crash comes back to the hash of the last record."""
     for number, step in enumerate(steps):
+        asked = command(life.exchange, number, step)
+        if asked is not None:
+            life.tell(asked)
         match step:
-            case ("create", name, product, side, offset, lots):
-                request = order(number, offset, lots, product=product, side=side)
-                life.tell(CreateOrder(account=name, request=request))
-            case ("cancel", name, place):
-                mine = life.exchange.orders(name)
-                ids = (mine[place % len(mine)].order_id,) if mine else ("unknown",)
-                life.tell(CancelOrders(account=name, order_ids=ids))
             case ("wait", milliseconds):
                 life.wait(milliseconds)
-            case ("pause", paused):
-                life.tell(PauseFlow(paused=paused))
             case ("snapshot",):
                 life.store.snapshot()
             case ("crash", seconds):
@@ -174,6 +270,8 @@ def live(life: Life, steps: list[tuple[Any, ...]]) -> None:
                 back = recover(life.folder, life.rules)
                 assert before == (back.number, back.exchange.state_hash())
                 life.begin()
+            case _:
+                pass
     life.exchange.check()
 
 
@@ -528,16 +626,56 @@ async def test_a_full_disk_stops_the_venue(life: Life, monkeypatch: pytest.Monke
     assert (number, life.hashes[number]) == (back.number, back.exchange.state_hash())
 
 
+EXAMPLES: list[Command] = [
+    OpenAccount(account="a"),
+    CreateOrder(
+        account="ä",
+        request=order(
+            1,
+            3,
+            leverage=Decimal("2.5"),
+            margin_type=MarginType.ISOLATED,
+            stop_price=Decimal("99.50"),
+            stop_direction=StopDirection.DOWN,
+            attached=Bracket(Decimal("1.0"), Decimal(2)),
+            configuration={"limit_limit_gtc": {"base_size": "1", "post_only": True}},
+        ),
+    ),
+    CreateOrder(
+        account="a",
+        request=order(
+            2,
+            None,
+            twap=Twap(1, 2, Decimal("0.1"), 300),
+            scaled=Scaled(3, Decimal(1), Decimal(2), Distribution.LINEAR_INCREASING),
+        ),
+    ),
+    EditOrder(account="a", request=EditRequest(order_id="x", price=Decimal("1.50"))),
+    ClosePosition(account="a", request=CloseRequest(client_order_id="c", product_id="p")),
+    CancelOrders(account="a", order_ids=("x", "y")),
+    Allocate(account="a", product_id="p", amount=Decimal("-1.00")),
+    PauseFlow(paused=True),
+    MoveIndex(coin="BTC", price=Decimal("1e5")),
+    Resume(until_ns=START_NS),
+    CreatePortfolio(account="a", name="b"),
+    RenamePortfolio(account="a", portfolio_id="b", name="c"),
+    DeletePortfolio(account="a", portfolio_id="b"),
+    MoveFunds(account="a", source_id="b", target_id="c", amount=Decimal("0.10")),
+    ScheduleSweep(account="a", amount=None),
+    CancelSweep(account="a"),
+    SetIntradayMargin(account="a", setting="s"),
+    SetMultiAsset(account="a", enabled=True),
+]
+
+
 def test_commands_read_back_as_they_were() -> None:
-    """Every kind of command is the same after it was written down."""
-    request = order(1, 3, configuration={"limit_limit_gtc": {"base_size": "1", "post_only": True}})
-    for command in (
-        CreateOrder(account="ä", request=request),
-        CancelOrders(account="a", order_ids=("x", "y")),
-        PauseFlow(paused=True),
-    ):
+    """Every kind of command is the same, to the digit, after it was written down."""
+    assert set(COMMANDS) == {type(command) for command in EXAMPLES}
+    for command in EXAMPLES:
         payload = encode_entry(type(command).__name__, 5, 6, encode_command(command))
-        assert (5, 6, command) == decode_entry(payload)
+        found = decode_entry(payload)
+        assert (5, 6, command) == (found.now_ns, found.outcome, found.command)
+        assert repr(command) == repr(found.command)
 
 
 def test_what_cannot_be_written_down_is_refused(life: Life) -> None:
@@ -546,3 +684,22 @@ def test_what_cannot_be_written_down_is_refused(life: Life) -> None:
     with pytest.raises(Exception, match="request: cannot be kept"):
         life.tell(CancelOrders(account="alice", order_ids=("\ud800",)))
     assert before == life.exchange.state_hash()
+
+
+def test_starting_anew_needs_a_confirmation(life: Life, tmp_path: Path) -> None:
+    """Nobody loses a state by a slip: `--start-anew` alone says what it would do."""
+    life.die()
+    settings = ExchangeSettings(TOUCHSTONE_DATA_DIR=tmp_path)
+    settings.state_dir.parent.mkdir()
+    life.folder.rename(settings.state_dir)
+    assert {"anew": True, "confirmed": False} == arguments(["--start-anew"])
+    with pytest.raises(ConfigError, match=r"--start-anew: accounts, .* together with --confirm"):
+        set_aside(settings, confirmed=False)
+    assert snapshots.snapshots(settings.state_dir)
+    assert "begins anew" in set_aside(settings, **confirmed(["--start-anew", "--confirm"]))
+    assert "nothing is kept here" in set_aside(settings, confirmed=True)
+
+
+def confirmed(given: list[str]) -> dict[str, bool]:
+    """Return what a command line says of the confirmation."""
+    return {"confirmed": arguments(given)["confirmed"]}

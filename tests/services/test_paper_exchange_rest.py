@@ -188,12 +188,13 @@ def test_insufficient_funds_have_ccxt_s_preview_reason(venue: RunningExchange) -
 
 
 def test_accepted_extras(venue: RunningExchange) -> None:
-    """A self-trade prevention id and the own portfolio are taken."""
+    """A self-trade prevention id, the own portfolio and a leverage that is a number are taken."""
     permissions = venue.call("GET", "/key_permissions").json()
     answer = venue.create(
         self_trade_prevention_id="any",
         retail_portfolio_id=permissions["portfolio_uuid"],
         margin_type="CROSS",
+        leverage=5,
     )
     assert answer["success"] is True
 

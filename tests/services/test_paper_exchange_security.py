@@ -1,5 +1,6 @@
 """Hostile and careless callers: replays, forged signatures, odd frames and odd HTTP: no 5xx."""
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -351,17 +352,56 @@ def test_malformed_frames_are_answered(peer: Connection, text: str) -> None:
     assert "error" == json.loads(peer.recv(timeout=5))["type"]
 
 
+MASK = b"\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\x81\x02{}",  # not masked
+        b"\x83\x80" + MASK,  # an opcode that does not exist
+        b"\xc1\x80" + MASK,  # a reserved bit
+        b"\x81\x82" + MASK + b"\xff\xfe",  # no UTF-8
+        b"\x80\x80" + MASK,  # goes on with nothing
+        b"\x09\x80" + MASK,  # a ping in parts
+        b"\x89\xfe\x01\x00" + MASK + b"a" * 256,  # a ping that is too long
+        b"\x88\x81" + MASK + b"\x03",  # half a close code
+        b"\x88\x82" + MASK + b"\x03\xed",  # a close code that nobody may send
+        b"\x81\xff" + b"\xff" * 8 + MASK,  # 2^64 - 1 bytes to come
+        b"\x81\xfe\xff\xff" + MASK + b"a" * 100,  # and then nothing
+    ],
+)
+def test_broken_frames_end_their_own_connection(venue: RunningExchange, frame: bytes) -> None:
+    """Whatever breaks the framing, that client is closed, and the next one is served."""
+    request = (
+        f"GET / HTTP/1.1\r\nHost: {venue.host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+    with socket.create_connection(("127.0.0.1", venue.port), timeout=5) as sock:
+        sock.sendall(request)
+        assert sock.recv(65_536).startswith(b"HTTP/1.1 101 ")
+        sock.sendall(frame)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(65_536):
+            pass
+    with connect(f"ws://{venue.host}", close_timeout=0.2) as other:
+        other.send('{"type": "subscribe", "channel": "heartbeats"}')
+        assert "subscriptions" in str(other.recv(timeout=5))
+
+
 # ------------------------------------------------------------------ odd HTTP
 
 
 def raw(venue: RunningExchange, request: bytes) -> int:
     """Send bytes as they are; return the status of the first answer, or 0 where there is none."""
     with socket.create_connection(("127.0.0.1", venue.port), timeout=5) as sock:
-        sock.sendall(request)
-        sock.shutdown(socket.SHUT_WR)
         answer = b""
-        while chunk := sock.recv(65_536):
-            answer += chunk
+        with contextlib.suppress(OSError):  # who sends too much is cut off while it sends
+            sock.sendall(request)
+            sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError):
+            while chunk := sock.recv(65_536):
+                answer += chunk
     found = re.match(rb"HTTP/1\.1 (\d{3})", answer)
     return int(found[1]) if found else 0
 

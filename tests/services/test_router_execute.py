@@ -216,6 +216,36 @@ async def test_a_kill_waits_for_a_batch_that_is_under_way(
         assert 3 == len(await task)
 
 
+async def test_two_pieces_of_a_batch_are_under_way(eventually: Eventually) -> None:
+    """Never more, whichever is answered first; results keep their places, and no passage stays."""
+    waiting: list[asyncio.Event] = []
+
+    class Held(ManyStub):
+        async def execute_many(
+            self, requests: Sequence[ExecutionRequest], seed: int
+        ) -> list[Fill | Fault]:
+            waiting.append(asyncio.Event())
+            await waiting[-1].wait()
+            return await super().execute_many(requests, seed)
+
+    async with running_router(l3=Held()) as harness:
+        await eventually(lambda: control_of(harness).reader.view().known)
+        await to_canary(harness)
+        gate = control_of(harness).send_gate
+        wanted = [str(n + 100) for n in range(3 * 64 + 1)]
+        task = asyncio.create_task(batch(harness, [request_json(quantity=q) for q in wanted]))
+        await eventually(lambda: len(waiting) == 2)
+        waiting[1].set()
+        await asyncio.sleep(0.02)
+        assert (2, 1) == (len(waiting), gate.open_passages)
+        waiting[0].set()
+        await eventually(lambda: len(waiting) == 4)
+        for held in waiting:
+            held.set()
+        assert wanted == [result["fill"]["filled_quantity"] for result in await task]
+        assert 0 == gate.open_passages
+
+
 async def test_a_batch_is_routed_by_the_state_of_its_moment(
     many: tuple[Harness, ManyStub],
 ) -> None:

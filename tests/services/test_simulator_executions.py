@@ -191,6 +191,31 @@ async def test_one_execution_that_was_held_up_makes_no_kind_slow(
         assert not executions.is_quick(request())
 
 
+async def test_a_kind_that_was_slow_for_a_moment_is_quick_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long the others keep it waiting for a thread: what counts is its own time."""
+    real = Executions._run
+
+    def held_up(self: Executions, *arguments: Any) -> Any:
+        time.sleep(0.05)
+        return real(self, *arguments)
+
+    async with running_simulator(inline_seconds_max=0.005) as running:
+        executions = running.components.executions
+        monkeypatch.setattr(Executions, "_run", held_up)
+        for _ in range(2):
+            executions.execute_now(request(), 1)
+        assert not executions.is_quick(request())
+        monkeypatch.setattr(Executions, "_run", real)
+        threads = executions._executor
+        for _ in range(6):
+            for _ in range(threads._max_workers):
+                threads.submit(time.sleep, 0.02)
+            await executions.execute(request(), 1, lambda: None)
+        assert executions.is_quick(request())
+
+
 async def test_a_disabled_simulator_refuses(tmp_path: Any) -> None:
     """`enabled: false` reaches the caller as a fault, and the gauge says 0."""
     off = tmp_path / "off.yaml"

@@ -218,19 +218,6 @@ class Account:
             ZERO,
         )
 
-    def cross_equity(
-        self, products: Mapping[str, Product], marks: Mapping[str, Decimal]
-    ) -> Decimal:
-        """Return balance plus the unrealised profit of what shares it."""
-        return self.balance + sum(
-            (
-                held.unrealised(products[name], marks[name])
-                for name, held in self.positions.items()
-                if held.lots and not held.isolated
-            ),
-            ZERO,
-        )
-
     def equity(self, products: Mapping[str, Product], marks: Mapping[str, Decimal]) -> Decimal:
         """Return all the account's money at the given mark prices, isolated positions included."""
         return self.balance + self.allocated() + self.unrealised(products, marks)

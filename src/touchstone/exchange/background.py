@@ -45,11 +45,14 @@ _DEEP_SHARE: Final = 0.25
 _DEEP_REACH_BPS: Final = 100.0
 _DEEP_LIFE_SECONDS: Final = 120.0
 _OWN_NEWS: Final = 0.4
+_INFORMED: Final = 0.7
+_CHASE: Final = 1.0
 _LEAN_SECONDS: Final = 30.0
 """A share's book shows ten levels, a perpetual's hundreds; its price is made by its own trades, a
-perpetual's first of all by the index. Hence half the distance behind the best price for what is
-shown, a quarter of all orders far behind it and there for minutes, and less than half the effect of
-its own trades on the price that the flow follows, which is forgotten in half a minute."""
+perpetual's first of all by the index, which all can see. Hence half the distance behind the best
+price for what is shown, a quarter of all orders far behind it and there for minutes; runs of trades
+and cancels that mostly go after what the flow follows; and less than half the effect of its own
+trades on that, which is forgotten in half a minute."""
 
 
 _PLAIN_DISTANCE_BPS: Final = 1.5
@@ -76,6 +79,8 @@ def perpetual_profile(product: Product, price: Decimal, rate: float = 1.0) -> Cl
         behind_ticks=near.behind_ticks,
         life_edges=(0.0, *near.life_edges[1:]),
         anchor_trade_ticks=fitted.anchor_trade_ticks * _OWN_NEWS,
+        informed=_INFORMED,
+        chase=_CHASE,
         # Coinbase's perpetuals have no hidden orders.
         hidden_only=0.0,
         hidden_mixed=0.0,

@@ -14,6 +14,7 @@ CANDLES_KEPT: Final = 1_500
 
 _SECOND_NS: Final = 1_000_000_000
 _DAY_SECONDS: Final = 86_400
+_YEAR_DAYS: Final = 52 * 7
 
 
 class Granularity(StrEnum):
@@ -136,6 +137,12 @@ class Candles:
         if present is None or present.start_s <= since_s:
             return closed[1]
         return present if closed[1] is None else closed[1].joined(present)
+
+    def year(self, now_ns: int) -> Candle | None:
+        """Return the last 52 weeks, to the day; None without a trade in them. O(days)."""
+        since_s = now_ns // _SECOND_NS - _YEAR_DAYS * _DAY_SECONDS
+        days = self.between(Granularity.ONE_DAY, since_s, now_ns // _SECOND_NS, _YEAR_DAYS)
+        return _joined(reversed(days))
 
     def _close(self, minute: Candle) -> None:
         """Put a minute that is over into every granularity."""

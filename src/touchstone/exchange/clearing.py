@@ -6,7 +6,6 @@ or among the fees: `conserved_total` is always the sum of the deposits.
 
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from functools import partial
 from typing import Final
 
 from lob.errors import InvalidInput, InvariantViolation, NotFound
@@ -38,14 +37,11 @@ class Clearing:
     """Keep the accounts and say what they can afford."""
 
     def __init__(
-        self,
-        config: ExchangeConfig,
-        markets: Mapping[str, Market],
-        index_of: IndexOf | None = None,
+        self, config: ExchangeConfig, markets: Mapping[str, Market], index_of: IndexOf
     ) -> None:
         self._config = config
         self._markets = markets
-        self.index_of = index_of or partial(_mid_as_index, markets)
+        self.index_of = index_of
         self.products = {name: market.product for name, market in markets.items()}
         self.schedules = config.schedules()
         self.rule = config.margin
@@ -271,20 +267,17 @@ class Clearing:
     ) -> Refusal | None:
         """Refuse an order that needs more equity than there is, unless it needs no more."""
         kind = margin_type or self.account(name).margin_type(product.product_id)
-        after = self.requirement(name, (product.product_id, order, leverage, kind))
-        equity = self.cross_equity(name)
-        if after <= max(ZERO, equity) or after <= self.requirement(name):
-            return None
-        return Refusal(
-            FailureReason.INSUFFICIENT_FUND,
-            f"initial margin: {after:.2f} needed; equity: {equity:.2f}",
+        return self._check_requirement(
+            name, self.requirement(name, (product.product_id, order, leverage, kind))
         )
 
     def check_edited_funds(self, order: Order, edited: Working) -> Refusal | None:
         """Refuse an order's new terms where they need more equity than there is. O(products)."""
         name, product_id = order.account, order.product.product_id
         extra = (product_id, edited, order.leverage, order.margin_type)
-        after = self.requirement(name, extra, instead_of=order.number)
+        return self._check_requirement(name, self.requirement(name, extra, instead_of=order.number))
+
+    def _check_requirement(self, name: str, after: Decimal) -> Refusal | None:
         equity = self.cross_equity(name)
         if after <= max(ZERO, equity) or after <= self.requirement(name):
             return None
@@ -351,6 +344,8 @@ class Clearing:
 
         What is taken back must leave the position its initial margin.
         """
+        if not amount.is_finite():
+            return Refusal(FailureReason.INVALID_REQUEST, f"amount: {amount}; allowed: a number")
         position = self.account(name).position(product_id)
         if product_id not in self.products or not (position.lots and position.isolated):
             return Refusal(
@@ -451,19 +446,13 @@ def _counts(order: Order) -> bool:
 
 
 def _check_amount(amount: Decimal, allowed: Decimal) -> Refusal | None:
-    if not amount.is_finite() or amount <= 0 or amount % ATOM:
-        return Refusal(FailureReason.INVALID_REQUEST, f"amount: {amount}; allowed: above 0")
     if amount > allowed:
         return Refusal(
             FailureReason.INSUFFICIENT_FUND, f"amount: {amount}; available: {allowed:.2f}"
         )
+    if amount <= 0 or amount % ATOM:
+        return Refusal(
+            FailureReason.INVALID_REQUEST,
+            f"amount: {amount}; allowed: above 0, at most eight decimals",
+        )
     return None
-
-
-def _mid_as_index(markets: Mapping[str, Market], product: Product) -> Decimal:
-    """Return the mid, else the last price, of the product's own book: an index for want of one."""
-    market = markets[product.product_id]
-    mid_ticks = market.book.mid_ticks()
-    if mid_ticks is None:
-        return market.last_price()
-    return product.instrument.tick_size * Decimal(mid_ticks)

@@ -133,13 +133,14 @@ def _tell_parent(desk: OrderDesk, child: Order, now_ns: int) -> None:
     """Take off a scaled order what its children have lost; fills it has been told already."""
     history = desk.histories[child.account]
     parent = history.order(child.originating_order_id)
-    if parent is None or not parent.live or parent.kind is not OrderKind.SCALED or child.live:
+    if parent is None or not parent.live or parent.kind is not OrderKind.SCALED:
         return
-    lots = 0
+    lots, alive = 0, False
     for child_id in parent.children:
         other = history.order(child_id)
-        lots += other.leaves_lots if other is not None and other.live else 0
-    if not lots:
+        if other is not None and other.live:
+            lots, alive = lots + other.leaves_lots, True
+    if not alive:
         desk.put(ended(parent, EndReason.CHILDREN_ENDED, now_ns))
     elif lots != parent.leaves_lots:
         desk.put(decremented(parent, lots, now_ns))

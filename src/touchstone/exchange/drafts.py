@@ -133,14 +133,13 @@ def _check_terms(request: OrderRequest, kind: OrderKind, now_ns: int) -> None:
     time_in_force = request.time_in_force
     if time_in_force is TimeInForce.DAY:
         raise Refused(FailureReason.INVALID_REQUEST, "time_in_force: there is no DAY here")
-    if time_in_force is TimeInForce.GTD:
-        if request.end_time_ns is None:
-            raise Refused(FailureReason.GTD_ORDERS_MUST_HAVE_END_TIME, "end_time: missing")
-        if request.end_time_ns <= now_ns:
-            raise Refused(
-                FailureReason.END_TIME_IS_IN_THE_PAST,
-                "end_time: not after the exchange's present time",
-            )
+    if time_in_force is TimeInForce.GTD and request.end_time_ns is None:
+        raise Refused(FailureReason.GTD_ORDERS_MUST_HAVE_END_TIME, "end_time: missing")
+    if request.end_time_ns is not None and request.end_time_ns <= now_ns:
+        raise Refused(
+            FailureReason.END_TIME_IS_IN_THE_PAST,
+            "end_time: not after the exchange's present time",
+        )
     if request.post_only and time_in_force is TimeInForce.FOK:
         raise Refused(FailureReason.POST_ONLY_NOT_ALLOWED_WITH_FOK, "post_only: not with FOK")
     if request.post_only and not (request.rests or kind is OrderKind.SCALED):

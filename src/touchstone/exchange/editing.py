@@ -244,9 +244,12 @@ def _check_account(desk: OrderDesk, change: Change) -> None:
     refusal = desk.clearing.check_margin(order.account, order.product, order.leverage, None)
     if refusal is None:
         held = desk.clearing.account(order.account).position(product_id).lots
-        resting = desk.resting(order.account, product_id).lots(order.side)
-        resting -= order.leaves_lots if order.in_book else 0
-        if only_reduces(order.side, change.leaves_lots, held, resting):
+        mine = desk.resting(order.account, product_id)
+        if order.request.reduce_only:
+            others = mine.lots(order.side) - (order.leaves_lots if order.in_book else 0)
+        else:
+            others = mine.working_lots(order.side) - order.leaves_lots
+        if only_reduces(order.side, change.leaves_lots, held, others):
             return
         if order.request.reduce_only:
             refusal = Refusal(

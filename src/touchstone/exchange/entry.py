@@ -36,14 +36,14 @@ def admit(desk: OrderDesk, name: str, request: OrderRequest, now_ns: int) -> Adm
     _accept(clearing.check_margin(name, product, leverage, request.margin_type))
     _check_room(desk, name, wanted)
     position_lots = account.position(product.product_id).lots
-    resting_lots = desk.resting(name, product.product_id).lots(request.side)
+    mine = desk.resting(name, product.product_id)
     if request.reduce_only:
-        check_reduce_only(wanted, position_lots, resting_lots)
+        check_reduce_only(wanted, position_lots, mine.lots(request.side))
     if request.post_only and wanted.kind is not OrderKind.STOP_LIMIT:
         _check_post_only(wanted)
     risk = risk_of(wanted)
     if not request.reduce_only and not only_reduces(
-        request.side, wanted.size_lots, position_lots, resting_lots
+        request.side, wanted.size_lots, position_lots, mine.working_lots(request.side)
     ):
         _accept(clearing.check_funds(name, product, risk, leverage, request.margin_type))
     return Admitted(
@@ -103,9 +103,9 @@ def check_reduce_only(wanted: Draft, position_lots: int, resting_lots: int) -> N
         )
 
 
-def only_reduces(side: Side, lots: int, position_lots: int, resting_lots: int) -> bool:
-    """Say whether an order can only make the position smaller, whatever else fills."""
-    return lots + resting_lots <= -side.sign * position_lots
+def only_reduces(side: Side, lots: int, position_lots: int, others_lots: int) -> bool:
+    """Say whether an order can only make the position smaller, whatever else trades."""
+    return lots + others_lots <= -side.sign * position_lots
 
 
 def _check_post_only(wanted: Draft) -> None:

@@ -7,7 +7,7 @@ the rates of the tier it was placed in (Advanced fees, help centre); so does thi
 from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Final
 
 from lob.errors import ConfigError
@@ -84,33 +84,35 @@ PAPER_TIERS: Final = _tiers(
 class VolumeWindow:
     """What an account has traded in the last thirty days, in buckets of one hour.
 
-    Memory is bounded by the 720 hours of the window; every call is O(1) amortised.
+    Memory is bounded by the 720 hours of the window. Only `add` forgets: asking changes nothing, so
+    that the state of a venue does not depend on who looked at it.
     """
 
     _buckets: deque[tuple[int, Decimal]] = field(default_factory=deque)
     _sum: Decimal = ZERO
 
     def add(self, time_ns: int, notional: Decimal) -> None:
-        """Count one trade; times never go back."""
+        """Count one trade; times never go back. O(1) amortised."""
         hour = time_ns // HOUR_NS
-        self._forget(hour)
+        while self._buckets and self._buckets[0][0] < hour - _WINDOW_HOURS:
+            self._sum -= self._buckets.popleft()[1]
         self._sum += notional
         if self._buckets and self._buckets[-1][0] == hour:
             notional += self._buckets.pop()[1]
         self._buckets.append((hour, notional))
 
     def total(self, time_ns: int) -> Decimal:
-        """Return the volume of the last thirty days, with that of the hour that has begun."""
-        self._forget(time_ns // HOUR_NS)
-        return self._sum
+        """Return the volume of the last thirty days, with that of the hour that has begun.
+
+        O(1), and O(hours) for what has become too old since the latest trade.
+        """
+        since = time_ns // HOUR_NS - _WINDOW_HOURS
+        too_old = takewhile(lambda bucket: bucket[0] < since, self._buckets)
+        return self._sum - sum((notional for _, notional in too_old), ZERO)
 
     def tier_volume(self, time_ns: int) -> Decimal:
         """Return the volume that decides the tier: of the 720 full hours that have ended."""
-        hour = time_ns // HOUR_NS
-        self._forget(hour)
-        latest = self._buckets[-1] if self._buckets else None
-        return self._sum - latest[1] if latest and latest[0] == hour else self._sum
-
-    def _forget(self, hour: int) -> None:
-        while self._buckets and self._buckets[0][0] < hour - _WINDOW_HOURS:
-            self._sum -= self._buckets.popleft()[1]
+        total = self.total(time_ns)
+        if self._buckets and self._buckets[-1][0] == time_ns // HOUR_NS:
+            return total - self._buckets[-1][1]
+        return total

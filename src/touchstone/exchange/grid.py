@@ -78,6 +78,8 @@ class Grid:
             for account in clearing.accounts.values():
                 account.start_day()
         self._liquidator.check(due_ns)
+        if due_ns % MINUTE_NS == 0:
+            clearing.check()
 
     def _settle_to_marks(self, family: Family) -> None:
         """Turn unrealised profit into cash in every position of a family."""

@@ -77,10 +77,6 @@ class WorkingOrders:
         if order is not None:
             self._sums = self._sums.plus(self._of(order), -1)
 
-    def lots(self, side: Side) -> int:
-        """Return the lots that work on a side. O(n)."""
-        return sum(order.lots for order in self._orders.values() if order.side is side)
-
     def requirement(
         self,
         *,

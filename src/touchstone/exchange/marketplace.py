@@ -12,7 +12,7 @@ from touchstone.exchange.config import ExchangeConfig
 from touchstone.exchange.index import CoinIndex, quantum_of
 from touchstone.exchange.market import Market
 from touchstone.exchange.products import Product
-from touchstone.exchange.replayed import open_replay, opening_mid
+from touchstone.exchange.replayed import open_fitting, open_replay, opening_mid_ticks
 
 
 class Marketplace:
@@ -26,7 +26,7 @@ class Marketplace:
         """Raise `ConfigError` for a file that does not fit its product, or a product unknown."""
         self._paused = False
         files = _open_files(config)
-        self.indices = _open_indices(config)
+        self.indices = _open_indices(config, files)
         self.markets = {
             product.product_id: self._open(product, config, files.get(product.product_id))
             for product in config.products
@@ -103,17 +103,28 @@ class Marketplace:
         )
 
 
+def require_files(config: ExchangeConfig) -> None:
+    """Raise `ConfigError` unless each file to replay is there and fits its product.
+
+    A venue that is opened says so itself; one that is restored from its state has to be asked.
+    """
+    for product, path in _replayed(config):
+        open_fitting(product, path)
+
+
 def _open_files(config: ExchangeConfig) -> dict[str, FeedMarket]:
+    return {product.product_id: open_replay(product, path) for product, path in _replayed(config)}
+
+
+def _replayed(config: ExchangeConfig) -> Iterator[tuple[Product, Path]]:
     products = {product.product_id: product for product in config.products}
-    found = {}
     for name, path in config.flow_files.items():
         if name not in products:
             raise ConfigError(f"flow_files: {name!r}; allowed: {', '.join(products)}")
-        found[name] = open_replay(products[name], Path(path))
-    return found
+        yield products[name], Path(path)
 
 
-def _open_indices(config: ExchangeConfig) -> dict[str, CoinIndex]:
+def _open_indices(config: ExchangeConfig, files: dict[str, FeedMarket]) -> dict[str, CoinIndex]:
     coins: dict[str, list[Product]] = {}
     for product in config.products:
         coins.setdefault(product.coin, []).append(product)
@@ -121,9 +132,14 @@ def _open_indices(config: ExchangeConfig) -> dict[str, CoinIndex]:
     for coin, products in coins.items():
         price = products[0].reference_price
         for product in reversed(products):
-            path = config.flow_files.get(product.product_id)
-            mid = None if path is None else opening_mid(product, Path(path))
-            price = price if mid is None else mid
+            file = files.get(product.product_id)
+            if file is None:
+                continue
+            mid_ticks = file.book.mid_ticks()
+            if mid_ticks is None:
+                mid_ticks = opening_mid_ticks(product, config.flow_files[product.product_id])
+            if mid_ticks is not None:
+                price = product.instrument.tick_size * Decimal(mid_ticks)
         indices[coin] = CoinIndex(
             coin,
             price,

@@ -19,6 +19,9 @@ CURRENCIES: Final = ("USD", "USDC")
 """Both names of the one currency that accounts hold."""
 
 PORTFOLIOS_MAX: Final = 100
+CREATED_MAX: Final = 1_000
+"""Purses an account may ever open: the account behind a deleted one stays in the books."""
+
 _NAME_LENGTH_MAX: Final = 64
 
 
@@ -117,6 +120,9 @@ class Portfolios:
         purses = self._purses.setdefault(account, {})
         if len(purses) >= PORTFOLIOS_MAX:
             raise InvalidInput(f"portfolios: {len(purses)}; allowed: at most {PORTFOLIOS_MAX}")
+        created = sum(held.startswith(f"{account}/") for held in self._clearing.accounts)
+        if created >= CREATED_MAX:
+            raise InvalidInput(f"portfolios: {created} created; allowed: at most {CREATED_MAX}")
         # The number keeps the name of a deleted purse, whose account stays, from coming back.
         holder = f"{account}/{len(self._clearing.accounts)}-{name}"
         if holder in self._clearing.accounts:

@@ -3,8 +3,10 @@
 Refusals are values: a refused order leaves no trace, and its client_order_id may be used again.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class FailureReason(StrEnum):
@@ -81,6 +83,18 @@ class EndReason(StrEnum):
     REFUSED_BY_BOOK = "The book refused the order when it was to start working"
 
 
+_UNKNOWN_PREVIEW: Final = "UNKNOWN_PREVIEW_FAILURE_REASON"
+_PREVIEW_TWINS: Final[Mapping[FailureReason, str]] = {
+    # Those that Coinbase's enum of previews has under another name, or has not.
+    FailureReason.UNKNOWN_FAILURE_REASON: _UNKNOWN_PREVIEW,
+    FailureReason.COMMANDER_REJECTED_NEW_ORDER: _UNKNOWN_PREVIEW,
+    FailureReason.CANNOT_CLOSE_ZERO_POSITION: _UNKNOWN_PREVIEW,
+    FailureReason.UNSUPPORTED_ORDER_CONFIGURATION: "PREVIEW_INVALID_ORDER_CONFIG",
+    FailureReason.INVALID_REQUEST: "PREVIEW_INVALID_ORDER_CONFIG",
+    FailureReason.ORDER_ENTRY_DISABLED: "PREVIEW_TRADING_DISABLED",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Say why an order was turned down: the reason, one clear line, and Coinbase's preview twin."""
@@ -91,8 +105,8 @@ class Refusal:
 
     @property
     def preview(self) -> str:
-        """Return the `preview_failure_reason`: the reason's `PREVIEW_` twin unless one is given."""
-        return self.preview_reason or f"PREVIEW_{self.reason}"
+        """Return the `preview_failure_reason`: the reason's twin there unless one is given."""
+        return self.preview_reason or _PREVIEW_TWINS.get(self.reason, f"PREVIEW_{self.reason}")
 
 
 class Refused(Exception):  # noqa: N818 - no error: a refusal on its way through the rules

@@ -25,20 +25,20 @@ class RescaledFeed(Feed):
         """Raise `InvalidInput` unless the source's steps are whole multiples of the other's."""
         super().__init__(source.path, instrument, block_rows=source.block_rows)
         own = source.instrument
-        self._source = source
+        self.source = source
         self._ticks = _multiple("tick size", own.tick_size, instrument.tick_size)
         self._lots = _multiple("lot size", own.lot_size, instrument.lot_size)
 
     def blocks(self) -> Iterator[FeedBlock]:
         """Yield the source's blocks with other prices and quantities."""
         self.restart()
-        for block in self._source.blocks():
+        for block in self.source.blocks():
             messages = block.messages.copy()
             messages["price_ticks"] *= self._ticks
             messages["quantity_lots"] *= self._lots
             messages["display_lots"] *= self._lots
-            self.summary = self._source.summary
-            self.bytes_done, self.bytes_total = self._source.bytes_done, self._source.bytes_total
+            self.summary = self.source.summary
+            self.bytes_done, self.bytes_total = self.source.bytes_done, self.source.bytes_total
             yield block._replace(messages=messages)
 
 
@@ -51,30 +51,41 @@ def open_replay(product: Product, path: Path) -> FeedMarket:
     Raises:
         ConfigError: no such file, of no known format, of other ticks or lots, or without an order.
     """
-    where = f"flow file of {product.product_id}: {path}"
-    instrument = product.instrument
+    feed = open_fitting(product, path)
     try:
-        form = detect_format(path)
-        own = own_instrument(path, form)
-        feed = open_feed(path, format=form, instrument=own or instrument, block_rows=BLOCK_ROWS)
-        market = FeedMarket(RescaledFeed(feed, instrument))
-        market.name = form
+        market = FeedMarket(feed)
     except InvalidInput as error:
-        raise ConfigError(f"{where}: {error}") from None
+        raise _unfit(product, path, str(error)) from None
     if market.ended and not len(market.book):
-        raise ConfigError(f"{where}: no order in it; allowed: at least one")
+        raise _unfit(product, path, "no order in it; allowed: at least one")
+    market.name = feed.source.format
     return market
 
 
-def opening_mid(product: Product, path: Path) -> Decimal | None:
+def open_fitting(product: Product, path: Path) -> RescaledFeed:
+    """Return a file's messages in a product's ticks and lots; raises `ConfigError` as above."""
+    try:
+        form = detect_format(path)
+        own = own_instrument(path, form) or product.instrument
+        feed = open_feed(path, format=form, instrument=own, block_rows=BLOCK_ROWS)
+        return RescaledFeed(feed, product.instrument)
+    except InvalidInput as error:
+        raise _unfit(product, path, str(error)) from None
+
+
+def opening_mid_ticks(product: Product, path: Path) -> float | None:
     """Return the first mid that a file's book has; None where it has none for long."""
     market = open_replay(product, path)
     for _ in range(_LOOKED_AT):
         if market.ended or market.book.mid_ticks() is not None:
             break
         market.step()
-    mid_ticks = market.book.mid_ticks()
-    return None if mid_ticks is None else product.instrument.tick_size * Decimal(mid_ticks)
+    return market.book.mid_ticks()
+
+
+def _unfit(product: Product, path: Path, why: str) -> ConfigError:
+    said = why if str(path) in why else f"{path}: {why}"
+    return ConfigError(f"flow file of {product.product_id}: {said}")
 
 
 def _multiple(name: str, found: Decimal, wanted: Decimal) -> int:

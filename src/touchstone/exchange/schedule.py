@@ -21,10 +21,7 @@ class Rank(IntEnum):
     EXPIRY = 0
     INDEX = 1
     MARK = 2
-    SAMPLE = 3
-    FUNDING = 4
-    LIQUIDATION = 5
-    SLICE = 6
+    SLICE = 3
 
 
 class Schedule:

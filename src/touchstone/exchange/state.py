@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from hashlib import blake2b
 from importlib import import_module
 from itertools import chain
@@ -37,6 +37,7 @@ Layout = dict[str, list[str]]
 """The attributes of a state's objects by class, `module:name`."""
 
 _PLAIN: Final = frozenset({int, float, str, bytes, bool, type(None), Decimal})
+_UNSET: Final = object()
 _NAMED: Final = (type, FunctionType, BuiltinFunctionType)
 _BOOKS: Final[tuple[type, ...]] = available_books()
 _UNREADABLE: Final = (
@@ -160,6 +161,23 @@ def _hashed(text: str | bytes) -> bytes:
     return blake2b(content, digest_size=16).digest()
 
 
+@cache
+def _kept_slots(cls: type) -> tuple[str, ...]:
+    return tuple(sorted({*_slots(cls)} - _left_out(cls)))
+
+
+@cache
+def _left_out(cls: type) -> frozenset[str]:
+    """Return the names that are no state: transient ones, and values that properties remember."""
+    remembered = (
+        name
+        for base in cls.__mro__
+        for name, attribute in vars(base).items()
+        if isinstance(attribute, cached_property)
+    )
+    return _transient(cls) | {"__dict__", "__weakref__", *remembered}
+
+
 class _Walk:
     """Digest a graph of objects, each of them once."""
 
@@ -230,19 +248,24 @@ class _Walk:
             return (f"{value.dtype.str} {value.shape}".encode(), value.tobytes())
         return (repr(value.item()).encode(),) if isinstance(value, np.generic) else ()
 
-    def _attributes(self, value: Any) -> Iterable[bytes]:
-        cls = type(value)
-        transient = _transient(cls)
-        names = {*_slots(cls), *getattr(value, "__dict__", ())} - {"__dict__", "__weakref__"}
-        held = [
-            (name, getattr(value, name))
-            for name in sorted(names - transient)
-            if hasattr(value, name)
-            and not isinstance(getattr(cls, name, None), cached_property | property)
-        ]
-        if not hasattr(value, "__dict__") and not any("__slots__" in vars(c) for c in cls.__mro__):
-            raise InvariantViolation(f"state: a {cls.__name__} cannot be kept")
-        self.layout.setdefault(_class_name(cls), set()).update(name for name, _ in held)
-        for name, attribute in held:
-            yield name.encode()
-            yield self.digest(attribute)
+    def _attributes(self, value: Any) -> tuple[bytes, ...]:
+        """Return what stands for an object's attributes, of which the plain ones are most."""
+        cls: type = type(value)
+        held = getattr(value, "__dict__", None)
+        declared = _kept_slots(cls)
+        if held is None:
+            if not any("__slots__" in vars(base) for base in cls.__mro__):
+                raise InvariantViolation(f"state: a {cls.__name__} cannot be kept")
+            names: Iterable[str] = declared
+        else:
+            left_out = _left_out(cls)
+            names = sorted(name for name in {*declared, *held} if name not in left_out)
+        known = self.layout.setdefault(_class_name(cls), set())
+        parts: list[object] = []
+        for name in names:
+            attribute = getattr(value, name, _UNSET)
+            if attribute is not _UNSET:
+                known.add(name)
+                plain = type(attribute) in _PLAIN
+                parts += (name, attribute if plain else self.digest(attribute))
+        return (repr(parts).encode("utf-8", "surrogatepass"),)
