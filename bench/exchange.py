@@ -18,7 +18,8 @@ from lob.errors import Fault
 Document = dict[str, Any]
 
 CONNECTIONS: Final = 16
-OPEN_RATE: Final = 500.0
+OPEN_RATE: Final = 525.0
+"""Requests a second: one of 21 is a cancel, so that 500 are orders."""
 MADE_RATE_MAX: Final = 4_000.0
 """How many orders a second are made beforehand: more than are expected to be taken."""
 ORDERS_A_CANCEL: Final = 20

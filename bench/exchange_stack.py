@@ -31,7 +31,7 @@ SETTINGS: Final = {
     "UNAUTHENTICATED_MESSAGES_PER_SECOND": 1_000,
     "STARTING_BALANCE": 100_000_000,
     "TICK_SECONDS": 0.01,
-    "FEED_BEHIND_SECONDS": 2,
+    "FEED_BEHIND_SECONDS": 1,
 }
 """Limits that would end the measurement, or outlast it; a tick that spreads the flow evenly."""
 

@@ -8,15 +8,17 @@ from services.paper_exchange.shapes_orders import hold
 from touchstone.exchange import Exchange, Family, MarginType, Product
 from touchstone.exchange.clearing import CROSS
 from touchstone.exchange.fees import FeeTier
-from touchstone.exchange.liquidation import Held, liquidation_price
+from touchstone.exchange.liquidation import Held, Scope, liquidation_price
 from touchstone.exchange.money import ZERO
+from touchstone.exchange.requests import OrderKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionFigures:
     """One position: prices in the settlement currency, margins as amounts; `lots` is signed.
 
-    `buying` and `selling` are what live orders of the product still ask for, in coins or contracts.
+    `buying` and `selling` are what live orders of the product still ask for, in coins or contracts;
+    `scope` is what is margined, and liquidated, together with it.
     """
 
     product: Product
@@ -33,6 +35,7 @@ class PositionFigures:
     aggregated: Decimal
     realised_day: Decimal
     liquidation_price: Decimal | None
+    scope: Scope
     buying: Decimal
     selling: Decimal
 
@@ -47,7 +50,8 @@ class AccountFigures:
     """One account: `cash` with what isolated positions hold, margins of positions and of orders.
 
     `required` is what positions and orders need, `initial` and `maintenance` what positions alone
-    need; `free` may open more, `withdrawable` may be moved away.
+    need; `free` may open more, `withdrawable` may be moved away. `cross` is what is on cross
+    margin: isolated positions, whose collateral is theirs alone, neither help nor burden it.
     """
 
     cash: Decimal
@@ -61,14 +65,20 @@ class AccountFigures:
     realised_day: Decimal
     free: Decimal
     withdrawable: Decimal
+    cross: Scope
     liquidating: bool
 
-    @property
-    def liquidation_percentage(self) -> Decimal:
-        """Return maintenance margin as a percentage of equity; from 100 on it is liquidated."""
-        if self.equity <= 0:
-            return Decimal(100 if self.maintenance else 0)
-        return self.maintenance / self.equity * 100
+
+def liquidation_percentage(scope: Scope) -> Decimal:
+    """Return maintenance margin as a percentage of equity; beyond 100 it is liquidated."""
+    if scope.equity <= 0:
+        return Decimal(100 if scope.maintenance else 0)
+    return scope.maintenance / scope.equity * 100
+
+
+def liquidation_buffer(scope: Scope) -> Decimal:
+    """Return equity less maintenance margin; below 0 it is liquidated."""
+    return scope.equity - scope.maintenance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +129,7 @@ def account_figures(exchange: Exchange, account: str) -> AccountFigures:
         ),
         free=max(ZERO, clearing.cross_equity(account) - required),
         withdrawable=clearing.withdrawable(account),
+        cross=clearing.scope(account),
         liquidating=bool(exchange.accounts[account].liquidating),
     )
 
@@ -144,7 +155,9 @@ def one_position(exchange: Exchange, account: str, product: Product) -> Position
     scope = clearing.scope(account, product.product_id if position.isolated else CROSS)
     asked = dict.fromkeys(Side, ZERO)
     for order in exchange.open_orders(account, product.product_id):
-        asked[order.side] += order.leaves
+        # What a scaled order asks for is asked for by its children.
+        if order.kind is not OrderKind.SCALED:
+            asked[order.side] += order.leaves
     return PositionFigures(
         product=product,
         lots=position.lots,
@@ -160,6 +173,7 @@ def one_position(exchange: Exchange, account: str, product: Product) -> Position
         aggregated=position.aggregated(product, mark),
         realised_day=position.realised_day,
         liquidation_price=liquidation_price(held, scope) if held.lots else None,
+        scope=scope,
         buying=asked[Side.BUY],
         selling=asked[Side.SELL],
     )

@@ -13,7 +13,7 @@ _BUCKETS_MAX: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a caller may still do: requests a second, left now, seconds until the bucket is full."""
+    """What a caller may still do: requests at once, left now, seconds until the bucket is full."""
 
     allowed: bool
     limit: int

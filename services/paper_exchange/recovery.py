@@ -93,14 +93,14 @@ def recover(folder: Path, config: ExchangeConfig) -> Recovered:
         ConfigError: the kept state is of other settings or of other code.
         Damaged: a file is not what was written.
     """
-    begun = time.perf_counter()
+    since = time.perf_counter()
     for leftover in (*folder.glob("*.unfinished"), *folder.glob("*.failed")):
         leftover.unlink(missing_ok=True)
     if not snapshots(folder):
         if segments(folder):
             raise Damaged(f"{folder}: there is a journal, but no snapshot that it goes on from")
         write_snapshot(folder, 0, exchange := Exchange(config))
-        return _recovered(exchange, 0, 0, 0, begun)
+        return _recovered(exchange, 0, 0, 0, since, begun=True)
     found = _newest(folder, config)
     exchange, number = found.exchange, found.header.number
     _require_same(folder, exchange.config, config)
@@ -109,7 +109,7 @@ def recover(folder: Path, config: ExchangeConfig) -> Recovered:
         _replay(exchange, kept)
     torn_bytes = _cut(reading)
     _remove_empty(folder, reading.number)
-    return _recovered(exchange, reading.number, number, torn_bytes, begun)
+    return _recovered(exchange, reading.number, number, torn_bytes, since)
 
 
 def start_anew(folder: Path) -> Path | None:
@@ -132,16 +132,22 @@ def start_anew(folder: Path) -> Path | None:
 
 
 def _recovered(
-    exchange: Exchange, number: int, snapshot_number: int, torn_bytes: int, begun: float
+    exchange: Exchange,
+    number: int,
+    snapshot_number: int,
+    torn_bytes: int,
+    since: float,
+    *,
+    begun: bool = False,
 ) -> Recovered:
     return Recovered(
         exchange=exchange,
-        begun=number == 0,
+        begun=begun,
         number=number,
         snapshot_number=snapshot_number,
         records_replayed=number - snapshot_number,
         torn_bytes=torn_bytes,
-        seconds=time.perf_counter() - begun,
+        seconds=time.perf_counter() - since,
     )
 
 

@@ -35,6 +35,7 @@ class ExchangeSettings(ServiceSettings):
     mark_band: Decimal = Field(default=Decimal("0.05"), gt=0, le=1)
     rate_limit_per_second: float = Field(default=30, gt=0, le=RATE_MAX)
     public_rate_limit_per_second: float = Field(default=10, gt=0, le=RATE_MAX)
+    rate_limit_burst_seconds: float = Field(default=2, ge=1, le=3600)
     token_reuse: bool = False
     max_connections: int = Field(default=100, ge=1)
     connections_per_second: float = Field(default=8, gt=0, le=RATE_MAX)

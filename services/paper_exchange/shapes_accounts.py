@@ -8,10 +8,11 @@ from decimal import Decimal
 from typing import Any
 
 from services.paper_exchange.figures import (
-    AccountFigures,
     PositionFigures,
     account_figures,
     fees_of,
+    liquidation_buffer,
+    liquidation_percentage,
     position_figures,
 )
 from services.paper_exchange.shapes_markets import CDE_EXPIRY
@@ -110,13 +111,13 @@ def breakdown_shape(exchange: Exchange, portfolio: Portfolio, currency: str) -> 
                     "is_cash": True,
                 }
             ],
-            "perp_positions": [_perpetual(one, figures, currency) for one in perpetual],
+            "perp_positions": [_perpetual(one, currency) for one in perpetual],
             "futures_positions": [_future(one) for one in futures],
         }
     }
 
 
-def _perpetual(held: PositionFigures, figures: AccountFigures, currency: str) -> dict[str, Any]:
+def _perpetual(held: PositionFigures, currency: str) -> dict[str, Any]:
     product = held.product
     return {
         "product_id": product.product_id,
@@ -137,8 +138,8 @@ def _perpetual(held: PositionFigures, figures: AccountFigures, currency: str) ->
         "mm_notional": _both(held.maintenance, currency),
         "position_notional": _both(held.notional, currency),
         "margin_type": f"MARGIN_TYPE_{held.margin_type}",
-        "liquidation_buffer": rounded_text(figures.equity - figures.maintenance),
-        "liquidation_percentage": rounded_text(figures.liquidation_percentage),
+        "liquidation_buffer": rounded_text(liquidation_buffer(held.scope)),
+        "liquidation_percentage": rounded_text(liquidation_percentage(held.scope)),
     }
 
 

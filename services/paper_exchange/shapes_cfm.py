@@ -10,6 +10,7 @@ from services.paper_exchange.figures import (
     AccountFigures,
     PositionFigures,
     account_figures,
+    liquidation_buffer,
     one_position,
     position_figures,
 )
@@ -48,7 +49,10 @@ def _position(held: PositionFigures) -> dict[str, Any]:
 
 
 def balance_shape(exchange: Exchange, account: str) -> dict[str, Any]:
-    """Return the futures balance summary. At a buffer of 0 % liquidation begins."""
+    """Return the futures balance summary. At a buffer of 0 % liquidation begins.
+
+    Threshold and buffer are of what is on cross margin; an isolated position has its own.
+    """
     figures = account_figures(exchange, account)
     return {
         "balance_summary": {
@@ -61,8 +65,8 @@ def balance_shape(exchange: Exchange, account: str) -> dict[str, Any]:
             "daily_realized_pnl": _money(figures.realised_day),
             "initial_margin": _money(figures.initial),
             "available_margin": _money(figures.free),
-            "liquidation_threshold": _money(figures.maintenance),
-            "liquidation_buffer_amount": _money(figures.equity - figures.maintenance),
+            "liquidation_threshold": _money(figures.cross.maintenance),
+            "liquidation_buffer_amount": _money(liquidation_buffer(figures.cross)),
             "liquidation_buffer_percentage": rounded_text(_buffer(figures)),
             "intraday_margin_window_measure": _window(figures, "INTRADAY"),
             "overnight_margin_window_measure": _window(figures, "OVERNIGHT"),
@@ -121,18 +125,19 @@ def _window(figures: AccountFigures, kind: str) -> dict[str, str]:
 
 
 def _level(figures: AccountFigures) -> str:
-    if figures.equity < figures.maintenance:
+    if figures.cross.is_short_of_maintenance:
         return "LIQUIDATION"
-    if figures.equity < figures.initial:
+    if figures.cross.is_short_of_initial:
         return "WARNING"
     return "BASE"
 
 
 def _buffer(figures: AccountFigures) -> Decimal:
     """Return the liquidation buffer as Coinbase's percentage: 0 where liquidation begins."""
-    if figures.maintenance <= 0:
+    maintenance = figures.cross.maintenance
+    if maintenance <= 0:
         return Decimal(1000)
-    return (figures.equity - figures.maintenance) / figures.maintenance * 100
+    return liquidation_buffer(figures.cross) / maintenance * 100
 
 
 def _money(value: Decimal) -> dict[str, str]:

@@ -9,6 +9,8 @@ from typing import Any, Final
 from services.paper_exchange.figures import (
     PositionFigures,
     account_figures,
+    liquidation_buffer,
+    liquidation_percentage,
     one_position,
     position_figures,
 )
@@ -74,7 +76,10 @@ def _position(account: str, held: PositionFigures) -> dict[str, Any]:
 
 
 def portfolio_shape(exchange: Exchange, account: str) -> dict[str, Any]:
-    """Return the margin of the portfolio. It is liquidated at a percentage of 100 and above."""
+    """Return the margin of the portfolio. It is liquidated at a percentage above 100.
+
+    Percentage and buffer are of what is on cross margin; an isolated position has its own.
+    """
     figures = account_figures(exchange, account)
     equity, maintenance = figures.equity, figures.maintenance
     liquidating = figures.liquidating
@@ -94,8 +99,8 @@ def portfolio_shape(exchange: Exchange, account: str) -> dict[str, Any]:
                 "portfolio_im_notional": _money(figures.required),
                 "portfolio_maintenance_margin": rounded_text(maintenance),
                 "portfolio_mm_notional": _money(maintenance),
-                "liquidation_percentage": rounded_text(figures.liquidation_percentage),
-                "liquidation_buffer": rounded_text(equity - maintenance),
+                "liquidation_percentage": rounded_text(liquidation_percentage(figures.cross)),
+                "liquidation_buffer": rounded_text(liquidation_buffer(figures.cross)),
                 "margin_type": "MARGIN_TYPE_CROSS",
                 "margin_flags": "PORTFOLIO_MARGIN_FLAGS_UNSPECIFIED"
                 if not liquidating

@@ -180,8 +180,10 @@ def compose(
         feed=feed,
         gate=Gate(
             authenticator,
-            RateLimiter(settings.rate_limit_per_second, time.monotonic),
-            RateLimiter(settings.public_rate_limit_per_second, time.monotonic),
+            *(
+                RateLimiter(rate, time.monotonic, settings.rate_limit_burst_seconds)
+                for rate in (settings.rate_limit_per_second, settings.public_rate_limit_per_second)
+            ),
         ),
         metrics=metrics,
         registry=registry,

@@ -18,8 +18,9 @@ class SimulatorSettings(ServiceSettings):
     stream_port: int | None = Field(default=None, ge=0, le=65535)
     l3_config_path: Path = Path("configs/execution_l3.yaml")
     seed: int = Field(default=0, ge=0, le=2**64 - 1)
-    # Executions accepted and not answered yet; one more is RESOURCE_EXHAUSTED.
-    max_in_flight: int = Field(default=64, ge=1, le=10_000)
+    # Executions accepted and not answered yet; one more is RESOURCE_EXHAUSTED. Room for two batches
+    # of a router, which has two slices of 64 under way, while kinds that are slow run in threads.
+    max_in_flight: int = Field(default=256, ge=1, le=10_000)
     max_batch: int = Field(default=1024, ge=1, le=100_000)
     # Executions slower than this, as measured, leave the event loop to the others.
     inline_seconds_max: float = Field(default=0.001, ge=0.0, le=1.0)

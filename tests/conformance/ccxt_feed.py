@@ -103,7 +103,7 @@ async def while_acting(
     watching = asyncio.create_task(watch())
     await asyncio.sleep(0.3)
     await act()
-    return await asyncio.wait_for(watching, 10)
+    return await asyncio.wait_for(watching, 40)
 
 
 async def case_a_book_follows_an_order(target: Target) -> None:

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.services.test_paper_exchange_process import write_certificate
 
 SCRIPTS = ("sdk_rest", "sdk_feed", "ccxt_rest", "ccxt_feed", "guide")
-RUN_SECONDS = 240
+RUN_SECONDS = 280
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,7 @@ def problem_of(case: Any, target: Target) -> str:
     """Return what went wrong in a case, or "" where nothing did."""
     try:
         if inspect.iscoroutinefunction(case):
-            asyncio.run(asyncio.wait_for(case(target), 30))
+            asyncio.run(asyncio.wait_for(case(target), 60))
         else:
             case(target)
     except Exception:  # noqa: BLE001 - the test on the other side fails with it

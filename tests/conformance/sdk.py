@@ -79,7 +79,7 @@ def status(client: RESTClient, order_id: str) -> str:
     return found
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 40.0) -> None:
     """Return when the condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():

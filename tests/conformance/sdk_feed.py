@@ -257,7 +257,7 @@ def case_the_client_comes_back_after_a_drop(target: Target) -> None:
         eventually(lambda: any(message["channel"] == "l2_data" for message in heard))
         fault = {"on": "feed", "kind": "disconnect", "channel": "l2_data", "count": 1}
         target.admin("/faults", fault)
-        eventually(lambda: [m["sequence_num"] for m in heard].count(0) == 2, 20)
+        eventually(lambda: [m["sequence_num"] for m in heard].count(0) == 2)
         eventually(
             lambda: (
                 [m["events"][0]["type"] for m in heard if m["channel"] == "l2_data"].count(

@@ -223,7 +223,7 @@ def case_expiry_ends_an_order(target: Target) -> None:
     """A GTD order whose time has come is EXPIRED."""
     client = over_tls(target, "es256")
     price = str(reference(client) - 40 * TICK)
-    order_id = accepted(client.limit_order_gtd_buy(new_id(), BIP, "1", price, in_seconds(1.5)))
+    order_id = accepted(client.limit_order_gtd_buy(new_id(), BIP, "1", price, in_seconds(3)))
     eventually(lambda: status(client, order_id) == "EXPIRED")
     past = client.limit_order_gtd_buy(new_id(), BIP, "1", price, in_seconds(-5))
     assert "END_TIME_IS_IN_THE_PAST" == refused(past)

@@ -22,7 +22,7 @@ def cases() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(330)
 @pytest.mark.parametrize(("script", "case"), cases())
 def test_the_client_is_content(
     problems: dict[tuple[str, str], str], script: str, case: str

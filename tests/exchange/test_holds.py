@@ -76,9 +76,27 @@ def test_requirements_by_hand() -> None:
     assert Decimal("300.58997") == orders.requirement(**terms)  # type: ignore[arg-type]
     sell = Working(Side.SELL, 20_000, 2)
     assert Decimal("301.18997") == orders.requirement(**terms, extra=sell)  # type: ignore[arg-type]
-    isolated = orders.requirement(**terms, isolated=True)  # type: ignore[arg-type]
+    isolated = orders.requirement(**terms, backing=Decimal(100))  # type: ignore[arg-type]
     assert Decimal("200.58997") == isolated
     # In place of order 1, a buy 5 above the mark: 200.01 of margin, 0.60003 of fee, 0.1 of loss.
     above = Working(Side.BUY, 20_001, 2)
     replaced = orders.requirement(**terms, extra=above, instead_of=1)  # type: ignore[arg-type]
     assert Decimal("300.71003") == replaced
+
+
+def test_what_turns_an_isolated_position_needs_what_its_equity_does_not_cover() -> None:
+    """Long one contract at 100,000, sells of three: a short of two needs 200, and 0.9 of fees.
+
+    With 60 left of the long's 100, 140 have to come from the balance; with 300, nothing; with less
+    than nothing left, all of it. A sell of one only closes, and a buy beside it adds 100.
+    """
+    terms = {"position_lots": 1, "mark": Decimal(100_000), "leverage": Decimal(10), "fee_rate": FEE}
+    sell = Working(Side.SELL, 20_000, 3)
+    for backing, needed in (("60", "140.9"), ("300", "0.9"), ("-5", "200.9")):
+        got = WorkingOrders(BIP).requirement(**terms, backing=Decimal(backing), extra=sell)  # type: ignore[arg-type]
+        assert Decimal(needed) == got
+    orders = WorkingOrders(BIP)
+    orders.put(1, Working(Side.SELL, 20_000, 1))
+    assert Decimal("0.3") == orders.requirement(**terms, backing=Decimal(5))  # type: ignore[arg-type]
+    orders.put(2, Working(Side.BUY, 20_000, 1))
+    assert Decimal("100.6") == orders.requirement(**terms, backing=Decimal(5))  # type: ignore[arg-type]

@@ -77,6 +77,27 @@ def test_the_allocation_is_bounded_by_what_is_there() -> None:
     assert Decimal(4_000) == account.position(BTC.product_id).collateral
 
 
+def test_what_a_turn_closes_stands_behind_what_it_opens() -> None:
+    """170 are free, the long's 10,000 come free: all but the fee may go behind the short."""
+    account = isolated("10170")
+    account.settle(BTC, COIN, 1_000_000, NO_FEE)
+    account.settle(BTC, -2 * COIN, 1_000_000, Decimal(60), allocation_max=Decimal(170))
+    assert (Decimal(110), Decimal(10_000)) == (
+        account.balance,
+        account.position(BTC.product_id).collateral,
+    )
+
+
+def test_the_fee_is_not_allocated() -> None:
+    """Of 4,000 that are free 30 pay the fee, so the balance does not end below zero."""
+    account = isolated("4000")
+    account.settle(BTC, COIN, 1_000_000, Decimal(30), allocation_max=Decimal(4_000))
+    assert (Decimal(0), Decimal(3_970)) == (
+        account.balance,
+        account.position(BTC.product_id).collateral,
+    )
+
+
 def test_a_settlement_moves_the_vwap_and_not_the_entry() -> None:
     """Equity, entry price and the aggregated profit stay; the profit becomes cash."""
     position = Position()

@@ -44,6 +44,14 @@ def test_the_band_bounds_both() -> None:
     assert Decimal(95_000) == mark_price().sample(INDEX, Decimal(1), Decimal(1))
 
 
+def test_one_quote_far_off_moves_it_by_a_sixtieth_of_the_band() -> None:
+    """An ask at ten times the index in an empty book is the mid, but not the average as well."""
+    price = mark_price()
+    assert Decimal("100083.3333") == price.sample(INDEX, INDEX * 5, INDEX)
+    assert Decimal("100165.2778") == price.sample(INDEX, INDEX * 5, INDEX)
+    assert INDEX == price.sample(INDEX, INDEX, INDEX)
+
+
 def test_marks_are_on_their_grid() -> None:
     """A mark is a whole number of steps and above zero."""
     price = MarkPrice(Decimal(1), Decimal(1), Decimal("0.05"))

@@ -463,6 +463,19 @@ def test_a_journal_without_a_snapshot_is_not_begun_anew(life: Life) -> None:
         recover(life.folder, life.rules)
 
 
+def test_a_death_right_after_the_beginning_is_a_restart(tmp_path: Path) -> None:
+    """With a first snapshot and no record yet, time is made up for as after any downtime."""
+    folder = tmp_path / "state"
+    Life(folder).die()
+    (path,) = (path for _, path in segments(folder))
+    path.unlink()
+    again = Life(folder)
+    assert not again.store.recovered.begun
+    kinds = [type(decode_entry(kept.payload).command) for kept in Reading(folder, 0)]
+    assert [Resume, OpenAccount, OpenAccount] == kinds
+    again.die()
+
+
 def test_a_torn_end_is_cut_and_the_journal_goes_on(life: Life) -> None:
     """What a write under way left is cut off, and records follow where it was."""
     number = life.store.journal.number

@@ -319,14 +319,14 @@ def test_too_many_requests_are_turned_away(tmp_path_factory: pytest.TempPathFact
     with running_exchange(
         tmp_path_factory.mktemp("limited"), rate_limit_per_second=1, public_rate_limit_per_second=1
     ) as venue:
-        first, second = (venue.call("GET", "/accounts") for _ in range(2))
-        assert (200, 429) == (first.status_code, second.status_code)
+        answers = [venue.call("GET", "/accounts") for _ in range(3)]
+        assert [200, 200, 429] == [answer.status_code for answer in answers]
         names = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
-        assert ["1", "0", "1"] == [second.headers[name] for name in names]
-        assert "rate_limit_exceeded" == second.json()["errors"][0]["id"]
+        assert ["2", "0", "2"] == [answers[2].headers[name] for name in names]
+        assert "rate_limit_exceeded" == answers[2].json()["errors"][0]["id"]
         wait_until(lambda: venue.call("GET", "/accounts").status_code == 200)
         url = f"http://{venue.host}{API}/time"
-        assert [200, 429] == [venue.client.get(url).status_code for _ in range(2)]
+        assert [200, 200, 429] == [venue.client.get(url).status_code for _ in range(3)]
 
 
 def test_administration(venue: RunningExchange) -> None:

@@ -150,7 +150,9 @@ def test_the_intx_portfolio_and_its_balance(bank: Bank) -> None:
     assert Decimal(16_000) == Decimal(portfolio["portfolio_initial_margin"])
     maintenance = Decimal(portfolio["portfolio_maintenance_margin"])
     assert abs(maintenance - Decimal(32_000) / 3) < Decimal("0.0001")
-    assert equity - maintenance == Decimal(portfolio["liquidation_buffer"])
+    # The isolated position's 1,000 and its maintenance margin do not count.
+    buffer = Decimal(portfolio["liquidation_buffer"])
+    assert equity - 1_000 - Decimal(10_000) == buffer
     assert "PORTFOLIO_LIQUIDATION_STATUS_NOT_LIQUIDATING" == portfolio["liquidation_status"]
     (balances,) = bank.get(f"/intx/balances/{bank.portfolio}")["portfolio_balances"]
     assert not balances["is_margin_limit_reached"]
@@ -202,9 +204,9 @@ def test_the_cfm_shape(bank: Bank) -> None:
     initial = value(summary["initial_margin"])
     assert Decimal(10_000 + 5_000 + 1_000) == initial
     equity = value(summary["total_usd_balance"]) + value(summary["unrealized_pnl"])
-    assert equity == value(summary["liquidation_threshold"]) + value(
-        summary["liquidation_buffer_amount"]
-    )
+    threshold = value(summary["liquidation_threshold"])
+    assert Decimal(10_000) == threshold, "two thirds of what is on cross margin"
+    assert equity - 1_000 == threshold + value(summary["liquidation_buffer_amount"])
     windows = [summary[f"{kind}_margin_window_measure"] for kind in ("intraday", "overnight")]
     assert [str(initial)] * 2 == [window["initial_margin"] for window in windows]
     assert {"MARGIN_LEVEL_TYPE_BASE"} == {window["margin_level"] for window in windows}

@@ -246,6 +246,19 @@ async def test_two_pieces_of_a_batch_are_under_way(eventually: Eventually) -> No
         assert 0 == gate.open_passages
 
 
+async def test_a_batch_has_room_in_a_simulator_that_is_slow(eventually: Eventually) -> None:
+    """Both slices under way fit the bound that a simulator has by itself: no order falls to L2."""
+    async with (
+        running_simulator(inline_seconds_max=0.0) as simulator,
+        running_router(simulator=simulator.address, simulator_deadline_seconds=5.0) as harness,
+    ):
+        await eventually(lambda: control_of(harness).reader.view().known)
+        await to_canary(harness)
+        await batch(harness, [request_json()])  # now the kind is known to be slow
+        results = await batch(harness, [request_json()] * 256)
+        assert {"allow_list"} == {result["decision"]["rule"] for result in results}
+
+
 async def test_a_batch_is_routed_by_the_state_of_its_moment(
     many: tuple[Harness, ManyStub],
 ) -> None:

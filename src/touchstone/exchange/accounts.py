@@ -153,7 +153,8 @@ class Account:
         """Book one side of a trade; return what an isolated position lost beyond its collateral.
 
         That loss is booked nowhere yet: the insurance fund has to pay it. An isolated position
-        that grows takes its initial margin from the balance, at most `allocation_max`.
+        that grows takes its initial margin from the balance, at most `allocation_max` with what
+        the trade itself has brought: what a turn closes stands behind what it opens.
         """
         position = self.positions.setdefault(product.product_id, Position())
         notional = product.notional(price_ticks, abs(signed_lots))
@@ -163,7 +164,7 @@ class Account:
         if not position.isolated:
             self.balance += position.trade(signed_lots, lot_price) - fee
             return ZERO
-        held = abs(position.lots)
+        held, balance_before = abs(position.lots), self.balance
         opposes = position.lots * signed_lots < 0
         closing = min(held, abs(signed_lots)) if opposes else 0
         realised = position.trade(signed_lots, lot_price)
@@ -175,7 +176,8 @@ class Account:
             leverage = self.leverage.get(product.product_id, product.max_leverage)
             needed = rounded(product.notional(price_ticks, opening) / leverage)
             if allocation_max is not None:
-                needed = min(needed, max(ZERO, allocation_max))
+                spare = allocation_max + self.balance - balance_before
+                needed = min(needed, max(ZERO, spare))
             self.balance -= needed
             position.collateral += needed
         return shortfall

@@ -190,7 +190,8 @@ class Clearing:
     ) -> Decimal:
         """Return what positions and open orders need of the cross margin. O(products).
 
-        An isolated position needs nothing, its orders do: they will be allocated when they fill.
+        An isolated position needs nothing, its orders do: they will be allocated when they fill,
+        those that turn the position out of its own equity first.
         `extra` is one more order: product id, order, the leverage and margin type it asks for; it
         may stand in place of the open order with the number `instead_of`.
         """
@@ -207,12 +208,15 @@ class Clearing:
             leverage = account.leverage.get(product_id, product.max_leverage)
             if mine is not None:
                 leverage, isolated = mine[2], mine[3] is MarginType.ISOLATED
+            mark, backing = self.marks[product_id].mark, ZERO if isolated else None
+            if isolated and position is not None:
+                backing = position.equity(product, mark)
             total += working.requirement(
                 position_lots=lots,
-                mark=self.marks[product_id].mark,
+                mark=mark,
                 leverage=leverage,
                 fee_rate=max(ZERO, self.fee_tier(name, product).taker_rate),
-                isolated=isolated,
+                backing=backing,
                 extra=None if mine is None else mine[1],
                 instead_of=instead_of,
             )

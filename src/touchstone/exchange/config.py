@@ -27,6 +27,8 @@ class ExchangeConfig:
     empty and stay to the customers. `flow_files` are files of orders to replay instead, by product.
     `index_volatility` is the deviation of a year's log return of each coin's index, 0 for a coin
     that it does not name; an arbitrageur takes what a book offers beyond `arbitrage_band` from it.
+
+    Prices of orders lie from the mark divided by `price_collar` to the mark times it.
     """
 
     seed: int = 1
@@ -49,6 +51,7 @@ class ExchangeConfig:
     flow_files: Mapping[str, Path] = field(default_factory=dict)
     index_volatility: Mapping[str, float] = field(default_factory=lambda: dict(USUAL_VOLATILITY))
     arbitrage_band: Decimal = Decimal("0.001")
+    price_collar: Decimal = Decimal(10)
 
     def schedules(self) -> dict[Family, FeeSchedule]:
         """Return each family's fee schedule.

@@ -30,7 +30,14 @@ from touchstone.exchange.history import OrderHistory
 from touchstone.exchange.identifiers import derived_uuid
 from touchstone.exchange.lifecycle import END_REASONS, decremented, ended, filled, submit_command
 from touchstone.exchange.market import CUSTOMER_ORDER_IDS, Market
-from touchstone.exchange.orders import TRANSITIONS, Fill, Liquidity, Order, OrderStatus
+from touchstone.exchange.orders import (
+    TRANSITIONS,
+    Fill,
+    Liquidity,
+    Order,
+    OrderStatus,
+    TriggerStatus,
+)
 from touchstone.exchange.reasons import EndReason
 from touchstone.exchange.requests import OrderKind, StopDirection
 from touchstone.exchange.resting import RestingLots
@@ -67,6 +74,7 @@ class OrderDesk:
         schedule: Schedule,
     ) -> None:
         self.max_open_orders = config.max_open_orders
+        self.price_collar = config.price_collar
         self._config = config
         self.schedule = schedule
         self.markets = markets
@@ -258,7 +266,8 @@ class OrderDesk:
         resting = self.resting(name, product_id)
         held = self.clearing.account(name).position(product_id).lots
         for side in Side:
-            for number in resting.reducing(side):
+            # What a stop has triggered gives way last: it is there to get out now.
+            for number in sorted(resting.reducing(side), key=self._is_triggered):
                 excess = resting.lots(side) - max(0, -side.sign * held)
                 order = self.live(number)
                 if excess <= 0 or order is None:
@@ -270,6 +279,10 @@ class OrderDesk:
                 else:
                     market.apply(Reduce(number, lots), time_ns)
                     self.put(decremented(order, order.leaves_lots - lots, time_ns))
+
+    def _is_triggered(self, number: int) -> bool:
+        order = self.live(number)
+        return order is not None and order.trigger is TriggerStatus.STOP_TRIGGERED
 
     # ---------------------------------------------------------------- trades
 

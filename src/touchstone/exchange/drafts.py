@@ -48,6 +48,19 @@ class Draft:
     attached: BracketTicks | None = None
 
     @property
+    def prices(self) -> dict[str, int | None]:
+        """Return every price that it names, in ticks."""
+        attached = self.attached
+        return {
+            "limit_price": self.price_ticks,
+            "stop price": self.stop_ticks,
+            "min_price": self.rungs[0].price_ticks if self.rungs else None,
+            "max_price": self.rungs[-1].price_ticks if self.rungs else None,
+            "attached limit_price": attached and attached.limit_ticks,
+            "attached stop_trigger_price": attached and attached.trigger_ticks,
+        }
+
+    @property
     def product(self) -> Product:
         """Return what it trades."""
         return self.market.product
@@ -111,6 +124,20 @@ def lots_of(product: Product, name: str, size: Decimal) -> int:
             "PREVIEW_INVALID_BASE_SIZE_TOO_LARGE",
         )
     return lots
+
+
+def check_distance(
+    product: Product, mark: Decimal, collar: Decimal, prices: Mapping[str, int | None]
+) -> None:
+    """Raise `Refused` for a price in ticks that no market near the mark could mean."""
+    low, high = mark / collar, mark * collar
+    for name, ticks in prices.items():
+        price = None if ticks is None else product.instrument.price(ticks)
+        if price is not None and not low <= price <= high:
+            raise Refused(
+                FailureReason.LIMIT_PRICE_TOO_FAR_FROM_MARKET,
+                f"{name}: {price}; allowed: {low:.2f}..{high:.2f}, around the mark",
+            )
 
 
 def check_notional(product: Product, price_ticks: int, lots: int) -> None:
@@ -236,10 +263,11 @@ def _stop(
         check_stop(market, price, direction)
     else:
         return None, None
-    return (
-        ticks_of(market.product, name, price, "PREVIEW_INVALID_STOP_PRICE_PRECISION"),
-        direction,
-    )
+    ticks = ticks_of(market.product, name, price, "PREVIEW_INVALID_STOP_PRICE_PRECISION")
+    if kind is OrderKind.STOP_LIMIT:
+        assert request.limit_price is not None  # noqa: S101 - checked before
+        check_stop_limit(request.side, price, request.limit_price, direction)
+    return ticks, direction
 
 
 def stop_leg_direction(side: Side) -> StopDirection:
@@ -260,6 +288,21 @@ def check_stop(market: Market, price: Decimal, direction: StopDirection) -> None
         _UNKNOWN,
         f"stop price: {price}; allowed: {allowed}, the last trade",
         f"PREVIEW_STOP_PRICE_{below}_LAST_TRADE_PRICE",
+    )
+
+
+def check_stop_limit(side: Side, stop: Decimal, limit: Decimal, direction: StopDirection) -> None:
+    """Raise `Refused` for a stop that could not trade where it triggers.
+
+    One that waits for a better price instead (a buy that waits for a fall) may have any limit.
+    """
+    if direction is not stop_leg_direction(side) or (limit - stop) * side.sign >= 0:
+        return
+    above, allowed = ("ABOVE", "or above") if side is Side.BUY else ("BELOW", "or below")
+    raise Refused(
+        _UNKNOWN,
+        f"limit_price: {limit}; allowed: {stop}, the stop price, {allowed}",
+        f"PREVIEW_STOP_PRICE_{above}_LIMIT_PRICE",
     )
 
 

@@ -15,15 +15,18 @@ from touchstone.exchange.desk import OrderDesk
 from touchstone.exchange.drafts import (
     BracketTicks,
     attached_ticks,
+    check_distance,
     check_notional,
     check_stop,
+    check_stop_limit,
     lots_of,
     stop_leg_direction,
     ticks_of,
 )
-from touchstone.exchange.entry import crosses, only_reduces
+from touchstone.exchange.entry import check_brackets, crosses, only_reduces
 from touchstone.exchange.holds import Working
 from touchstone.exchange.lifecycle import book_refusal
+from touchstone.exchange.market import Market
 from touchstone.exchange.orders import Edit, Order, OrderStatus, TriggerStatus
 from touchstone.exchange.placing import bracket_request
 from touchstone.exchange.reasons import (
@@ -34,7 +37,7 @@ from touchstone.exchange.reasons import (
     Refusal,
     Refused,
 )
-from touchstone.exchange.requests import EditRequest, OrderKind, StopDirection
+from touchstone.exchange.requests import Bracket, EditRequest, OrderKind, StopDirection
 
 EDITS_MAX: Final = 500
 """How often an order may be edited."""
@@ -76,9 +79,11 @@ def check_edit(desk: OrderDesk, name: str, request: EditRequest) -> Change:
             price_ticks = ticks_of(product, "price", request.price)
         if request.stop_price is not None and stop_ticks is not None:
             stop_ticks = ticks_of(product, "stop_price", request.stop_price)
+        entry = product.instrument.price(price_ticks)
         if request.attached is not None:
-            entry = product.instrument.price(price_ticks)
             bracket = attached_ticks(product, order.side, request.attached, entry)
+        elif price_ticks != order.price_ticks and not request.cancel_attached:
+            _check_around(child, order, entry)
     except Refused as refused:
         raise _edit_refused(EditFailure.INVALID_EDITED_PRICE, refused.refusal) from None
     size_lots = _size(order, request)
@@ -93,7 +98,7 @@ def check_edit(desk: OrderDesk, name: str, request: EditRequest) -> Change:
     )
     _check_difference(change, request)
     _check_relatives(change, request)
-    _check_market(desk, change)
+    _check_market(desk, change, request)
     _check_account(desk, change)
     return change
 
@@ -173,6 +178,16 @@ def _size(order: Order, request: EditRequest) -> int:
         raise _edit_refused(EditFailure.INVALID_EDITED_SIZE, refused.refusal) from None
 
 
+def _check_around(child: Order | None, order: Order, entry: Decimal) -> None:
+    """Hold an entry's new price against the bracket that it leaves as it is."""
+    if child is None or not child.live or child.trigger is not TriggerStatus.STOP_PENDING:
+        return
+    limit, stop = child.limit_price, child.stop_price
+    assert limit is not None  # noqa: S101 - every bracket has both
+    assert stop is not None  # noqa: S101
+    attached_ticks(order.product, order.side, Bracket(limit, stop), entry)
+
+
 def _check_difference(change: Change, request: EditRequest) -> None:
     order = change.order
     same = (change.price_ticks, change.size_lots, change.stop_ticks) == (
@@ -194,22 +209,30 @@ def _check_relatives(change: Change, request: EditRequest) -> None:
             EditFailure.COMMANDER_REJECTED_EDIT_ORDER,
             "size: that of an order which belongs to another follows from it",
         )
+    if request.stop_price is not None and order.stop_ticks is None:
+        raise EditRefused(
+            EditFailure.COMMANDER_REJECTED_EDIT_ORDER,
+            f"stop_price: {request.stop_price}; allowed: none, a {order.kind} order has no stop",
+        )
     if change.child is None and (request.attached is not None or request.cancel_attached):
         raise EditRefused(
             EditFailure.COMMANDER_REJECTED_EDIT_ORDER, "no bracket is attached to the order"
         )
 
 
-def _check_market(desk: OrderDesk, change: Change) -> None:
-    """Hold the new prices against the book and the last trade."""
+def _check_market(desk: OrderDesk, change: Change, request: EditRequest) -> None:
+    """Hold the new prices against the book, the mark and the last trade."""
     order = change.order
     market = desk.markets[order.product.product_id]
     moved = change.price_ticks != order.price_ticks or change.leaves_lots > order.leaves_lots
     try:
+        _check_distance(desk, change)
         if change.stop_ticks is not None and change.stop_ticks != order.stop_ticks:
             _check_waiting(order)
             price = order.product.instrument.price(change.stop_ticks)
             check_stop(market, price, _direction(order))
+        _check_stop_limit(change)
+        _check_moved_bracket(market, change, request)
         if order.kind is OrderKind.BRACKET and change.stop_ticks is not None:
             _check_bracket(order, change.price_ticks - change.stop_ticks)
         if not order.request.reduce_only:
@@ -219,6 +242,37 @@ def _check_market(desk: OrderDesk, change: Change) -> None:
             raise book_refusal(RejectReason.POST_ONLY_WOULD_CROSS)
     except Refused as refused:
         raise _edit_refused(EditFailure.INVALID_EDITED_PRICE, refused.refusal) from None
+
+
+def _check_distance(desk: OrderDesk, change: Change) -> None:
+    """Hold what is new of the prices against the mark; the present ones may stay."""
+    order, bracket = change.order, change.bracket
+    prices = {
+        "price": None if change.price_ticks == order.price_ticks else change.price_ticks,
+        "stop_price": None if change.stop_ticks == order.stop_ticks else change.stop_ticks,
+        "attached limit_price": bracket and bracket.limit_ticks,
+        "attached stop_trigger_price": bracket and bracket.trigger_ticks,
+    }
+    mark = desk.clearing.mark(order.product.product_id)
+    check_distance(order.product, mark, desk.price_collar, prices)
+
+
+def _check_stop_limit(change: Change) -> None:
+    order, instrument = change.order, change.order.product.instrument
+    waits = order.trigger is TriggerStatus.STOP_PENDING
+    if order.kind is OrderKind.STOP_LIMIT and waits and change.stop_ticks is not None:
+        stop, limit = instrument.price(change.stop_ticks), instrument.price(change.price_ticks)
+        check_stop_limit(order.side, stop, limit, _direction(order))
+
+
+def _check_moved_bracket(market: Market, change: Change, request: EditRequest) -> None:
+    """Hold the new stop of a bracket that works already against the last trade."""
+    child = change.child
+    if child is None or request.attached is None or request.cancel_attached:
+        return
+    if child.leaves_lots and child.trigger is TriggerStatus.STOP_PENDING:
+        stop = request.attached.stop_trigger_price
+        check_stop(market, stop, stop_leg_direction(child.side))
 
 
 def _check_waiting(order: Order) -> None:
@@ -241,7 +295,18 @@ def _check_account(desk: OrderDesk, change: Change) -> None:
     """Hold the changed order against the position and the funds, in place of the present one."""
     order = change.order
     product_id = order.product.product_id
-    refusal = desk.clearing.check_margin(order.account, order.product, order.leverage, None)
+    if order.kind is OrderKind.BRACKET and change.leaves_lots > order.leaves_lots:
+        try:
+            check_brackets(
+                desk, order.account, product_id, order.side, change.leaves_lots, order.number
+            )
+        except Refused as refused:
+            raise _edit_refused(
+                EditFailure.COMMANDER_REJECTED_EDIT_ORDER, refused.refusal
+            ) from None
+    # The leverage that holds now: a later order may have changed it for the whole product.
+    leverage = desk.clearing.leverage(order.account, order.product)
+    refusal = desk.clearing.check_margin(order.account, order.product, leverage, None)
     if refusal is None:
         held = desk.clearing.account(order.account).position(product_id).lots
         mine = desk.resting(order.account, product_id)
@@ -258,7 +323,8 @@ def _check_account(desk: OrderDesk, change: Change) -> None:
             )
         else:
             risk = Working(order.side, change.price_ticks, change.leaves_lots)
-            refusal = desk.clearing.check_edited_funds(order, risk)
+            present = replace(order, leverage=leverage)
+            refusal = desk.clearing.check_edited_funds(present, risk)
     if refusal is not None:
         raise _edit_refused(EditFailure.COMMANDER_REJECTED_EDIT_ORDER, refusal)
 

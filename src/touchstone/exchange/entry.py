@@ -10,7 +10,7 @@ from lob import OrderBook
 from lob.types import RejectReason, Side
 from touchstone.exchange.clearing import Clearing
 from touchstone.exchange.desk import OrderDesk
-from touchstone.exchange.drafts import Draft, draft
+from touchstone.exchange.drafts import Draft, check_distance, draft
 from touchstone.exchange.holds import Working
 from touchstone.exchange.lifecycle import book_refusal
 from touchstone.exchange.reasons import FailureReason, Refusal, Refused
@@ -31,6 +31,8 @@ def admit(desk: OrderDesk, name: str, request: OrderRequest, now_ns: int) -> Adm
     """Return what an account's request comes to; raises `Refused` with the first broken rule."""
     wanted = draft(desk.markets, request, now_ns)
     clearing, product = desk.clearing, wanted.product
+    mark = clearing.mark(product.product_id)
+    check_distance(product, mark, desk.price_collar, wanted.prices)
     account = clearing.account(name)
     leverage = _leverage(clearing, name, wanted)
     _accept(clearing.check_margin(name, product, leverage, request.margin_type))
@@ -39,6 +41,8 @@ def admit(desk: OrderDesk, name: str, request: OrderRequest, now_ns: int) -> Adm
     mine = desk.resting(name, product.product_id)
     if request.reduce_only:
         check_reduce_only(wanted, position_lots, mine.lots(request.side))
+    if wanted.kind is OrderKind.BRACKET:
+        check_brackets(desk, name, product.product_id, request.side, wanted.size_lots)
     if request.post_only and wanted.kind is not OrderKind.STOP_LIMIT:
         _check_post_only(wanted)
     risk = risk_of(wanted)
@@ -100,6 +104,27 @@ def check_reduce_only(wanted: Draft, position_lots: int, resting_lots: int) -> N
         raise Refused(
             FailureReason.REDUCE_ONLY_INCREASED_POSITION_SIZE,
             f"reduce_only: {wanted.size_lots} lots; allowed: at most {max(0, reducible)}",
+        )
+
+
+def check_brackets(
+    desk: OrderDesk, name: str, product_id: str, side: Side, lots: int, number: int = 0
+) -> None:
+    """Refuse a bracket that would close again what others close: both could fill, and turn it.
+
+    `number` is the order's own where it is open already. O(open orders).
+    """
+    others = sum(
+        order.leaves_lots
+        for order in desk.histories[name].open_orders(product_id)
+        if order.kind is OrderKind.BRACKET and order.side is side and order.number != number
+    )
+    reducible = max(0, -side.sign * desk.clearing.account(name).position(product_id).lots)
+    if others and others + lots > reducible:
+        raise Refused(
+            FailureReason.OPEN_BRACKET_ORDERS,
+            f"size: {lots} lots; allowed: {max(0, reducible - others)}, what open brackets leave"
+            " of the position",
         )
 
 

@@ -25,7 +25,9 @@ class OrderHistory:
         """Store an order's present state; an ended one starts to age."""
         known = self._orders.get(order.order_id)
         self._orders[order.order_id] = order
-        self._by_client_id[order.request.client_order_id] = order.order_id
+        # Who has an id first keeps it: children are named after themselves, and a customer may have
+        # used that name before.
+        self._by_client_id.setdefault(order.request.client_order_id, order.order_id)
         if order.live:
             self._open[order.number] = order.order_id
             return
@@ -34,7 +36,9 @@ class OrderHistory:
             self._ended.append(order.order_id)
         while len(self._ended) > self._limit:
             gone = self._orders.pop(self._ended.popleft())
-            del self._by_client_id[gone.request.client_order_id]
+            name = gone.request.client_order_id
+            if self._by_client_id.get(name) == gone.order_id:
+                del self._by_client_id[name]
 
     def order(self, order_id: str) -> Order | None:
         """Return an order by the venue's id. O(1)."""

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 from lob.types import Side
 from touchstone.exchange.mark import MARK_STEP
-from touchstone.exchange.money import rounded
+from touchstone.exchange.money import ZERO, rounded
 from touchstone.exchange.products import Product
 
 
@@ -84,16 +84,16 @@ class WorkingOrders:
         mark: Decimal,
         leverage: Decimal,
         fee_rate: Decimal,
-        isolated: bool = False,
+        backing: Decimal | None = None,
         extra: Working | None = None,
         instead_of: int | None = None,
     ) -> Decimal:
         """Return the equity that position and orders need: margin, fees, loss against the mark.
 
         The worst case is that every order on the worse side fills. Of an isolated position only
-        what orders can add counts: what is held stands on its own collateral. `extra` is one more
-        order, in place of the one with the number `instead_of`. O(1) until the mark changes, then
-        O(n) once.
+        what orders can add counts: what is held stands on its own equity, `backing`, which comes
+        free where orders turn the position (None: cross margin). `extra` is one more order, in
+        place of the one with the number `instead_of`. O(1) until the mark changes, then O(n) once.
         """
         sums = self._at(mark)
         replaced = self._orders.get(instead_of) if instead_of is not None else None
@@ -102,12 +102,15 @@ class WorkingOrders:
         if extra is not None:
             sums = sums.plus(self._of(extra))
         held = self._mark_steps * position_lots
-        worst = max(held + sums.buys, sums.sells - held)
-        if isolated:
-            worst -= abs(held)
         unit = self._step * self._product.lot_value_per_price
+        if backing is None:
+            margin = rounded(max(held + sums.buys, sums.sells - held) * unit / leverage)
+        else:
+            growing, opposing = (sums.buys, sums.sells) if held >= 0 else (sums.sells, sums.buys)
+            turned = rounded(max(0, opposing - abs(held)) * unit / leverage)
+            margin = max(rounded(growing * unit / leverage), turned - max(ZERO, backing))
         costs = sums.adverse * unit + (sums.buys + sums.sells) * unit * fee_rate
-        return rounded(worst * unit / leverage) + rounded(costs)
+        return margin + rounded(costs)
 
     def _at(self, mark: Decimal) -> Sums:
         steps = int(mark / self._step)

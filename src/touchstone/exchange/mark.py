@@ -32,12 +32,15 @@ class MarkPrice:
         """Return the mark a second later, from the index, the mid and the last trade.
 
         What the book does not have (an empty side, no trade yet) counts as the first of the three.
+        A mid beyond the band counts as the band's edge in the basis, so that one odd quote far off
+        cannot be the mid and, by way of the average, two of the three at once.
         """
+        reach = index * self.band
         if mid is not None:
-            self.basis = rounded(self.basis + (mid - index - self.basis) / _BASIS_SECONDS)
+            premium = min(max(mid - index, -reach), reach)
+            self.basis = rounded(self.basis + (premium - self.basis) / _BASIS_SECONDS)
         fair = index + self.basis
         candidates = sorted((fair, fair if mid is None else mid, fair if last is None else last))
-        reach = index * self.band
         bounded = min(max(candidates[1], index - reach), index + reach)
         self.index = index
         self.mark = max(MARK_STEP, on_mark_step(bounded))
