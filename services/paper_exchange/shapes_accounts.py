@@ -33,7 +33,7 @@ def balance_uuid(account: str) -> str:
 
 
 def account_shape(exchange: Exchange, account: str) -> dict[str, Any]:
-    """Return the account's one balance: what is free, and what positions and orders hold."""
+    """Return the account's one balance: what is free, and all else, which is held."""
     figures = account_figures(exchange, account)
     return {
         "uuid": balance_uuid(account),
@@ -47,7 +47,7 @@ def account_shape(exchange: Exchange, account: str) -> dict[str, Any]:
         "deleted_at": None,
         "type": "ACCOUNT_TYPE_FIAT",
         "ready": True,
-        "hold": amount(figures.required, "USD"),
+        "hold": amount(figures.equity - figures.free, "USD"),
         "retail_portfolio_id": portfolio_uuid(account),
         "platform": "ACCOUNT_PLATFORM_CFM_CONSUMER",
     }

@@ -150,7 +150,7 @@ def balances_shape(exchange: Exchange, account: str) -> dict[str, Any]:
                         "pledged_quantity": "0",
                     }
                 ],
-                "is_margin_limit_reached": figures.required > figures.equity,
+                "is_margin_limit_reached": figures.free <= 0 < figures.required,
             }
         ]
     }

@@ -102,7 +102,7 @@ class DecisionLines:
             self._template(made, config, l3_config, l3_build),
             *(made.identity, at, request.order.symbol, made.assignment.bucket),
             *(expires_at, now, seed),
-            None if fill is None else codec.encode_fill(fill),
+            _line_of(fill),
             one_line(codec.request_bytes(request)),
         )
         return self.configs(config, l3_config), line
@@ -167,7 +167,7 @@ class DecisionLines:
             error=pair.error,
             fill=None,
         )
-        line = encode_candidate(record, None if fill is None else codec.encode_fill(fill))
+        line = encode_candidate(record, _line_of(fill))
         return self.configs(None, l3_config), line
 
     def _routing_record(self, config: RoutingConfig) -> ConfigRecord:
@@ -201,3 +201,8 @@ class DecisionLines:
                 self._written.add(record.hash)
                 lines.append(encode_config(record))
         return lines
+
+
+def _line_of(fill: Fill | None) -> bytes | None:
+    """Return a fill's JSON on one line: one that came over a wire is as its sender wrote it."""
+    return None if fill is None else one_line(codec.encode_fill(fill))

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 import types
 from collections import deque
 from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
@@ -31,7 +32,13 @@ ACCOUNT_CHARACTERS_MAX: Final = 128
 SLICE_REQUESTS: Final = 64
 """So many orders of a batch go together; other requests get their turn in between."""
 SLICES_UNDER_WAY: Final = 2
-"""While L3 executes one slice of a batch, the next is read, or the answers of the last written."""
+"""While L3 executes one slice of a batch, the next is read, or the answers of the last written.
+
+Beside other batches each has one: they keep L3 busy already, and a second would only wait, take the
+others' time up to the deadline, and keep single executions waiting behind it.
+"""
+SLICE_SECONDS_QUICK: Final = 0.05
+"""Beyond it nothing is gained by a second slice, which has the same deadline and waits longer."""
 
 
 _PLAIN_ACCOUNT: Final = re.compile(
@@ -136,6 +143,9 @@ class ExecuteBatch:
     def __init__(self, router: Router, size_max: int) -> None:
         self._router = router
         self._size_max = size_max
+        # Slices of all batches that are not answered yet, and what the last one took.
+        self._under_way = 0
+        self._slice_seconds = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; results are in the order of the requests."""
@@ -157,7 +167,7 @@ class ExecuteBatch:
             for start in range(0, len(requests), SLICE_REQUESTS):
                 if start:
                     await asyncio.sleep(0)
-                if len(under_way) == SLICES_UNDER_WAY:
+                while under_way and self._is_busy():
                     results += await under_way.popleft()
                 some = requests[start : start + SLICE_REQUESTS]
                 under_way.append(asyncio.create_task(self._execute(some, account)))
@@ -177,11 +187,22 @@ class ExecuteBatch:
             raise InvalidInput(f"requests: allowed: a list of 1..{self._size_max}")
         return requests
 
+    def _is_busy(self) -> bool:
+        """Return whether a batch that has a slice under way should begin no other."""
+        quick = self._slice_seconds <= SLICE_SECONDS_QUICK
+        return self._under_way >= (SLICES_UNDER_WAY if quick else 1)
+
     async def _execute(self, some: Sequence[object], account: str) -> list[bytes]:
         """Return the JSON of each one's answer or error, in order."""
-        read = [_read(one) for one in some]
-        wanted = [one for one in read if not isinstance(one, Fault)]
-        answers = iter(await self._router.execute_many(wanted, account) if wanted else ())
+        started = time.perf_counter()
+        self._under_way += 1
+        try:
+            read = [_read(one) for one in some]
+            wanted = [one for one in read if not isinstance(one, Fault)]
+            answers = iter(await self._router.execute_many(wanted, account) if wanted else ())
+        finally:
+            self._under_way -= 1
+            self._slice_seconds = time.perf_counter() - started
         results = [one if isinstance(one, Fault) else next(answers) for one in read]
         return [
             encode_json(describe(one)) if isinstance(one, Fault) else encode_answer(one)

@@ -429,7 +429,7 @@ def case_what_is_not_offered_says_so(target: Target) -> None:
 
 
 def case_too_fast_is_429_with_the_state_in_the_headers(target: Target) -> None:
-    """A key of two requests a second is told so, under the SDK's own header names."""
+    """A key of one request a second, two at once, is told so, under the SDK's own header names."""
     client = over_http(target, "slow", rate_limit_headers=True)
     assert "2" == client.get_accounts()["rate_limit_limit"]
     client.get_accounts()

@@ -40,7 +40,7 @@ def write_keys(folder: Path) -> dict[str, dict[str, str]]:
             "account": "second",
         },
         "hmac": {"name": "legacy-key", "secret": HMAC_SECRET, "account": "third"},
-        "slow": {**es256_key(folder), "account": "fourth", "rate_limit_per_second": 2.0},
+        "slow": {**es256_key(folder), "account": "fourth", "rate_limit_per_second": 1.0},
         "viewer": {**es256_key(folder), "permissions": ["view"]},
     }
     for file_name, document in documents.items():

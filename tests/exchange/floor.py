@@ -98,6 +98,12 @@ class Floor:
         for name in ("carol", "dave"):
             self.cancel_all(name)
 
+    def hold(self, name: str, side: str, size: str) -> None:
+        """Give an account a position at the opening price; carol has the other side of it."""
+        other = "SELL" if side == "BUY" else "BUY"
+        self.enter("carol", other, size, "100000")
+        self.enter(name, side, size, "100000")
+
     def cancel_all(self, name: str) -> None:
         """Cancel what an account has open."""
         ids = [order.order_id for order in self.exchange.open_orders(name)]

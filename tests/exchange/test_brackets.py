@@ -25,7 +25,8 @@ def floor() -> Floor:
 
 
 def bracket(floor: Floor, size: str = "1", **options: object) -> Order:
-    """Let alice bracket what she holds: profit at 105,000, stop at 95,000."""
+    """Let alice buy and bracket what she holds: profit at 105,000, stop at 95,000."""
+    floor.hold("alice", "BUY", size)
     return floor.enter("alice", "SELL", size, "105000", stop_trigger_price="95000", **options)
 
 
@@ -56,6 +57,7 @@ def test_a_bracket_rests_at_its_profit_and_waits_for_its_stop(floor: Floor) -> N
     floor.enter("dave", "BUY", "1", "94000")
     floor.trade("95000")
     assert Decimal(1) == floor.now(order).filled_size
+    assert Decimal(0) == floor.position("alice")
     floor.exchange.check()
 
 
@@ -88,11 +90,12 @@ def test_what_the_profit_has_closed_the_stop_does_not_close_again(floor: Floor) 
         after.filled_size,
         after.fill_count,
     )
-    assert Decimal(-1) == floor.position("alice")
+    assert Decimal(0) == floor.position("alice")
 
 
 def test_a_bracket_that_buys_is_the_mirror_image(floor: Floor) -> None:
     """Profit below, stop above, and the stop leg buys at up to 5 % more."""
+    floor.hold("alice", "SELL", "1")
     order = floor.enter("alice", "BUY", "1", "95000", stop_trigger_price="104000.1")
     floor.trade("104000.1")
     after = floor.now(order)
@@ -289,4 +292,5 @@ def test_an_order_that_only_reduces_leaves_nothing_to_bracket(floor: Floor) -> N
         floor.position("alice"),
     )
     assert (OrderStatus.CANCELLED, 0) == (child.status, child.fill_count)
+    assert EndReason.REDUCE_ONLY is child.end_reason
     floor.exchange.check()

@@ -121,7 +121,7 @@ def test_any_run_conserves_money_and_leaves_nobody_below_zero(seed: int, fund: s
 
 def test_such_runs_contain_every_step_of_liquidation() -> None:
     """Closing in the book, take-over by the fund, deleveraging, and the fund selling again."""
-    economy = Economy(5, "3000")
+    economy = Economy(45, "3000")
     economy.run(250)
     liquidator = economy.exchange.liquidator
     fund_orders = economy.exchange.desk.histories["insurance-fund"].orders()

@@ -207,6 +207,7 @@ def test_a_waiting_stop_can_be_moved(floor: Floor) -> None:
 
 def test_a_bracket_can_be_moved_on_both_sides(floor: Floor) -> None:
     """The take-profit moves in the book, the stop in the list of those that wait."""
+    floor.hold("alice", "BUY", "1")
     order = floor.enter("alice", "SELL", "1", "105000", stop_trigger_price="95000")
     assert floor.edit(order, price="106000", size="1", stop_price="96000").order
     _, asks = floor.exchange.markets[BTC].levels(1)

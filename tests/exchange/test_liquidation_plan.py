@@ -91,6 +91,22 @@ def test_the_fund_takes_what_it_can_carry() -> None:
     assert 909 == fund_lots(long, 1_010_000, Decimal(1_000), Decimal(0), RULE)
 
 
+def test_the_fund_takes_what_makes_its_own_position_smaller() -> None:
+    """Short 1,000 lots, all that 1,000 can carry: a long of 1,500 nets it and 500 more fit.
+
+    Bought 20 % above the mark, each of these lots costs 2, ten times as much room as it frees: the
+    5,000 that are left go with 500 of them. One that is beyond its bound may still come back.
+    """
+    full, none = Decimal(10_000), Decimal(0)
+    assert 1_500 == fund_lots(held(1_500), 1_000_000, Decimal(1_000), full, RULE, -1_000)
+    assert 2_000 == fund_lots(held(9_000), 1_000_000, Decimal(1_000), full, RULE, -1_000)
+    assert 0 == fund_lots(held(-9_000), 1_000_000, Decimal(1_000), full, RULE, -1_000)
+    half = Decimal(5_000)
+    assert 500 == fund_lots(held(9_000), 1_200_000, Decimal(1_000), half, RULE, -1_000)
+    assert 1_000 == fund_lots(held(1_000), 1_000_000, Decimal(500), full, RULE, -1_000)
+    assert 0 == fund_lots(held(1_000), 1_000_000, none, full, RULE, -1_000)
+
+
 def test_nobody_gives_up_more_than_its_equity_bears() -> None:
     """A short closed 500 above the mark loses 0.05 a lot: 10 of equity bear 200 lots.
 

@@ -111,6 +111,25 @@ def test_without_a_fund_the_most_profitable_by_leverage_give_up_theirs() -> None
     assert Decimal(0) == venue.clearing.fund.balance
 
 
+def test_leverage_is_that_of_all_that_shares_the_margin() -> None:
+    """Bob and carol are short alike; she is long 70 contracts besides and therefore first.
+
+    Her 57,800 make up for what the contracts cost her, so that she has a little more than bob.
+    """
+    venue = PerpVenue(
+        {"alice": "10030", "bob": "50000", "carol": "57800", "dave": RICH},
+        insurance_fund=Decimal(0),
+    )
+    venue.trade("alice", "bob", "0.5", "100000")
+    venue.trade("alice", "carol", "0.5", "100000")
+    venue.trade("dave", "bob", "0.3", "100000")
+    venue.trade("dave", "carol", "0.3", "100000")
+    venue.trade("carol", "dave", "70", "100000", BIP)
+    venue.index("89000")
+    venue.wait(1)
+    assert (0, -6_000) == (venue.position("carol").lots, venue.position("bob").lots)
+
+
 def test_the_background_flow_is_last_in_line() -> None:
     """What no customer and no fund can take ends with the flow, at the same price."""
     venue = PerpVenue({"alice": "10030", "bob": RICH}, insurance_fund=Decimal(0))
@@ -122,6 +141,27 @@ def test_the_background_flow_is_last_in_line() -> None:
     venue.wait(1)
     assert (0, 0) == (venue.position("bob").lots, venue.clearing.flow.position(BTC).lots)
     assert Decimal(7_000) == venue.clearing.flow.balance
+
+
+def test_an_isolated_long_is_closed_back_to_initial_margin() -> None:
+    """The same amounts as on cross margin, because what is closed leaves its collateral behind.
+
+    If it took its part along, the ratio would stay and closing would go on until nothing is left.
+    """
+    venue = PerpVenue({"alice": "20030", "bob": RICH, "carol": RICH})
+    venue.trade("alice", "bob", "1", "100000", margin_type=MarginType.ISOLATED)
+    venue.quote("carol", "95990", "96010")
+    venue.index("96000")
+    venue.wait(1)
+    assert (6_238, {BTC}) == (
+        venue.position("alice").lots,
+        venue.clearing.account("alice").liquidating,
+    )
+    venue.wait(10)
+    assert 6_234 == venue.position("alice").lots
+    assert Decimal("5985.3890498") == venue.clearing.scope("alice", BTC).equity
+    assert Decimal(10_000) == venue.clearing.account("alice").balance
+    assert not venue.clearing.account("alice").liquidating
 
 
 def test_an_isolated_position_loses_its_allocation_and_no_more() -> None:

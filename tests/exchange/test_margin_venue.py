@@ -153,3 +153,39 @@ def test_a_projection_is_what_happens() -> None:
         assert scope.equity - scope.maintenance == said.projected_buffer
         if margin_type is CROSS:
             assert Decimal(50_000) == said.buffer
+
+
+def test_higher_leverage_does_not_pay_for_an_order_that_the_equity_does_not() -> None:
+    """Long one coin at twice, 35,000 left of the 42,500 that it needs at 85,000.
+
+    At ten times it needs 8,500, so that a buy of 3 fits, and one of 4 at 82,000 (32,898.4 more)
+    does not, although both together need less than the coin did before.
+    """
+    venue = PerpVenue({"alice": "50030", "bob": RICH})
+    venue.trade("alice", "bob", "1", "100000", leverage=Decimal(2))
+    venue.index("85000")
+    venue.wait(1)
+    assert Decimal(35_000) == venue.equity("alice")
+    refused = venue.exchange.create(
+        "alice", venue.request("BUY", "4", "82000", leverage=Decimal(10))
+    )
+    assert isinstance(refused, Refusal)
+    assert FailureReason.INSUFFICIENT_FUND is refused.reason
+    fitting = venue.request("BUY", "3", "82000", leverage=Decimal(10))
+    # 24,600 of margin and 73.8 of fees, although less will be bound than before.
+    preview = venue.exchange.preview("alice", fitting)
+    assert Decimal("24673.8") == preview.order_margin_total
+    assert isinstance(venue.exchange.create("alice", fitting), Order)
+
+
+def test_lower_leverage_has_to_be_affordable_for_open_orders_of_an_isolated_position_too() -> None:
+    """At five times the position's 25,000 are enough, the 10,170 for a buy of one coin are not."""
+    venue = PerpVenue({"alice": "20200", "bob": RICH})
+    venue.trade("alice", "bob", "1", "100000", margin_type=ISOLATED)
+    resting = venue.order("alice", "BUY", "1", "99990")
+    venue.index("115000")
+    venue.clearing.sample_marks()
+    lower = venue.request("SELL", "0.1", "120000", reduce_only=True, leverage=Decimal(5))
+    assert FailureReason.INVALID_LEVERAGE is reason(venue.exchange.create("alice", lower))
+    venue.exchange.cancel("alice", [resting.order_id])
+    venue.order("alice", "SELL", "0.1", "120000", reduce_only=True, leverage=Decimal(5))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.exchange.floor import BTC, Floor
+from tests.exchange.perp_venue import PerpVenue
 from touchstone.exchange import (
     Bracket,
     CloseRequest,
@@ -17,6 +18,8 @@ from touchstone.exchange import (
     Scaled,
     Twap,
 )
+from touchstone.exchange.liquidation import liquidation_price
+from touchstone.exchange.requests import MarginType
 
 
 @pytest.fixture
@@ -178,6 +181,7 @@ def test_there_must_be_something_to_close(floor: Floor) -> None:
 
 def test_cancels_in_every_state(floor: Floor) -> None:
     """Waiting, resting, partly filled and slicing orders end; ended ones say how they ended."""
+    floor.enter("alice", "BUY", "1", "100000")
     entered = [
         floor.enter("alice", "BUY", "1", "98000"),
         floor.enter("alice", "BUY", "1", "102500", stop_price="102000"),
@@ -202,6 +206,7 @@ def test_cancels_in_every_state(floor: Floor) -> None:
     again = floor.exchange.cancel("alice", ids[:5])
     assert {"DUPLICATE_CANCEL_REQUEST"} == {str(result.failure) for result in again}
     assert [] == floor.exchange.open_orders("alice")
+    floor.enter("alice", "SELL", "1", "99000")
     assert Decimal(0) == floor.exchange.margin_requirement("alice")
     assert all(name not in {"slice", "expiry"} for _, name, _ in floor.exchange.schedule.timers())
     floor.exchange.check()
@@ -213,3 +218,39 @@ def test_a_batch_of_a_hundred(floor: Floor) -> None:
     results = floor.exchange.cancel("alice", reversed(ids))
     assert list(reversed(ids)) == [result.order_id for result in results]
     assert all(result.success for result in results)
+
+
+@pytest.mark.parametrize("margin_type", list(MarginType))
+@pytest.mark.parametrize(
+    ("held", "traded", "mark", "price"),
+    [
+        (0, 2, "100000", "100000"),
+        (1, 1, "103000", "101000"),
+        (2, -1, "98000", "97500"),
+        (1, -2, "103000", "102000"),
+        (1, -2, "97000", "96000"),
+        (-1, 3, "97000", "97500"),
+        (2, -2, "100000", "100000"),
+    ],
+)
+def test_the_margin_of_a_preview_is_that_of_the_trade(
+    margin_type: MarginType, held: int, traded: int, mark: str, price: str
+) -> None:
+    """Growing, shrinking and turning a position leave what the preview has said."""
+    venue = PerpVenue({"alice": "300000", "bob": "100000000"})
+    for lots, at in ((held, "100000"), (traded, price)):
+        side, other = ("BUY", "SELL") if lots > 0 else ("SELL", "BUY")
+        if lots:
+            venue.order("bob", other, str(abs(lots)), at)
+            request = venue.request(
+                side, str(abs(lots)), at, leverage=Decimal(5), margin_type=margin_type
+            )
+            preview = venue.exchange.preview("alice", request)
+            assert isinstance(venue.exchange.create("alice", request), Order)
+        if at != price:
+            venue.index(mark)
+            venue.clearing.sample_marks()
+    scope = venue.clearing.scope("alice", BTC if margin_type is MarginType.ISOLATED else "")
+    assert scope.equity - scope.maintenance == preview.projected_liquidation_buffer
+    prices = [liquidation_price(one, scope) for one in scope.held] or [None]
+    assert prices == [preview.predicted_liquidation_price]

@@ -123,6 +123,35 @@ async def collect(stream: SimulatorStream, count: int) -> list[Any]:
     return await asyncio.gather(*asked, return_exceptions=True)
 
 
+@pytest.mark.parametrize("moments", range(5))
+async def test_nobody_overtakes_who_waits_for_the_stream(
+    monkeypatch: pytest.MonkeyPatch, moments: int
+) -> None:
+    """Whoever asks in the moment when it is open goes behind those who waited for that."""
+    held = asyncio.get_running_loop().create_future()
+    reached = asyncio.Event()
+
+    async def held_up(*arguments: Any, **options: Any) -> Any:
+        call = await open_call(*arguments, **options)
+        reached.set()
+        await held
+        return call
+
+    monkeypatch.setattr("touchstone.kit.simulator_stream.open_call", held_up)
+    servicer = Scripted()
+    async with serving(servicer) as (_, port), calling(port) as stream:
+        asked = [asyncio.create_task(stream.execute(order(1), 0))]
+        await reached.wait()
+        for quantity in range(2, 7):
+            if quantity == 2 + moments:
+                held.set_result(None)
+            asked.append(asyncio.create_task(stream.execute(order(quantity), 0)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*asked)
+    came = [decode_execution_request(one.request).order.quantity for one in servicer.seen]
+    assert [1, 2, 3, 4, 5, 6] == came
+
+
 async def test_answers_out_of_order_go_to_whoever_asked() -> None:
     """The last request is answered first, in another message; every caller has his own."""
     held: list[pb.JsonRequest] = []

@@ -5,7 +5,7 @@ from decimal import Decimal
 from lob.types import Side, TimeInForce
 from services.paper_exchange import shapes_cfm, shapes_intx
 from services.paper_exchange.figures import one_position
-from services.paper_exchange.shapes_accounts import breakdown_shape
+from services.paper_exchange.shapes_accounts import account_shape, breakdown_shape
 from tests.exchange.perp_venue import BIP, BTC, PerpVenue
 from touchstone.exchange import MarginType, OrderRequest
 from touchstone.exchange.requests import Scaled
@@ -54,6 +54,22 @@ def test_an_isolated_position_shows_its_own_buffer() -> None:
     shape = breakdown_shape(venue.exchange, portfolio, "USD")["breakdown"]
     (short,) = shape["perp_positions"]
     assert "18666.66666667" == short["liquidation_buffer"]
+
+
+def test_what_is_free_and_what_is_held_is_the_equity() -> None:
+    """Whatever an isolated position has won: 60,000, less 25,000 and 50,000, and 40,000 + 20,000.
+
+    Cross margin has less than the initial 47,500 of its long, so nothing is free.
+    """
+    for price, free in (("100000", "10000"), ("95000", "0")):
+        venue = split_account()
+        venue.index(price)
+        venue.clearing.sample_marks()
+        shape = account_shape(venue.exchange, "alice")
+        assert free == shape["available_balance"]["value"]
+        assert venue.equity("alice") == Decimal(free) + Decimal(shape["hold"]["value"])
+        balances = shapes_intx.balances_shape(venue.exchange, "alice")["portfolio_balances"]
+        assert [free == "0"] == [one["is_margin_limit_reached"] for one in balances]
 
 
 def test_a_scaled_order_is_counted_once() -> None:

@@ -152,6 +152,8 @@ CONFIGURATIONS: dict[str, tuple[dict[str, Any], str, str, str]] = {
 def test_a_resting_configuration_is_shown_as_it_came(market: Market, name: str) -> None:
     """Its type, time in force and trigger follow; the configuration is echoed untouched."""
     fields, kind, time_in_force, trigger = CONFIGURATIONS[name]
+    if kind == "BRACKET":
+        market.trade("100000", "3", "SELL")
     created = market.venue.create(order_configuration={name: fields})
     assert created["success"], created
     assert {name: fields} == created["order_configuration"]
@@ -163,6 +165,8 @@ def test_a_resting_configuration_is_shown_as_it_came(market: Market, name: str) 
     ended = market.post("/orders/batch_cancel", {"order_ids": [order["order_id"]]})
     assert ended["results"][0]["success"], ended
     assert "User requested cancel" == market.order(order["order_id"])["cancel_message"]
+    if kind == "BRACKET":
+        market.trade("100000", "3", "BUY")
 
 
 @pytest.mark.parametrize("name", ["market_market_ioc", "market_market_fok"])

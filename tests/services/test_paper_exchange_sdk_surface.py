@@ -28,6 +28,8 @@ from tests.services.paper_exchange import (
     wait_until,
 )
 
+ETP = "ETP-20DEC30-CDE"
+
 METHODS = sorted(
     name
     for name, member in inspect.getmembers(RESTClient, inspect.isfunction)
@@ -54,15 +56,24 @@ class Surface:
     client: RESTClient
     recorder: Recorder
     known: dict[str, Any]
-    last: Decimal
+    last: dict[str, Decimal]
     end_time: str
+    short: str
 
     def arguments(self, name: str) -> dict[str, Any]:
         """Return what a method needs, by its parameters' names."""
-        sells = name.endswith("_sell")
-        values = {**self.known, "end_time": self.end_time, "side": "SELL" if sells else "BUY"}
+        # The client is long of one product and short of another; brackets close what is held.
+        closes = "bracket" in name and not name.endswith("_buy")
+        sells = name.endswith("_sell") or closes
+        product = self.short if "bracket" in name and not closes else BIP
+        values = {
+            **self.known,
+            "product_id": product,
+            "end_time": self.end_time,
+            "side": "SELL" if sells else "BUY",
+        }
         values["client_order_id"] = values["name"] = secrets.token_hex(8)
-        above, below = self.near("1.1"), self.near("0.9")
+        above, below = self.near("1.1", product), self.near("0.9", product)
         values["limit_price"] = above if sells else below
         if "stop_limit" in name:
             values["limit_price"] = values["stop_price"] = below if sells else above
@@ -76,7 +87,7 @@ class Surface:
         elif name == "cancel_orders":
             values["order_ids"] = [self.known["order_to_cancel"]]
         elif name == "preview_edit_order":
-            values["price"] = self.near("0.75")
+            values["price"] = self.near("0.75", BIP)
         elif name == "get_perps_position":
             values["symbol"] = BTC
         method = inspect.signature(getattr(RESTClient, name))
@@ -88,9 +99,9 @@ class Surface:
             and (parameter.default is inspect.Parameter.empty or parameter.name in OPTIONAL)
         }
 
-    def near(self, factor: str) -> str:
+    def near(self, factor: str, product: str) -> str:
         """Return a price on the grid near a part of the last trade's."""
-        return str(int(self.last * Decimal(factor)) // 5 * 5)
+        return str(int(self.last[product] * Decimal(factor)) // 5 * 5)
 
 
 NEVER_TOGETHER = {
@@ -150,13 +161,14 @@ def surface(venue: RunningExchange) -> Surface:
     client = RESTClient(key_file=str(venue.key_file), base_url=venue.host)
     recorder = Recorder()
     client.session.mount("https://", recorder)
-    last = Decimal(client.get_product(BIP).price)
-    cheap = str(int(last * Decimal("0.8")) // 5 * 5)
+    last = {product: Decimal(client.get_product(product).price) for product in (BIP, ETP)}
+    cheap = str(int(last[BIP] * Decimal("0.8")) // 5 * 5)
     ids = [
         client.limit_order_gtc_buy("", BIP, "2", cheap).success_response["order_id"]
         for _ in range(2)
     ]
-    assert client.market_order_buy("", BIP, base_size="5").success
+    assert client.market_order_buy("", BIP, base_size="12").success
+    assert client.market_order_sell("", ETP, base_size="12").success
     isolated = client.market_order_buy(
         "", BTC, base_size="0.1", leverage="5", margin_type="ISOLATED"
     )
@@ -196,7 +208,7 @@ def surface(venue: RunningExchange) -> Surface:
         "to_account": "USDC",
     }
     end_time = datetime.fromtimestamp(now + 86_400, UTC).isoformat().replace("+00:00", "Z")
-    return Surface(client, recorder, known, last, end_time)
+    return Surface(client, recorder, known, last, end_time, ETP)
 
 
 def table(root: Path) -> list[tuple[list[str], str, str]]:

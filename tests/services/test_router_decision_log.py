@@ -18,7 +18,12 @@ from services.router import decision_log, decision_segments
 from services.router.decision_segments import Segments, segments
 from tests.rollout.recorded import request
 from tests.services.test_router_decisions import count, decisions_in, made, opened
-from touchstone.kit.codec import encode_execution_request, receive_execution_request
+from touchstone.kit.codec import (
+    decode_fill,
+    encode_execution_request,
+    fill_to_json,
+    receive_execution_request,
+)
 from touchstone.rollout.decisions import DecisionRecord, decode_line, shown_json, to_json
 
 
@@ -245,6 +250,18 @@ def test_a_segment_is_written_where_there_are_no_locks(
             log.record(made(number))
     assert 19 in numbers_in(tmp_path)
     assert 0 < count(metrics.segments_dropped)
+
+
+def test_a_fill_is_on_one_line_however_it_came(tmp_path: Path) -> None:
+    """JSON may have the ends of lines between its tokens; in the log one would end the record."""
+    wanted = made(1)
+    assert wanted.fill is not None
+    came = decode_fill(json.dumps(fill_to_json(wanted.fill), indent=1).encode())
+    with opened(tmp_path) as (log, metrics):
+        log.record(wanted._replace(fill=came))
+        wait_until(lambda: count(metrics.lines["written"]) > 0)
+    (record,) = decisions_in(tmp_path)
+    assert fill_to_json(wanted.fill) == record.fill
 
 
 def test_a_line_is_shown_as_it_is(tmp_path: Path) -> None:

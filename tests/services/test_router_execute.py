@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -216,8 +217,12 @@ async def test_a_kill_waits_for_a_batch_that_is_under_way(
         assert 3 == len(await task)
 
 
-async def test_two_pieces_of_a_batch_are_under_way(eventually: Eventually) -> None:
+async def test_two_pieces_of_a_batch_are_under_way(
+    eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Never more, whichever is answered first; results keep their places, and no passage stays."""
+    # However long they are held here, they are quick ones.
+    monkeypatch.setattr("services.router.execute.SLICE_SECONDS_QUICK", math.inf)
     waiting: list[asyncio.Event] = []
 
     class Held(ManyStub):
@@ -246,8 +251,61 @@ async def test_two_pieces_of_a_batch_are_under_way(eventually: Eventually) -> No
         assert 0 == gate.open_passages
 
 
+async def test_beside_another_each_batch_has_one_piece_under_way(eventually: Eventually) -> None:
+    """Whoever comes is let in at once; who was alone begins no second piece until it is again."""
+    waiting: list[asyncio.Event] = []
+
+    class Held(ManyStub):
+        async def execute_many(
+            self, requests: Sequence[ExecutionRequest], seed: int
+        ) -> list[Fill | Fault]:
+            waiting.append(asyncio.Event())
+            await waiting[-1].wait()
+            return await super().execute_many(requests, seed)
+
+    async with running_router(l3=Held()) as harness:
+        await eventually(lambda: control_of(harness).reader.view().known)
+        await to_canary(harness)
+        first = asyncio.create_task(batch(harness, [request_json()] * (3 * 64)))
+        await eventually(lambda: len(waiting) == 2)
+        second = asyncio.create_task(batch(harness, [request_json()] * (2 * 64)))
+        await eventually(lambda: len(waiting) > 2)
+        waiting[0].set()
+        await asyncio.sleep(0.02)
+        assert 3 == len(waiting)
+        waiting[1].set()
+        await eventually(lambda: len(waiting) == 4)
+        waiting[3].set()
+        assert 3 * 64 == len(await first)
+        waiting[2].set()
+        await eventually(lambda: len(waiting) == 5)
+        waiting[4].set()
+        assert 2 * 64 == len(await second)
+
+
+async def test_pieces_that_take_long_go_one_after_the_other(eventually: Eventually) -> None:
+    """The second would wait for the first, and both have the same deadline."""
+    under_way: list[int] = []
+    turn = asyncio.Lock()
+
+    class Slow(ManyStub):
+        async def execute_many(
+            self, requests: Sequence[ExecutionRequest], seed: int
+        ) -> list[Fill | Fault]:
+            under_way.append(control_of(harness).send_gate.open_passages)
+            async with turn:
+                await asyncio.sleep(0.06)
+            return await super().execute_many(requests, seed)
+
+    async with running_router(l3=Slow()) as harness:
+        await eventually(lambda: control_of(harness).reader.view().known)
+        await to_canary(harness)
+        assert 4 * 64 == len(await batch(harness, [request_json()] * (4 * 64)))
+    assert [1, 2, 1, 1] == under_way
+
+
 async def test_a_batch_has_room_in_a_simulator_that_is_slow(eventually: Eventually) -> None:
-    """Both slices under way fit the bound that a simulator has by itself: no order falls to L2."""
+    """Both pieces under way fit the bound that a simulator has by itself: none is refused."""
     async with (
         running_simulator(inline_seconds_max=0.0) as simulator,
         running_router(simulator=simulator.address, simulator_deadline_seconds=5.0) as harness,
@@ -256,7 +314,7 @@ async def test_a_batch_has_room_in_a_simulator_that_is_slow(eventually: Eventual
         await to_canary(harness)
         await batch(harness, [request_json()])  # now the kind is known to be slow
         results = await batch(harness, [request_json()] * 256)
-        assert {"allow_list"} == {result["decision"]["rule"] for result in results}
+        assert "fallback:OVERLOADED" not in {result["decision"]["rule"] for result in results}
 
 
 async def test_a_batch_is_routed_by_the_state_of_its_moment(

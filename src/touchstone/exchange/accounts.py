@@ -170,7 +170,13 @@ class Account:
         realised = position.trade(signed_lots, lot_price)
         closing_fee = share(fee, closing, abs(signed_lots))
         self.balance -= fee - closing_fee
-        shortfall = self._release(position, closing, held, realised - closing_fee)
+        profit = realised - closing_fee
+        if closing < held and product.product_id in self.liquidating:
+            # What closes to bring margin back leaves its collateral behind, or it would bring none.
+            position.collateral += profit
+            shortfall = ZERO
+        else:
+            shortfall = self._release(position, closing, held, profit)
         opening = abs(signed_lots) - closing
         if opening:
             leverage = self.leverage.get(product.product_id, product.max_leverage)

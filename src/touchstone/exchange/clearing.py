@@ -18,7 +18,7 @@ from touchstone.exchange.holds import Working, WorkingOrders
 from touchstone.exchange.liquidation import Held, Projection, Scope, liquidation_price
 from touchstone.exchange.mark import MarkPrice, on_mark_step
 from touchstone.exchange.market import FLOW_PARTICIPANT, Market
-from touchstone.exchange.money import ATOM, ZERO, rounded
+from touchstone.exchange.money import ATOM, ZERO, rounded, share
 from touchstone.exchange.orders import Liquidity, Order
 from touchstone.exchange.products import Product
 from touchstone.exchange.reasons import FailureReason, Refusal
@@ -250,7 +250,8 @@ class Clearing:
         """Refuse a leverage at which what is held already would need more than there is."""
         nothing = (product.product_id, Working(Side.BUY, 1, 0), leverage, position.margin_type)
         needed, equity = self.requirement(name, nothing), self.cross_equity(name)
-        if position.isolated:
+        if position.isolated and needed <= max(equity, self.requirement(name)):
+            # The balance has enough for the orders; the position stands on its own.
             mark = self.mark(product.product_id)
             needed = rounded(product.value(mark, abs(position.lots)) / leverage)
             equity = position.equity(product, mark)
@@ -271,19 +272,23 @@ class Clearing:
     ) -> Refusal | None:
         """Refuse an order that needs more equity than there is, unless it needs no more."""
         kind = margin_type or self.account(name).margin_type(product.product_id)
-        return self._check_requirement(
-            name, self.requirement(name, (product.product_id, order, leverage, kind))
-        )
+        after = self.requirement(name, (product.product_id, order, leverage, kind))
+        if after <= max(ZERO, self.cross_equity(name)):
+            return None
+        # What a higher leverage frees of the margin held so far must not pay for the order.
+        nothing = (product.product_id, order._replace(lots=0), leverage, kind)
+        return self._check_requirement(name, after, self.requirement(name, nothing))
 
     def check_edited_funds(self, order: Order, edited: Working) -> Refusal | None:
         """Refuse an order's new terms where they need more equity than there is. O(products)."""
         name, product_id = order.account, order.product.product_id
         extra = (product_id, edited, order.leverage, order.margin_type)
-        return self._check_requirement(name, self.requirement(name, extra, instead_of=order.number))
+        after = self.requirement(name, extra, instead_of=order.number)
+        return self._check_requirement(name, after, self.requirement(name))
 
-    def _check_requirement(self, name: str, after: Decimal) -> Refusal | None:
+    def _check_requirement(self, name: str, after: Decimal, before: Decimal) -> Refusal | None:
         equity = self.cross_equity(name)
-        if after <= max(ZERO, equity) or after <= self.requirement(name):
+        if after <= max(ZERO, equity, before):
             return None
         return Refusal(
             FailureReason.INSUFFICIENT_FUND,
@@ -304,9 +309,10 @@ class Clearing:
         key = product.product_id if kind is MarginType.ISOLATED else CROSS
         before = self.scope(name, key)
         extra = (product.product_id, order, leverage, kind)
-        margin = max(ZERO, self.requirement(name, extra) - self.requirement(name))
-        held_lots = abs(account.position(product.product_id).lots)
-        lots = account.position(product.product_id).lots + order.side.sign * order.lots
+        nothing = (product.product_id, order._replace(lots=0), leverage, kind)
+        margin = max(ZERO, self.requirement(name, extra) - self.requirement(name, nothing))
+        before_lots = account.position(product.product_id).lots
+        lots = before_lots + order.side.sign * order.lots
         mark = self.mark(product.product_id)
         notional = product.notional(order.price_ticks, order.lots)
         fee = rounded(notional * self.fee_tier(name, product).taker_rate)
@@ -314,9 +320,12 @@ class Clearing:
         equity = before.equity + gain - fee
         if kind is MarginType.ISOLATED:
             # What opens brings its margin along, what closes takes its part of the equity away.
-            kept = Decimal(min(held_lots, abs(lots))) / held_lots if held_lots else ZERO
-            opened = rounded(notional / order.lots * max(0, abs(lots) - held_lots) / leverage)
-            equity = before.equity * kept + opened + gain
+            opposes = before_lots * order.side.sign < 0
+            closed = min(abs(before_lots), order.lots) if opposes else 0
+            opened = order.lots - closed
+            equity = share(before.equity, abs(before_lots) - closed, abs(before_lots) or 1)
+            equity += rounded(share(notional, opened, order.lots) / leverage)
+            equity += share(gain, opened, order.lots)
         held = Held(product=product, lots=lots, mark=mark, leverage=leverage)
         others = tuple(one for one in before.held if one.product is not product)
         after = Scope(held=(*others, held) if lots else others, equity=equity, rule=self.rule)

@@ -94,7 +94,8 @@ def _follow_fills(desk: OrderDesk, parent: Order, now_ns: int) -> None:
     if child.filled_lots and child.filled_lots == child.size_lots:
         desk.put(replace(child, status=OrderStatus.FILLED, updated_ns=now_ns))
     else:
-        desk.withdraw(child, EndReason.NOTHING_TO_BRACKET, now_ns)
+        nothing, reducing = EndReason.NOTHING_TO_BRACKET, EndReason.REDUCE_ONLY
+        desk.withdraw(child, reducing if parent.filled_lots else nothing, now_ns)
 
 
 def _grow(desk: OrderDesk, child: Order, size_lots: int, now_ns: int) -> None:

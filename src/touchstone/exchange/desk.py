@@ -253,7 +253,10 @@ class OrderDesk:
         if order is None:
             return
         _touch(market, order)
-        if order.kind is not OrderKind.TWAP:
+        if self._may_grow(order):
+            # Nothing of it works now, but what its order trades from here on is to be closed.
+            self.put(decremented(order, 0, time_ns))
+        elif order.kind is not OrderKind.TWAP:
             self.put(ended(order, reason, time_ns))
         elif reason is EndReason.SELF_TRADE:
             # Only a slice has ended; what it could not trade rolls over, what it met is gone.

@@ -5,7 +5,7 @@ answer, in the order in which the rules stand here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
@@ -20,6 +20,9 @@ from touchstone.exchange.requests import Bracket, OrderKind, OrderRequest, StopD
 
 BUCKETS_MAX: Final = 10_000
 """How many slices a TWAP order may have."""
+
+QUOTE_MAX: Final = Decimal(10) ** 15
+"""The most money that an order may name; what may be bought with it is bounded by the product."""
 
 _UNKNOWN: Final = FailureReason.UNKNOWN_FAILURE_REASON
 
@@ -56,8 +59,8 @@ class Draft:
             "stop price": self.stop_ticks,
             "min_price": self.rungs[0].price_ticks if self.rungs else None,
             "max_price": self.rungs[-1].price_ticks if self.rungs else None,
-            "attached limit_price": attached and attached.limit_ticks,
-            "attached stop_trigger_price": attached and attached.trigger_ticks,
+            "attached limit_price": None if attached is None else attached.limit_ticks,
+            "attached stop_trigger_price": None if attached is None else attached.trigger_ticks,
         }
 
     @property
@@ -75,6 +78,9 @@ def draft(markets: Mapping[str, Market], request: OrderRequest, now_ns: int) -> 
             f"product_id: {request.product_id!r}; listed: {', '.join(markets)}",
         )
     kind = request.kind
+    if kind is OrderKind.BRACKET:
+        # Coinbase's are for positions that are held: they only reduce, without saying so.
+        request = replace(request, reduce_only=True)
     _check_terms(request, kind, now_ns)
     price_ticks = None
     if request.limit_price is not None:
@@ -165,7 +171,7 @@ def _check_terms(request: OrderRequest, kind: OrderKind, now_ns: int) -> None:
     if request.end_time_ns is not None and request.end_time_ns <= now_ns:
         raise Refused(
             FailureReason.END_TIME_IS_IN_THE_PAST,
-            "end_time: not after the exchange's present time",
+            f"end_time: {request.end_time_ns} ns; allowed: after {now_ns} ns, the exchange's time",
         )
     if request.post_only and time_in_force is TimeInForce.FOK:
         raise Refused(FailureReason.POST_ONLY_NOT_ALLOWED_WITH_FOK, "post_only: not with FOK")
@@ -214,6 +220,12 @@ def _quote_lots(
         )
     if price_ticks is None and not market.book.depth(1)[request.side is Side.BUY]:
         raise Refused(FailureReason.INVALID_NO_LIQUIDITY, "no order rests on the other side")
+    if not quote.is_finite() or quote > QUOTE_MAX:
+        raise Refused(
+            FailureReason.INVALID_REQUEST,
+            f"quote_size: {quote}; allowed: at most {QUOTE_MAX}",
+            "PREVIEW_INVALID_QUOTE_SIZE_TOO_LARGE",
+        )
     crosses = kind in {OrderKind.MARKET, OrderKind.LIMIT}
     lots = lots_for_quote(
         product, quote, price_ticks, market.book if crosses else None, request.side

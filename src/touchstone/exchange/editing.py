@@ -23,7 +23,7 @@ from touchstone.exchange.drafts import (
     stop_leg_direction,
     ticks_of,
 )
-from touchstone.exchange.entry import check_brackets, crosses, only_reduces
+from touchstone.exchange.entry import crosses, only_reduces
 from touchstone.exchange.holds import Working
 from touchstone.exchange.lifecycle import book_refusal
 from touchstone.exchange.market import Market
@@ -166,7 +166,7 @@ def _size(order: Order, request: EditRequest) -> int:
     """Return the new total size; one left out is read as 0, as Coinbase reads it."""
     size = Decimal(0) if request.size is None else request.size
     gone = order.size_lots - order.leaves_lots
-    if size <= order.product.instrument.quantity(gone) and gone:
+    if size.is_finite() and size <= order.product.instrument.quantity(gone) and gone:
         raise EditRefused(
             EditFailure.CANNOT_EDIT_TO_BELOW_FILLED_SIZE,
             f"size: {size}; allowed: above {order.product.instrument.quantity(gone)}, which no"
@@ -250,8 +250,8 @@ def _check_distance(desk: OrderDesk, change: Change) -> None:
     prices = {
         "price": None if change.price_ticks == order.price_ticks else change.price_ticks,
         "stop_price": None if change.stop_ticks == order.stop_ticks else change.stop_ticks,
-        "attached limit_price": bracket and bracket.limit_ticks,
-        "attached stop_trigger_price": bracket and bracket.trigger_ticks,
+        "attached limit_price": None if bracket is None else bracket.limit_ticks,
+        "attached stop_trigger_price": None if bracket is None else bracket.trigger_ticks,
     }
     mark = desk.clearing.mark(order.product.product_id)
     check_distance(order.product, mark, desk.price_collar, prices)
@@ -295,15 +295,6 @@ def _check_account(desk: OrderDesk, change: Change) -> None:
     """Hold the changed order against the position and the funds, in place of the present one."""
     order = change.order
     product_id = order.product.product_id
-    if order.kind is OrderKind.BRACKET and change.leaves_lots > order.leaves_lots:
-        try:
-            check_brackets(
-                desk, order.account, product_id, order.side, change.leaves_lots, order.number
-            )
-        except Refused as refused:
-            raise _edit_refused(
-                EditFailure.COMMANDER_REJECTED_EDIT_ORDER, refused.refusal
-            ) from None
     # The leverage that holds now: a later order may have changed it for the whole product.
     leverage = desk.clearing.leverage(order.account, order.product)
     refusal = desk.clearing.check_margin(order.account, order.product, leverage, None)

@@ -30,6 +30,7 @@ class Admitted:
 def admit(desk: OrderDesk, name: str, request: OrderRequest, now_ns: int) -> Admitted:
     """Return what an account's request comes to; raises `Refused` with the first broken rule."""
     wanted = draft(desk.markets, request, now_ns)
+    request = wanted.request
     clearing, product = desk.clearing, wanted.product
     mark = clearing.mark(product.product_id)
     check_distance(product, mark, desk.price_collar, wanted.prices)
@@ -39,10 +40,10 @@ def admit(desk: OrderDesk, name: str, request: OrderRequest, now_ns: int) -> Adm
     _check_room(desk, name, wanted)
     position_lots = account.position(product.product_id).lots
     mine = desk.resting(name, product.product_id)
+    if wanted.kind is OrderKind.BRACKET:
+        _check_bracket(desk, name, wanted, position_lots)
     if request.reduce_only:
         check_reduce_only(wanted, position_lots, mine.lots(request.side))
-    if wanted.kind is OrderKind.BRACKET:
-        check_brackets(desk, name, product.product_id, request.side, wanted.size_lots)
     if request.post_only and wanted.kind is not OrderKind.STOP_LIMIT:
         _check_post_only(wanted)
     risk = risk_of(wanted)
@@ -68,7 +69,7 @@ def _leverage(clearing: Clearing, name: str, wanted: Draft) -> Decimal:
     requested, product = wanted.request.leverage, wanted.product
     if requested is None:
         return clearing.leverage(name, product)
-    if not Decimal(1) <= requested <= product.max_leverage:
+    if not requested.is_finite() or not Decimal(1) <= requested <= product.max_leverage:
         raise Refused(
             FailureReason.INVALID_LEVERAGE,
             f"leverage: {requested}; allowed: 1..{product.max_leverage}",
@@ -107,24 +108,31 @@ def check_reduce_only(wanted: Draft, position_lots: int, resting_lots: int) -> N
         )
 
 
-def check_brackets(
-    desk: OrderDesk, name: str, product_id: str, side: Side, lots: int, number: int = 0
-) -> None:
-    """Refuse a bracket that would close again what others close: both could fill, and turn it.
+def _check_bracket(desk: OrderDesk, name: str, wanted: Draft, position_lots: int) -> None:
+    """Refuse a bracket that is not of a position, or closes again what other brackets close.
 
-    `number` is the order's own where it is open already. O(open orders).
+    Coinbase's brackets close what is held, in parts as well. O(open orders).
     """
+    side, lots = wanted.request.side, wanted.size_lots
     others = sum(
         order.leaves_lots
-        for order in desk.histories[name].open_orders(product_id)
-        if order.kind is OrderKind.BRACKET and order.side is side and order.number != number
+        for order in desk.histories[name].open_orders(wanted.product.product_id)
+        if order.kind is OrderKind.BRACKET and order.side is side
     )
-    reducible = max(0, -side.sign * desk.clearing.account(name).position(product_id).lots)
-    if others and others + lots > reducible:
+    reducible = max(0, -side.sign * position_lots)
+    if lots > reducible:
+        raise Refused(
+            FailureReason.REDUCE_ONLY_INCREASED_POSITION_SIZE,
+            f"base_size: {lots} lots; allowed: at most {reducible}, what a {side} can close",
+            "PREVIEW_BRACKET_ORDER_SIZE_EXCEEDS_POSITION"
+            if reducible
+            else "PREVIEW_INVALID_BRACKET_ORDER_SIDE",
+        )
+    if lots + others > reducible:
         raise Refused(
             FailureReason.OPEN_BRACKET_ORDERS,
-            f"size: {lots} lots; allowed: {max(0, reducible - others)}, what open brackets leave"
-            " of the position",
+            f"base_size: {lots} lots; allowed: at most {reducible - others}, what open brackets"
+            " leave of the position",
         )
 
 

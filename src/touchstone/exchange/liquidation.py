@@ -166,12 +166,19 @@ def lots_to_close(held: Held, missing: Decimal, fee_rate: Decimal) -> int:
 
 
 def fund_lots(
-    held: Held, price_ticks: int, fund_equity: Decimal, fund_notional: Decimal, rule: MarginRule
+    held: Held,
+    price_ticks: int,
+    fund_equity: Decimal,
+    fund_notional: Decimal,
+    rule: MarginRule,
+    fund_held_lots: int = 0,
 ) -> int:
     """Return how many lots the insurance fund can take over at a price.
 
     Afterwards its positions may be worth at most `fund_leverage_max` times its equity, into which
-    the profit or loss of the take-over at the mark is counted. A fund without money takes none.
+    the profit or loss of the take-over at the mark is counted. What it holds of the product itself
+    (`fund_held_lots`, signed) becomes less where it is on the other side. A fund without money
+    takes none.
     """
     if fund_equity <= 0:
         return 0
@@ -179,12 +186,22 @@ def fund_lots(
     lot_value = held.product.value(held.mark, 1)
     gain = sign * (lot_value - held.product.notional(price_ticks, 1))
     room = rule.fund_leverage_max * fund_equity - fund_notional
-    burden = lot_value - rule.fund_leverage_max * gain
-    if room < 0:
-        return 0
+    offset = min(abs(held.lots), max(0, -sign * fund_held_lots))
+    relief = -lot_value - rule.fund_leverage_max * gain
+    netted = _bearable(offset, room, relief)
+    room -= netted * relief
+    if netted < offset or room < 0:
+        return netted
+    return netted + _bearable(
+        abs(held.lots) - netted, room, lot_value - rule.fund_leverage_max * gain
+    )
+
+
+def _bearable(lots: int, room: Decimal, burden: Decimal) -> int:
+    """Return how many lots of a burden each there is room for."""
     if burden <= 0:
-        return abs(held.lots)
-    return min(abs(held.lots), int((room / burden).to_integral_value(ROUND_FLOOR)))
+        return lots
+    return min(lots, max(0, int((room / burden).to_integral_value(ROUND_FLOOR))))
 
 
 def bearable_lots(

@@ -81,10 +81,11 @@ class Liquidator:
     def _is_calm(self, account: Account) -> bool:
         """Say at a glance that nothing is near its initial margin; most accounts, most seconds."""
         clearing = self._clearing
-        equity = account.balance - _GLANCE
+        equity, flat = account.balance - _GLANCE, True
         for product_id, position in account.positions.items():
             if not position.lots:
                 continue
+            flat = False
             product = clearing.products[product_id]
             value = product.value(clearing.marks[product_id].mark, position.lots)
             leverage = account.leverage.get(product_id, product.max_leverage)
@@ -93,7 +94,7 @@ class Liquidator:
                 equity += spare
             elif position.collateral + spare < _GLANCE:
                 return False
-        return equity >= 0
+        return equity >= 0 or (flat and account.balance >= 0)
 
     def _check_scope(self, account: Account, key: str, time_ns: int) -> None:
         scope = self._clearing.scope(account.name, key)
@@ -232,7 +233,8 @@ class Liquidator:
             ZERO,
         )
         equity = clearing.fund.equity(clearing.products, marks)
-        return fund_lots(held, price_ticks, equity, notional, clearing.rule)
+        held_lots = clearing.fund.position(held.product.product_id).lots
+        return fund_lots(held, price_ticks, equity, notional, clearing.rule, held_lots)
 
     def _counterparties(self, account: Account, held: Held, price_ticks: int) -> list[Counterparty]:
         """Return the customers who hold the other side, with what ranks them.
@@ -254,7 +256,7 @@ class Liquidator:
                     name=other.name,
                     participant_id=other.participant_id,
                     lots=lots,
-                    notional=abs(value),
+                    notional=sum((one.notional for one in scope.held), ZERO),
                     profit=value - position.entry_cost,
                     cost=position.entry_cost,
                     equity=scope.equity,

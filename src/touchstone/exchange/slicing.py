@@ -2,16 +2,20 @@
 
 By the end of bucket i, (i + 1) x bucket_size may have traded: what a slice does not find rolls over
 into the next. After the last bucket, what is left is tried on at the same pace until the order's
-end time, when it expires.
+end time, when it expires; more slowly where that is so far that it would be too many tries.
 """
 
 from dataclasses import replace
+from typing import Final
 
 from touchstone.exchange.desk import SLICE, OrderDesk
 from touchstone.exchange.lifecycle import slice_command
 from touchstone.exchange.orders import Order, OrderStatus
 from touchstone.exchange.reasons import EndReason
 from touchstone.exchange.requests import Twap
+
+TRIES_MAX: Final = 10_000
+"""How often an order is tried on after its last bucket."""
 
 
 def first_slice(desk: OrderDesk, order: Order, now_ns: int) -> None:
@@ -49,9 +53,19 @@ def trade_slice(desk: OrderDesk, due_ns: int, number: int) -> None:
         market = desk.markets[order.product.product_id]
         desk.apply(market, slice_command(order, participant_id, lots), due_ns)
         desk.trim_reduce_only(order.account, market, due_ns)
-    next_ns = due_ns + twap.bucket_ns
+    next_ns = due_ns + (twap.bucket_ns if done_buckets < twap.bucket_count else _pace(order))
     if desk.live(number) is not None and (end_ns is None or next_ns < end_ns):
         desk.schedule.at(next_ns, SLICE, number)
+
+
+def _pace(order: Order) -> int:
+    """Return the time between tries after the last bucket.
+
+    Every slice costs the venue time, when it makes up for a day away as well: their number is
+    bounded whatever the order's end.
+    """
+    twap, end_ns = _twap(order), order.request.end_time_ns
+    return max(twap.bucket_ns, ((end_ns or 0) - order.created_ns) // TRIES_MAX)
 
 
 def _twap(order: Order) -> Twap:

@@ -6,6 +6,7 @@ its own; the general client's channel says whether somebody is there.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -210,6 +211,8 @@ class SimulatorStream:
         self._in_flight_max = in_flight_max
         self._connection: _Connection | None = None
         self._opening: asyncio.Task[_Connection] | None = None
+        # Who waits until the stream is open, in the order in which they came.
+        self._entering: deque[object] = deque()
         self._next_id = 1
         self._late = 0
 
@@ -282,17 +285,26 @@ class SimulatorStream:
     async def _open(self) -> _Connection:
         """Return the stream; open one where there is none, failing fast where nobody is there."""
         connection = self._connection
-        if connection is not None and not connection.ended:
+        if connection is not None and not connection.ended and not self._entering:
             return connection
-        opening = self._opening
-        if opening is None:
-            opening = self._opening = asyncio.create_task(self._open_anew())
-            opening.add_done_callback(self._opened)
-        # One attempt for all who ask meanwhile, whoever of them gives up.
-        opened = await asyncio.shield(opening)
-        if opened.ended:
+        ticket = object()
+        self._entering.append(ticket)
+        try:
+            if connection is None or connection.ended:
+                opening = self._opening
+                if opening is None:
+                    opening = self._opening = asyncio.create_task(self._open_anew())
+                    opening.add_done_callback(self._opened)
+                # One attempt for all who ask meanwhile, whoever of them gives up.
+                connection = await asyncio.shield(opening)
+            # Who waited hears of it a moment later; who comes in that moment does not overtake.
+            while self._entering[0] is not ticket:  # noqa: ASYNC110 - it is a moment or two
+                await asyncio.sleep(0)
+        finally:
+            self._entering.remove(ticket)
+        if connection.ended:
             raise Unavailable(f"simulator at {self._address}: the stream ended")
-        return opened
+        return connection
 
     async def _open_anew(self) -> _Connection:
         client, before = self._client, self._connection
