@@ -33,6 +33,7 @@ class ExchangeSettings(ServiceSettings):
     funding_cap: Decimal | None = Field(default=None, ge=0, le=1)
     insurance_fund: Decimal = Field(default=Decimal(1_000_000), ge=0, le=10**12)
     mark_band: Decimal = Field(default=Decimal("0.05"), gt=0, le=1)
+    price_collar: Decimal = Field(default=Decimal(10), gt=1, le=1000)
     rate_limit_per_second: float = Field(default=30, gt=0, le=RATE_MAX)
     public_rate_limit_per_second: float = Field(default=10, gt=0, le=RATE_MAX)
     rate_limit_burst_seconds: float = Field(default=2, ge=1, le=3600)

@@ -131,6 +131,15 @@ def edit_error_shape(refusal: EditRefusal) -> dict[str, str]:
 # -------------------------------------------------------------------- orders and fills
 
 
+def _configuration(order: Order) -> Mapping[str, Any]:
+    """Return an order's terms; an attached bracket is as large as its order has traded by now."""
+    configuration = order.request.configuration or {}
+    if order.kind is not OrderKind.BRACKET or not (order.originating_order_id and order.size_lots):
+        return configuration
+    size = {"base_size": text(order.size)}
+    return {name: {**fields, **size} for name, fields in configuration.items()}
+
+
 def order_shape(order: Order) -> dict[str, Any]:
     """Return an order as the REST API shows it."""
     request = order.request
@@ -140,7 +149,7 @@ def order_shape(order: Order) -> dict[str, Any]:
         "order_id": order.order_id,
         "product_id": order.product.product_id,
         "user_id": portfolio_uuid(order.account),
-        "order_configuration": request.configuration or {},
+        "order_configuration": _configuration(order),
         "side": str(order.side),
         "client_order_id": request.client_order_id,
         "status": str(order.status),

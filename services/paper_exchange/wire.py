@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from lob.errors import InvalidInput
+from touchstone.exchange.money import plain
 
 _NANOSECONDS: Final = 1_000_000_000
 _PLACES: Final = Decimal("0.00000001")
@@ -22,8 +23,7 @@ def text(value: Decimal | int) -> str:
     >>> text(Decimal("100000.0")), text(Decimal("1E+2")), text(Decimal("-0.00"))
     ('100000', '100', '0')
     """
-    shown = format(Decimal(value).normalize(), "f")
-    return "0" if shown == "-0" else shown
+    return plain(Decimal(value))
 
 
 def rounded_text(value: Decimal) -> str:

@@ -107,6 +107,7 @@ def exchange_config(settings: ExchangeSettings) -> ExchangeConfig:
         ),
         insurance_fund=settings.insurance_fund,
         mark_band=settings.mark_band,
+        price_collar=settings.price_collar,
         flow=settings.flow,
         flow_rate=settings.flow_rate,
         flow_files=settings.flow_files,

@@ -86,7 +86,7 @@ def test_the_configuration_shows_the_present_terms(floor: Floor) -> None:
     order = floor.enter("alice", "BUY", "2", "99000", configuration=configuration)
     after = floor.edit(order, price="98000", size="1").order
     assert after is not None
-    assert {"limit_limit_gtc": {"base_size": "1.0000", "limit_price": "98000.0"}} == (
+    assert {"limit_limit_gtc": {"base_size": "1", "limit_price": "98000"}} == (
         after.request.configuration
     )
 

@@ -181,7 +181,10 @@ def test_reduce_only_needs_something_to_reduce(enter: Trade) -> None:
     assert reason is refused(enter("alice", "SELL", "1", "100000", reduce_only=True))
     enter("alice", "BUY", "1", "100000")
     assert reason is refused(enter("alice", "BUY", "1", "100000", reduce_only=True))
-    assert reason is refused(enter("alice", "SELL", "1.1", "100010", reduce_only=True))
+    more = enter("alice", "SELL", "1.1", "100010", reduce_only=True)
+    assert reason is refused(more)
+    assert isinstance(more, Refusal)
+    assert "reduce_only: 1.1; allowed: at most 1" == more.message
     assert accepted(enter("alice", "SELL", "1", "100010", reduce_only=True)).status == "OPEN"
 
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from lob.errors import ConfigError
 from tests.exchange.floor import SECOND_NS, Floor
 from touchstone.exchange import (
     Bracket,
@@ -70,6 +71,8 @@ def test_the_collar_can_be_set(floor: Floor) -> None:
         refusal = narrow.refuse("alice", "BUY", "1", price)
         assert FailureReason.LIMIT_PRICE_TOO_FAR_FROM_MARKET is refusal.reason
     assert floor.enter("alice", "BUY", "1", "10000").live
+    with pytest.raises(ConfigError, match="price_collar: 1; allowed: above 1"):
+        Floor(price_collar=Decimal(1))
 
 
 def test_an_edit_goes_no_further_than_an_order(floor: Floor) -> None:
@@ -287,3 +290,14 @@ def test_a_far_end_does_not_make_more_slices(floor: Floor) -> None:
     floor.enter("bob", "SELL", "1", "99000")
     floor.wait(9)
     assert OrderStatus.FILLED is floor.now(order).status
+
+
+def test_each_slice_is_worth_an_order(floor: Floor) -> None:
+    """A bucket below the smallest order is refused, as the order by itself would be."""
+    for bucket, refused in (("0.0001", True), ("0.0002", False)):
+        twap = Twap(0, 200, Decimal(bucket), SECOND_NS)
+        terms = {"end_time_ns": floor.at(500), "twap": twap}
+        request = floor.request("BUY", "0.02", "60000", "GTD", **terms)
+        errors = floor.exchange.preview("alice", request).errors
+        reasons = ["PREVIEW_BUCKET_SIZE_SMALLER_THAN_QUOTE_MIN"] if refused else []
+        assert reasons == [error.preview for error in errors]

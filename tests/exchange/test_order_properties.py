@@ -21,6 +21,7 @@ from touchstone.exchange import (
     OrderKind,
     OrderRequest,
     OrderStatus,
+    Refusal,
     Scaled,
     Twap,
 )
@@ -100,7 +101,7 @@ def terms(step: Step, floor: Floor) -> dict[str, Any]:
 
 
 def take(floor: Floor, step: Step, waits: int = 1) -> None:
-    """Take one step; a wait is cut into so many parts."""
+    """Take one step; a wait is cut into so many parts. Previews say what is refused, and how."""
     exchange = floor.exchange
     orders = exchange.open_orders(step.name)
     picked = orders[step.pick % len(orders)] if orders else None
@@ -120,9 +121,14 @@ def take(floor: Floor, step: Step, waits: int = 1) -> None:
             price = PRICE + 500 * step.offset
             size = Decimal(step.lots) / 10_000
             edit = EditRequest(order_id=picked.order_id, price=price, size=size)
-            exchange.edit(step.name, edit)
+            foreseen = exchange.preview_edit(step.name, edit).errors
+            refusal = exchange.edit(step.name, edit).refusal
+            assert foreseen == (() if refusal is None else (refusal,))
     else:
-        exchange.create(step.name, floor.request(**terms(step, floor)))
+        request = floor.request(**terms(step, floor))
+        errors = exchange.preview(step.name, request).errors
+        answer = exchange.create(step.name, request)
+        assert errors == ((answer,) if isinstance(answer, Refusal) else ())
 
 
 class Watch:
@@ -177,6 +183,17 @@ def check_reductions(exchange: Exchange, name: str) -> None:
     assert held == exchange.accounts[name].position(BTC).lots
 
 
+def check_resting(exchange: Exchange, name: str) -> None:
+    """Hold what rests against the position: beside reduce-only orders nothing could turn it."""
+    held = exchange.accounts[name].position(BTC).lots
+    for side in Side:
+        resting = [
+            order for order in exchange.open_orders(name) if order.in_book and order.side is side
+        ]
+        if any(order.request.reduce_only for order in resting):
+            assert sum(order.leaves_lots for order in resting) <= -side.sign * held
+
+
 @settings(QUICK, max_examples=60)
 @given(SEEDS)
 def test_every_rule_holds_after_every_step(seed: int) -> None:
@@ -186,6 +203,7 @@ def test_every_rule_holds_after_every_step(seed: int) -> None:
     for step in script(seed, 60):
         take(floor, step)
         watch.look(floor.exchange)
+        check_resting(floor.exchange, step.name)
     for name in NAMES:
         check_families(floor.exchange, name)
         check_reductions(floor.exchange, name)

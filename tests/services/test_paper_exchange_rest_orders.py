@@ -210,6 +210,25 @@ def test_an_attached_bracket_is_named_both_ways(market: Market) -> None:
     assert "CANCELLED" == market.order(child["order_id"])["status"]
 
 
+def test_an_attached_bracket_tells_its_size(market: Market) -> None:
+    """It has none at first, then what its order has traded; the order keeps what was asked."""
+    terms = {"limit_price": "95000", "stop_trigger_price": "85000"}
+    created = market.venue.create(
+        order_configuration=gtc("3", "90000"),
+        attached_order_configuration={"trigger_bracket_gtc": terms},
+    )["success_response"]
+    assert {"trigger_bracket_gtc": terms} == (
+        market.order(created["attached_order_id"])["order_configuration"]
+    )
+    market.create(market.other, side="SELL", order_configuration=gtc("2", "90000"))
+    assert {"trigger_bracket_gtc": {**terms, "base_size": "2"}} == (
+        market.order(created["attached_order_id"])["order_configuration"]
+    )
+    ids = [created["attached_order_id"], created["order_id"]]
+    market.post("/orders/batch_cancel", {"order_ids": ids})
+    market.trade("90000", "2", "SELL")
+
+
 def test_an_edit_is_remembered(market: Market) -> None:
     """The id stays; price, size, configuration and edit history change."""
     order_id = market.create(order_configuration=gtc("2", "90000"))

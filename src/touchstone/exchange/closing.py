@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from lob.types import Side, TimeInForce
+from touchstone.exchange.money import plain
 from touchstone.exchange.products import Product
 from touchstone.exchange.requests import CloseRequest, OrderRequest
 
@@ -18,6 +19,7 @@ def closing_order(
     size = request.size
     if size is None and request.product_id in products:
         size = products[request.product_id].instrument.quantity(abs(lots))
+    shown = "" if size is None else plain(size)
     return OrderRequest(
         client_order_id=request.client_order_id,
         product_id=request.product_id,
@@ -25,5 +27,5 @@ def closing_order(
         size=size,
         time_in_force=TimeInForce.IOC,
         reduce_only=True,
-        configuration={"market_market_ioc": {"base_size": str(size), "reduce_only": True}},
+        configuration={"market_market_ioc": {"base_size": shown, "reduce_only": True}},
     )

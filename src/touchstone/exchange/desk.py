@@ -11,7 +11,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import ClassVar, Final, NamedTuple
 
-from lob.errors import InvariantViolation
+from lob.errors import ConfigError, InvariantViolation
 from lob.types import (
     Cancel,
     Cancelled,
@@ -74,6 +74,8 @@ class OrderDesk:
         schedule: Schedule,
     ) -> None:
         self.max_open_orders = config.max_open_orders
+        if not (config.price_collar.is_finite() and config.price_collar > 1):
+            raise ConfigError(f"price_collar: {config.price_collar}; allowed: above 1")
         self.price_collar = config.price_collar
         self._config = config
         self.schedule = schedule

@@ -360,10 +360,19 @@ def _bucket_lots(product: Product, request: OrderRequest, lots: int, now_ns: int
             FailureReason.INVALID_REQUEST,
             f"number_buckets: {twap.bucket_count}; allowed: 1..{BUCKETS_MAX}, each of some time",
         )
+    assert request.limit_price is not None  # noqa: S101 - every TWAP order has one
+    notional = product.value(request.limit_price, bucket_lots)
+    if notional < product.min_notional and not request.reduce_only:
+        raise Refused(
+            _UNKNOWN,
+            f"bucket_size x limit_price: {notional}; allowed: {product.min_notional} or more",
+            "PREVIEW_BUCKET_SIZE_SMALLER_THAN_QUOTE_MIN",
+        )
     if bucket_lots * twap.bucket_count < lots:
         raise Refused(
             FailureReason.INVALID_REQUEST,
-            "bucket_size x number_buckets: less than the size of the order",
+            f"bucket_size x number_buckets: {twap.bucket_size * twap.bucket_count}; allowed:"
+            f" {product.instrument.quantity(lots)}, the size of the order, or more",
         )
     if request.end_time_ns is None:
         raise Refused(FailureReason.GTD_ORDERS_MUST_HAVE_END_TIME, "end_time: missing")
@@ -371,7 +380,8 @@ def _bucket_lots(product: Product, request: OrderRequest, lots: int, now_ns: int
     if last_ns >= request.end_time_ns:
         raise Refused(
             FailureReason.INVALID_REQUEST,
-            "end_time: the last bucket would start at it or later",
+            f"end_time: {request.end_time_ns} ns; allowed: after {last_ns} ns, when the last bucket"
+            " starts",
             "PREVIEW_INVALID_END_TIME",
         )
     return bucket_lots

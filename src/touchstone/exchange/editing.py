@@ -27,6 +27,7 @@ from touchstone.exchange.entry import crosses, only_reduces
 from touchstone.exchange.holds import Working
 from touchstone.exchange.lifecycle import book_refusal
 from touchstone.exchange.market import Market
+from touchstone.exchange.money import plain
 from touchstone.exchange.orders import Edit, Order, OrderStatus, TriggerStatus
 from touchstone.exchange.placing import bracket_request
 from touchstone.exchange.reasons import (
@@ -308,9 +309,10 @@ def _check_account(desk: OrderDesk, change: Change) -> None:
         if only_reduces(order.side, change.leaves_lots, held, others):
             return
         if order.request.reduce_only:
+            left = plain(order.product.instrument.quantity(change.leaves_lots))
             refusal = Refusal(
                 FailureReason.REDUCE_ONLY_INCREASED_POSITION_SIZE,
-                f"size: {change.leaves_lots} lots left to work; the position does not have them",
+                f"size: {left} left to work; the position does not have it",
             )
         else:
             risk = Working(order.side, change.price_ticks, change.leaves_lots)
@@ -332,11 +334,11 @@ def _edited(change: Change, now_ns: int) -> Order:
     order, instrument = change.order, change.order.product.instrument
     price, size = instrument.price(change.price_ticks), instrument.quantity(change.size_lots)
     terms: dict[str, Any] = {"limit_price": price, "size": size}
-    written = {"limit_price": str(price), "base_size": str(size)}
+    written = {"limit_price": plain(price), "base_size": plain(size)}
     if change.stop_ticks is not None:
         name = "stop_trigger_price" if order.kind is OrderKind.BRACKET else "stop_price"
         terms[name] = instrument.price(change.stop_ticks)
-        written[name] = str(terms[name])
+        written[name] = plain(terms[name])
     configuration = _rewritten(order.request.configuration, written)
     return replace(
         order,

@@ -13,6 +13,7 @@ from touchstone.exchange.desk import OrderDesk
 from touchstone.exchange.drafts import Draft, check_distance, draft
 from touchstone.exchange.holds import Working
 from touchstone.exchange.lifecycle import book_refusal
+from touchstone.exchange.money import plain
 from touchstone.exchange.reasons import FailureReason, Refusal, Refused
 from touchstone.exchange.requests import MarginType, OrderKind, OrderRequest
 
@@ -102,9 +103,11 @@ def check_reduce_only(wanted: Draft, position_lots: int, resting_lots: int) -> N
     ):
         reducible -= resting_lots
     if wanted.size_lots > reducible:
+        quantity = wanted.product.instrument.quantity
         raise Refused(
             FailureReason.REDUCE_ONLY_INCREASED_POSITION_SIZE,
-            f"reduce_only: {wanted.size_lots} lots; allowed: at most {max(0, reducible)}",
+            f"reduce_only: {plain(quantity(wanted.size_lots))}; allowed: at most"
+            f" {plain(quantity(max(0, reducible)))}",
         )
 
 
@@ -120,10 +123,12 @@ def _check_bracket(desk: OrderDesk, name: str, wanted: Draft, position_lots: int
         if order.kind is OrderKind.BRACKET and order.side is side
     )
     reducible = max(0, -side.sign * position_lots)
+    quantity = wanted.product.instrument.quantity
     if lots > reducible:
         raise Refused(
             FailureReason.REDUCE_ONLY_INCREASED_POSITION_SIZE,
-            f"base_size: {lots} lots; allowed: at most {reducible}, what a {side} can close",
+            f"base_size: {plain(quantity(lots))}; allowed: at most {plain(quantity(reducible))},"
+            f" what a {side} can close",
             "PREVIEW_BRACKET_ORDER_SIZE_EXCEEDS_POSITION"
             if reducible
             else "PREVIEW_INVALID_BRACKET_ORDER_SIDE",
@@ -131,8 +136,8 @@ def _check_bracket(desk: OrderDesk, name: str, wanted: Draft, position_lots: int
     if lots + others > reducible:
         raise Refused(
             FailureReason.OPEN_BRACKET_ORDERS,
-            f"base_size: {lots} lots; allowed: at most {reducible - others}, what open brackets"
-            " leave of the position",
+            f"base_size: {plain(quantity(lots))}; allowed: at most"
+            f" {plain(quantity(reducible - others))}, what open brackets leave of the position",
         )
 
 

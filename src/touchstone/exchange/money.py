@@ -11,6 +11,16 @@ ZERO: Final = Decimal(0)
 _CONTEXT: Final = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation])
 
 
+def plain(number: Decimal) -> str:
+    """Return a number as its owner would have written it: no exponent, no trailing zeros.
+
+    >>> plain(Decimal("0.0300")), plain(Decimal("1E+2")), plain(Decimal("-0.00"))
+    ('0.03', '100', '0')
+    """
+    shown = format(number.normalize(_CONTEXT), "f")
+    return "0" if shown == "-0" else shown
+
+
 def rounded(amount: Decimal) -> Decimal:
     """Return `amount` rounded half to even to eight places.
 

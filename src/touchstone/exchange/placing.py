@@ -13,6 +13,7 @@ from touchstone.exchange.desk import EXPIRY, OrderDesk
 from touchstone.exchange.drafts import BracketTicks
 from touchstone.exchange.entry import Admitted
 from touchstone.exchange.lifecycle import book_refusal, ended
+from touchstone.exchange.money import plain
 from touchstone.exchange.orders import Order, OrderStatus, TriggerStatus
 from touchstone.exchange.reasons import EndReason
 from touchstone.exchange.requests import Bracket, OrderKind, OrderRequest
@@ -91,7 +92,7 @@ def _start_ladder(desk: OrderDesk, order: Order, admitted: Admitted, now_ns: int
     for number, rung in ladder:
         order_id = desk.order_id(number)
         price, size = instrument.price(rung.price_ticks), instrument.quantity(rung.lots)
-        configuration = {"base_size": str(size), "limit_price": str(price)}
+        configuration = {"base_size": plain(size), "limit_price": plain(price)}
         child = replace(
             order,
             order_id=order_id,
