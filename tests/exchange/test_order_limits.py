@@ -5,9 +5,10 @@ from decimal import Decimal
 import pytest
 
 from lob.errors import ConfigError
-from tests.exchange.floor import SECOND_NS, Floor
+from tests.exchange.floor import BTC, SECOND_NS, Floor
 from touchstone.exchange import (
     Bracket,
+    CloseRequest,
     EditFailure,
     FailureReason,
     Order,
@@ -301,3 +302,38 @@ def test_each_slice_is_worth_an_order(floor: Floor) -> None:
         errors = floor.exchange.preview("alice", request).errors
         reasons = ["PREVIEW_BUCKET_SIZE_SMALLER_THAN_QUOTE_MIN"] if refused else []
         assert reasons == [error.preview for error in errors]
+
+
+# ------------------------------------------------------------------ what a close leaves behind
+
+
+def test_a_close_takes_orders_with_it_that_nobody_can_pay_for() -> None:
+    """Sells that a long position covered are cancelled with it, newest first, until margin fits."""
+    floor = Floor(starting_balance=Decimal(110_000))
+    floor.enter("bob", "SELL", "10", "100000")
+    floor.enter("alice", "BUY", "10", "100000", leverage=Decimal(10))
+    # A short of 10 in the end: that is what both have margin for.
+    sells = [floor.enter("alice", "SELL", "5", price) for price in ("101000", "101010", "101020")]
+    floor.enter("bob", "BUY", "10", "99990")
+    closed = floor.exchange.close_position(
+        "alice", CloseRequest(client_order_id="close", product_id=BTC)
+    )
+    assert isinstance(closed, Order)
+    assert OrderStatus.FILLED is closed.status
+    states = [floor.exchange.order("alice", order.order_id) for order in sells]
+    assert ["OPEN", "OPEN", "CANCELLED"] == [str(state.status) for state in states if state]
+    assert states[2] is not None
+    assert EndReason.UNFUNDED is states[2].end_reason
+    assert floor.exchange.margin_requirement("alice") <= floor.exchange.equity("alice")
+    floor.exchange.check()
+
+
+def test_a_close_leaves_orders_that_are_paid_for() -> None:
+    """With money enough for what is left, a close cancels nothing."""
+    floor = Floor()
+    floor.enter("bob", "SELL", "10", "100000")
+    floor.enter("alice", "BUY", "10", "100000")
+    floor.enter("alice", "SELL", "10", "101000")
+    floor.enter("bob", "BUY", "10", "99990")
+    floor.exchange.close_position("alice", CloseRequest(client_order_id="close", product_id=BTC))
+    assert 1 == len(floor.exchange.open_orders("alice"))

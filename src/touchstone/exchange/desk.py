@@ -30,6 +30,7 @@ from touchstone.exchange.history import OrderHistory
 from touchstone.exchange.identifiers import derived_uuid
 from touchstone.exchange.lifecycle import END_REASONS, decremented, ended, filled, submit_command
 from touchstone.exchange.market import CUSTOMER_ORDER_IDS, Market
+from touchstone.exchange.money import ZERO
 from touchstone.exchange.orders import (
     TRANSITIONS,
     Fill,
@@ -226,27 +227,30 @@ class OrderDesk:
 
     def settle(self, market: Market, events: Sequence[Event], time_ns: int) -> None:
         """Carry the book's events into orders, positions and cash."""
-        traders: set[str] = set()
+        met: list[Order] = []
         triggers = self.triggers[market.product.product_id]
         for event in events:
             match event:
                 case Traded():
-                    traders |= self._settle_trade(market, event, time_ns)
+                    met += self._settle_trade(market, event, time_ns)
                     for number in triggers.hit(event.price_ticks):
-                        order = self.live(number)
-                        if order is not None:
-                            self.consequences.append(Consequence(TRIGGERED, order))
+                        reached = self.live(number)
+                        if reached is not None:
+                            self.consequences.append(Consequence(TRIGGERED, reached))
                 case Cancelled(order_id=number, quantity_lots=lots, reason=reason):
                     self._settle_cancelled(market, number, lots, END_REASONS[reason], time_ns)
                 case Reduced(order_id=number, quantity_lots=lots):
-                    order = self.live(number)
-                    if order is not None:
-                        _touch(market, order)
-                        self.put(decremented(order, order.leaves_lots - lots, time_ns))
+                    less = self.live(number)
+                    if less is not None:
+                        _touch(market, less)
+                        self.put(decremented(less, less.leaves_lots - lots, time_ns))
                 case _:
                     pass
-        for name in sorted(traders):
+        for name in sorted({order.account for order in met}):
             self.trim_reduce_only(name, market, time_ns)
+        closers = {(order.account, order.side) for order in met if order.request.reduce_only}
+        for name, side in sorted(closers):
+            self._trim_unfunded(name, side, market, time_ns)
 
     def _settle_cancelled(
         self, market: Market, number: int, lots: int, reason: EndReason, time_ns: int
@@ -285,26 +289,42 @@ class OrderDesk:
                     market.apply(Reduce(number, lots), time_ns)
                     self.put(decremented(order, order.leaves_lots - lots, time_ns))
 
+    def _trim_unfunded(self, name: str, side: Side, market: Market, time_ns: int) -> None:
+        """Cancel, newest first, orders whose cover was a position that another order has closed.
+
+        What only reduces goes through without funds, so those behind it on its side may be left to
+        open a position that nobody has the margin for.
+        """
+        clearing = self.clearing
+        behind = [
+            order
+            for order in self.histories[name].open_orders(market.product.product_id)
+            if order.side is side
+            and not order.request.reduce_only
+            and order.kind is not OrderKind.SCALED
+        ]
+        while behind and clearing.requirement(name) > max(ZERO, clearing.cross_equity(name)):
+            self.withdraw(behind.pop(), EndReason.UNFUNDED, time_ns)
+
     def _is_triggered(self, number: int) -> bool:
         order = self.live(number)
         return order is not None and order.trigger is TriggerStatus.STOP_TRIGGERED
 
     # ---------------------------------------------------------------- trades
 
-    def _settle_trade(self, market: Market, trade: Traded, time_ns: int) -> set[str]:
-        """Book both sides of a trade; return the customers in it.
+    def _settle_trade(self, market: Market, trade: Traded, time_ns: int) -> list[Order]:
+        """Book both sides of a trade; return the customers' orders in it, as they stood before.
 
         The flow trading with itself changes nobody's money and is left out.
         """
         maker = self.live(trade.maker_order_id)
         taker = self.live(trade.taker_order_id)
         if maker is None and taker is None:
-            return set()
+            return []
         sides = (
             (maker, trade.aggressor_side.opposite, Liquidity.MAKER),
             (taker, trade.aggressor_side, Liquidity.TAKER),
         )
-        customers = set()
         for order, side, liquidity in sides:
             fee = self.clearing.settle(
                 order,
@@ -315,11 +335,9 @@ class OrderDesk:
                 liquidity,
                 time_ns,
             )
-            if order is None:
-                continue
-            customers.add(order.account)
-            self._fill(market, order, trade, fee, liquidity, time_ns)
-        return customers
+            if order is not None:
+                self._fill(market, order, trade, fee, liquidity, time_ns)
+        return [order for order in (maker, taker) if order is not None]
 
     def _fill(
         self,

@@ -77,6 +77,7 @@ class EndReason(StrEnum):
     FOK_NOT_FILLABLE = "Fill or kill: not fillable in full"
     SELF_TRADE = "Self-trade prevented"
     REDUCE_ONLY = "Reduce only: would have opened a position"
+    UNFUNDED = "Insufficient funds: the position that covered it was closed"
     EXPIRED = "The order's end time has come"
     NOTHING_TO_BRACKET = "The order it was attached to ended without a fill"
     PARENT_ENDED = "The order it belongs to has ended"
