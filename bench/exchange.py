@@ -9,11 +9,22 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bench.exchange_stack import ALGORITHMS, Served, load, running_exchange
-from bench.router import described_machine, percentile, put_results, this_machine
+from bench.router import (
+    Bar,
+    described_machine,
+    held,
+    judged,
+    median_of,
+    percentile,
+    put_results,
+    this_machine,
+)
 from lob.errors import Fault
+
+__all__ = ["Options", "held", "lines_of", "measure", "write"]
 
 Document = dict[str, Any]
 
@@ -50,17 +61,6 @@ class Options:
 
     seconds: float = 4.0
     rounds: int = 3
-
-
-class Bar(NamedTuple):
-    """One promise: the figure of a case, or its ratio to another case's, and a target."""
-
-    name: str
-    case: str
-    figure: str
-    target: float
-    at_least: bool
-    over: str = ""
 
 
 BARS: Final = (
@@ -160,13 +160,13 @@ def rest_summary(blocks: Sequence[Document]) -> Document:
     return {
         "orders": sum(block["orders"] for block in blocks),
         "cancel_requests": sum(block["cancels"] for block in blocks),
-        "orders_per_second": _median(blocks, lambda one: one["orders"] / one["seconds"]),
+        "orders_per_second": median_of(blocks, lambda one: one["orders"] / one["seconds"]),
         "ack_p50_us": statistics.median(acks),
         "ack_p99_us": percentile(acks, 0.99),
-        "exchange_cpu_us": _median(
+        "exchange_cpu_us": median_of(
             blocks, lambda one: one["exchange_cpu_seconds"] / one["orders"] * 1e6
         ),
-        "load_cpu_us": _median(blocks, lambda one: one["cpu_seconds"] / one["orders"] * 1e6),
+        "load_cpu_us": median_of(blocks, lambda one: one["cpu_seconds"] / one["orders"] * 1e6),
     }
 
 
@@ -174,16 +174,16 @@ def feed_summary(blocks: Sequence[Document]) -> Document:
     """Return one case's figures: medians over blocks; rates are of the slowest counted client."""
     pauses = [pause for block in blocks for pause in block["pauses_us"]]
     return {
-        "levels_per_second": _median(blocks, lambda one: min(one["levels"]) / one["seconds"]),
-        "delivered_per_second": _median(blocks, lambda one: sum(one["levels"]) / one["seconds"]),
-        "bytes_per_second": _median(blocks, lambda one: one["bytes"] / one["seconds"]),
-        "frames_per_second": _median(blocks, lambda one: one["frames"] / one["seconds"]),
+        "levels_per_second": median_of(blocks, lambda one: min(one["levels"]) / one["seconds"]),
+        "delivered_per_second": median_of(blocks, lambda one: sum(one["levels"]) / one["seconds"]),
+        "bytes_per_second": median_of(blocks, lambda one: one["bytes"] / one["seconds"]),
+        "frames_per_second": median_of(blocks, lambda one: one["frames"] / one["seconds"]),
         "pause_p99_us": percentile(pauses, 0.99),
         "pause_max_us": max(pauses),
-        "exchange_cpu_share": _median(
+        "exchange_cpu_share": median_of(
             blocks, lambda one: one["exchange_cpu_seconds"] / (one["seconds"] + WARM_SECONDS)
         ),
-        "load_cpu_share": _median(blocks, lambda one: one["cpu_seconds"] / one["seconds"]),
+        "load_cpu_share": median_of(blocks, lambda one: one["cpu_seconds"] / one["seconds"]),
         "slow_left": max(block["slow"] - block["slow_cut_off"] for block in blocks),
     }
 
@@ -195,22 +195,8 @@ def bars_of(document: Document) -> list[Document]:
         measured = document["cases"][bar.case][bar.figure]
         if bar.over:
             measured /= document["cases"][bar.over][bar.figure]
-        holds = measured >= bar.target if bar.at_least else measured <= bar.target
-        bars.append(
-            {
-                "name": bar.name,
-                "measured": measured,
-                "target": bar.target,
-                "at_least": bar.at_least,
-                "holds": holds,
-            }
-        )
+        bars.append(judged(bar, measured))
     return bars
-
-
-def held(document: Document) -> bool:
-    """Return whether every promise holds."""
-    return all(bar["holds"] for bar in document["bars"])
 
 
 def lines_of(document: Document) -> list[str]:
@@ -249,7 +235,3 @@ def write(document: Document, path: Path) -> None:
         f"{described_machine(document['machine'])}"
     )
     put_results(path, lines_of(document), said)
-
-
-def _median(blocks: Sequence[Document], figure: Callable[[Document], float]) -> float:
-    return statistics.median(figure(block) for block in blocks)

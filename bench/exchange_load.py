@@ -21,7 +21,7 @@ from typing import Any, Final
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from bench.router_load import ANSWER_SECONDS_MAX, Connection, precise_sleep
+from bench.router_load import ANSWER_SECONDS_MAX, Connection, precise_sleep, send_at_rate
 
 CREATE: Final = "/api/v3/brokerage/orders"
 CANCEL: Final = "/api/v3/brokerage/orders/batch_cancel"
@@ -173,33 +173,15 @@ class Tally:
 
 def open_loop(traders: Sequence[Trader], rate: float, seconds: float) -> Tally:
     """Send at a constant rate, each request on a free connection, and wait for all answers."""
-    tally, free = Tally(), deque(traders)
-    by_socket = {trader.connection.socket: trader for trader in traders}
-    count, sent, answered = int(rate * seconds), 0, 0
-    started = time.time_ns() + 10_000_000
-    step = 1e9 / rate
-    while answered < count:
-        due = started + int(sent * step)
-        now = time.time_ns()
-        while sent < count and now >= due and free:
-            trader = free.popleft()
-            trader.connection.send(trader.next_request(), due)
-            sent += 1
-            due = started + int(sent * step)
-            now = time.time_ns()
-        more = sent < count and bool(free)
-        wait = max(0, due - now) / 1e9 if more else ANSWER_SECONDS_MAX
-        # select, not epoll: its timeout is in microseconds.
-        ready, _, _ = select.select(list(by_socket), (), (), wait)
-        if not ready and not more:
-            raise TimeoutError(f"no answer within {ANSWER_SECONDS_MAX} s")
-        for sock in ready:
-            trader = by_socket[sock]
-            answer = trader.connection.receive()
-            if answer is not None:
-                tally.take(trader, answer)
-                free.append(trader)
-                answered += 1
+    tally = Tally()
+    by_number = {trader.connection.number: trader for trader in traders}
+    send_at_rate(
+        [trader.connection for trader in traders],
+        rate,
+        seconds,
+        lambda one, due: one.send(by_number[one.number].next_request(), due),
+        lambda one, answer: tally.take(by_number[one.number], answer),
+    )
     return tally
 
 

@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from bench.router_stack import (
     call_json,
     checkout_environment,
     free_ports,
+    run_load,
     running_service,
     wait_until,
 )
@@ -115,17 +115,6 @@ def _pem(algorithm: str) -> str:
 def load(served: Served, home: Path, module: str, **job: Any) -> Document:
     """Run a load process with a job and return its figures, with the CPU that both took."""
     before = served.cpu_seconds()
-    done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", f"bench.{module}"],
-        input=json.dumps({"port": served.port, **job}),
-        capture_output=True,
-        text=True,
-        cwd=home,
-        env=checkout_environment(home),
-        check=False,
-    )
-    if done.returncode:
-        raise Unavailable(f"{module}: {done.stderr.strip().splitlines()[-1:]}")
-    found: Document = json.loads(done.stdout)
+    found = run_load(home, module, {"port": served.port, **job})
     found["exchange_cpu_seconds"] = served.cpu_seconds() - before
     return found

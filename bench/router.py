@@ -85,13 +85,14 @@ CASES: Final = (
 
 
 class Bar(NamedTuple):
-    """One promise: the figure of a case, at most or at least a target."""
+    """One promise: a case's figure, or its ratio to another case's, at most or least a target."""
 
     name: str
     case: str
     figure: str
     target: float
     at_least: bool
+    over: str = ""
 
 
 BARS: Final = (
@@ -178,16 +179,16 @@ def summary(blocks: Sequence[Document]) -> Document:
     found: Document = {
         "answered": sum(block["answered"] for block in blocks),
         "other_arm": sum(block["other_arm"] for block in blocks),
-        "executions_per_second": _median(blocks, lambda block: block["executions_per_second"]),
+        "executions_per_second": median_of(blocks, lambda block: block["executions_per_second"]),
         "cpu_us_per_execution": {
-            name: _median(blocks, lambda block, name=name: block["cpu_us"][name])  # type: ignore[misc]
+            name: median_of(blocks, lambda block, name=name: block["cpu_us"][name])  # type: ignore[misc]
             for name in blocks[0]["cpu_us"]
         },
     }
     for name in ("latency", "overhead", "provider", "late", "seen"):
         key = f"{name}_us"
         if key in blocks[0]:
-            found[f"{name}_p50_us"] = _median(
+            found[f"{name}_p50_us"] = median_of(
                 blocks,
                 lambda block, key=key: statistics.median(block[key]),  # type: ignore[misc]
             )
@@ -203,13 +204,13 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def bars_of(document: Document) -> list[Document]:
     """Return each promise with what was measured and whether it holds."""
-    bars = [_judged(ASSIGNMENT, document["assignment_us"])]
+    bars = [judged(ASSIGNMENT, document["assignment_us"])]
     for bar in BARS:
         case = document["cases"][bar.case]
-        judged = _judged(bar, case[bar.figure])
+        found = judged(bar, case[bar.figure])
         if case["other_arm"]:
-            judged |= {"holds": False, "why": f"{case['other_arm']} {WRONG}"}
-        bars.append(judged)
+            found |= {"holds": False, "why": f"{case['other_arm']} {WRONG}"}
+        bars.append(found)
     return bars
 
 
@@ -275,7 +276,8 @@ def put_results(path: Path, lines: Sequence[str], said: str) -> None:
     path.write_text(f"{before}{RESULTS_BEGIN}{block}{RESULTS_END}{after}")
 
 
-def _judged(bar: Bar, measured: float) -> Document:
+def judged(bar: Bar, measured: float) -> Document:
+    """Return a promise with what was measured and whether it holds."""
     holds = measured >= bar.target if bar.at_least else measured <= bar.target
     return {
         "name": bar.name,
@@ -286,5 +288,6 @@ def _judged(bar: Bar, measured: float) -> Document:
     }
 
 
-def _median(blocks: Sequence[Document], figure: Callable[[Document], float]) -> float:
+def median_of(blocks: Sequence[Document], figure: Callable[[Document], float]) -> float:
+    """Return the median of a figure over blocks."""
     return statistics.median(figure(block) for block in blocks)

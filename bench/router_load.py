@@ -11,6 +11,7 @@ request under way on each connection. Standard output gets one JSON object.
 
 import ctypes
 import gc
+import itertools
 import json
 import select
 import socket
@@ -18,7 +19,7 @@ import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -167,8 +168,26 @@ class Tally:
 def open_loop(
     connections: list[Connection], requests: Sequence[bytes], rate: float, seconds: float
 ) -> dict[str, Any]:
-    """Send at a constant rate, each on a free connection, and wait for all answers."""
-    tally, free = Tally(), deque(connections)
+    """Send so many requests a second, in turn, and return what came of them."""
+    tally, turns = Tally(), itertools.cycle(requests)
+    started = send_at_rate(
+        connections, rate, seconds, lambda one, due: one.send(next(turns), due), tally.take
+    )
+    return tally.to_json((time.time_ns() - started) / 1e9)
+
+
+def send_at_rate(
+    connections: Sequence[Connection],
+    rate: float,
+    seconds: float,
+    send: Callable[[Connection, int], None],
+    take: Callable[[Connection, tuple[bytes, bytes]], None],
+) -> int:
+    """Send at a constant rate, each on a free connection, and take all answers.
+
+    `send` is told when the request was due; the result is when the first was: nanoseconds.
+    """
+    free = deque(connections)
     by_socket = {connection.socket: connection for connection in connections}
     count, sent = int(rate * seconds), 0
     started = time.time_ns() + 10_000_000
@@ -178,7 +197,7 @@ def open_loop(
         due = started + int(sent * step)
         now = time.time_ns()
         while sent < count and now >= due and free:
-            free.popleft().send(requests[sent % len(requests)], due)
+            send(free.popleft(), due)
             sent += 1
             due = started + int(sent * step)
             now = time.time_ns()
@@ -191,10 +210,10 @@ def open_loop(
         for sock in ready:
             answer = by_socket[sock].receive()
             if answer is not None:
-                tally.take(by_socket[sock], answer)
+                take(by_socket[sock], answer)
                 free.append(by_socket[sock])
                 answered += 1
-    return tally.to_json((time.time_ns() - started) / 1e9)
+    return started
 
 
 def closed_loop(

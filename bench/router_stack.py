@@ -46,18 +46,7 @@ class Stack:
     def load(self, home: Path, **job: Any) -> dict[str, Any]:
         """Run the load generator in a process of its own and return what it says."""
         before = self.cpu_seconds()
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.router_load"],
-            input=json.dumps({"port": self.port, "batch": 0, **job}),
-            capture_output=True,
-            text=True,
-            cwd=home,
-            env=checkout_environment(home),
-            check=False,
-        )
-        if done.returncode:
-            raise Unavailable(f"load generator: {done.stderr.strip().splitlines()[-1:]}")
-        found: dict[str, Any] = json.loads(done.stdout)
+        found = run_load(home, "router_load", {"port": self.port, "batch": 0, **job})
         after = self.cpu_seconds()
         found["cpu"] = {name: after[name] - before[name] for name in after}
         found["cpu"]["generator"] = found.pop("cpu_seconds")
@@ -123,6 +112,23 @@ def free_ports(count: int) -> list[int]:
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in probes]
+
+
+def run_load(home: Path, module: str, job: dict[str, Any]) -> dict[str, Any]:
+    """Run one of this package's load processes with a job and return what it says."""
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", f"bench.{module}"],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        cwd=home,
+        env=checkout_environment(home),
+        check=False,
+    )
+    if done.returncode:
+        raise Unavailable(f"{module}: {done.stderr.strip().splitlines()[-1:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def checkout_environment(home: Path) -> dict[str, str]:

@@ -21,7 +21,6 @@ SNAPSHOT_LEVELS: Final = 10_000
 SNAPSHOT_TRADES: Final = 50
 SNAPSHOT_CANDLES: Final = 100
 CANDLE_SECONDS: Final = 300
-_CANDLE_NS: Final = CANDLE_SECONDS * 1_000_000_000
 _NO_QUOTE: Final = ("best_bid", "best_ask", "best_bid_quantity", "best_ask_quantity")
 
 

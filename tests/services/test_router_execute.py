@@ -49,6 +49,22 @@ class ManyStub(StubL3):
         return results
 
 
+class HeldMany(ManyStub):
+    """Answers each piece when the test sets the event that waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[asyncio.Event] = []
+
+    async def execute_many(
+        self, requests: Sequence[ExecutionRequest], seed: int
+    ) -> list[Fill | Fault]:
+        """Wait for this piece's event, then fill it."""
+        self.waiting.append(asyncio.Event())
+        await self.waiting[-1].wait()
+        return await super().execute_many(requests, seed)
+
+
 @pytest.fixture
 async def many(eventually: Eventually) -> AsyncIterator[tuple[Harness, ManyStub]]:
     """A router in the canary phase whose L3 takes requests together."""
@@ -223,17 +239,9 @@ async def test_two_pieces_of_a_batch_are_under_way(
     """Never more, whichever is answered first; results keep their places, and no passage stays."""
     # However long they are held here, they are quick ones.
     monkeypatch.setattr("services.router.execute.SLICE_SECONDS_QUICK", math.inf)
-    waiting: list[asyncio.Event] = []
-
-    class Held(ManyStub):
-        async def execute_many(
-            self, requests: Sequence[ExecutionRequest], seed: int
-        ) -> list[Fill | Fault]:
-            waiting.append(asyncio.Event())
-            await waiting[-1].wait()
-            return await super().execute_many(requests, seed)
-
-    async with running_router(l3=Held()) as harness:
+    l3 = HeldMany()
+    waiting = l3.waiting
+    async with running_router(l3=l3) as harness:
         await eventually(lambda: control_of(harness).reader.view().known)
         await to_canary(harness)
         gate = control_of(harness).send_gate
@@ -253,17 +261,9 @@ async def test_two_pieces_of_a_batch_are_under_way(
 
 async def test_beside_another_each_batch_has_one_piece_under_way(eventually: Eventually) -> None:
     """Whoever comes is let in at once; who was alone begins no second piece until it is again."""
-    waiting: list[asyncio.Event] = []
-
-    class Held(ManyStub):
-        async def execute_many(
-            self, requests: Sequence[ExecutionRequest], seed: int
-        ) -> list[Fill | Fault]:
-            waiting.append(asyncio.Event())
-            await waiting[-1].wait()
-            return await super().execute_many(requests, seed)
-
-    async with running_router(l3=Held()) as harness:
+    l3 = HeldMany()
+    waiting = l3.waiting
+    async with running_router(l3=l3) as harness:
         await eventually(lambda: control_of(harness).reader.view().known)
         await to_canary(harness)
         first = asyncio.create_task(batch(harness, [request_json()] * (3 * 64)))

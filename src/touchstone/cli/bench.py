@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -109,24 +110,12 @@ def router(
     """
 
     def run() -> int:
-        return _router(
-            json_output=json_output, seconds=seconds, rounds=rounds, write_docs=write_docs
-        )
+        home = _checkout()
+        from bench import router as served  # noqa: PLC0415
+
+        return _served(served, home, "router", seconds, rounds, write_docs, json_output)
 
     raise typer.Exit(guarded(run))
-
-
-def _router(*, json_output: bool, seconds: float, rounds: int, write_docs: bool) -> int:
-    home = _checkout()
-    from bench.router import Options, held, lines_of, measure, write  # noqa: PLC0415
-
-    options = Options(seconds=seconds, rounds=rounds)
-    document = measure(options, home, _tell)
-    if write_docs:
-        write(document, home / "docs" / "router-speed.md")
-        err.print("bench: wrote docs/router-speed.md")
-    _show(document, None if json_output else lines_of(document))
-    return EXIT_OK if held(document) else EXIT_FAILED
 
 
 @app.command("exchange")
@@ -146,23 +135,31 @@ def exchange(
     """
 
     def run() -> int:
-        return _exchange(
-            json_output=json_output, seconds=seconds, rounds=rounds, write_docs=write_docs
-        )
+        home = _checkout()
+        from bench import exchange as served  # noqa: PLC0415
+
+        return _served(served, home, "exchange", seconds, rounds, write_docs, json_output)
 
     raise typer.Exit(guarded(run))
 
 
-def _exchange(*, json_output: bool, seconds: float, rounds: int, write_docs: bool) -> int:
-    home = _checkout()
-    from bench.exchange import Options, held, lines_of, measure, write  # noqa: PLC0415
-
-    document = measure(Options(seconds=seconds, rounds=rounds), home, _tell)
+def _served(
+    service: ModuleType,
+    home: Path,
+    name: str,
+    seconds: float,
+    rounds: int,
+    write_docs: bool,
+    json_output: bool,
+) -> int:
+    """Measure a service by its module of benchmarks; results go into its page if asked to."""
+    options = service.Options(seconds=seconds, rounds=rounds)
+    document = service.measure(options, home, _tell)
     if write_docs:
-        write(document, home / "docs" / "exchange-speed.md")
-        err.print("bench: wrote docs/exchange-speed.md")
-    _show(document, None if json_output else lines_of(document))
-    return EXIT_OK if held(document) else EXIT_FAILED
+        service.write(document, home / "docs" / f"{name}-speed.md")
+        err.print(f"bench: wrote docs/{name}-speed.md")
+    _show(document, None if json_output else service.lines_of(document))
+    return EXIT_OK if service.held(document) else EXIT_FAILED
 
 
 @app.command("providers")

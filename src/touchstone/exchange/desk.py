@@ -246,6 +246,11 @@ class OrderDesk:
                         self.put(decremented(less, less.leaves_lots - lots, time_ns))
                 case _:
                     pass
+        if met:  # nearly always it is the flow that met itself
+            self._trim(met, market, time_ns)
+
+    def _trim(self, met: Sequence[Order], market: Market, time_ns: int) -> None:
+        """Take off what the customers whose orders have traded have no position or money for."""
         for name in sorted({order.account for order in met}):
             self.trim_reduce_only(name, market, time_ns)
         closers = {(order.account, order.side) for order in met if order.request.reduce_only}
@@ -295,7 +300,8 @@ class OrderDesk:
         What only reduces goes through without funds, so those behind it on its side may be left to
         open a position that nobody has the margin for.
         """
-        clearing = self.clearing
+        if self._is_funded(name):
+            return
         behind = [
             order
             for order in self.histories[name].open_orders(market.product.product_id)
@@ -303,8 +309,12 @@ class OrderDesk:
             and not order.request.reduce_only
             and order.kind is not OrderKind.SCALED
         ]
-        while behind and clearing.requirement(name) > max(ZERO, clearing.cross_equity(name)):
+        while behind and not self._is_funded(name):
             self.withdraw(behind.pop(), EndReason.UNFUNDED, time_ns)
+
+    def _is_funded(self, name: str) -> bool:
+        equity = max(ZERO, self.clearing.cross_equity(name))
+        return self.clearing.requirement(name) <= equity
 
     def _is_triggered(self, number: int) -> bool:
         order = self.live(number)
@@ -336,46 +346,39 @@ class OrderDesk:
                 time_ns,
             )
             if order is not None:
-                self._fill(market, order, trade, fee, liquidity, time_ns)
+                lots, trade_id = trade.quantity_lots, market.trade_id(trade)
+                self.fill(order, trade_id, trade.price_ticks, lots, fee, liquidity, time_ns)
         return [order for order in (maker, taker) if order is not None]
 
-    def _fill(
+    def fill(
         self,
-        market: Market,
         order: Order,
-        trade: Traded,
+        trade_id: str,
+        price_ticks: int,
+        lots: int,
         fee: Decimal,
         liquidity: Liquidity,
         time_ns: int,
     ) -> None:
-        lots, trade_id = trade.quantity_lots, market.trade_id(trade)
+        """Keep a fill, and the order as it leaves it; a scaled order counts its children's."""
         fill = Fill(
             entry_id=derived_uuid("fill", trade_id, liquidity),
             trade_id=trade_id,
-            number=self.next_fill(),
+            number=self._next_fill,
             order_id=order.order_id,
-            product=market.product,
+            product=order.product,
             side=order.side,
-            price_ticks=trade.price_ticks,
+            price_ticks=price_ticks,
             lots=lots,
             fee=fee,
             liquidity=liquidity,
             time_ns=time_ns,
         )
-        self.record(order, fill, order.leaves_lots - lots)
-
-    def next_fill(self) -> int:
-        """Return the number of the next fill, and count on."""
-        number = self._next_fill
         self._next_fill += 1
-        return number
-
-    def record(self, order: Order, fill: Fill, leaves_lots: int) -> None:
-        """Keep a fill, and the order as it leaves it; a scaled order counts its children's."""
         history = self.histories[order.account]
         history.fills.append(fill)
         notional = order.product.notional(fill.price_ticks, fill.lots)
-        after = filled(order, fill, notional, leaves_lots)
+        after = filled(order, fill, notional, order.leaves_lots - lots)
         if not after.leaves_lots and self._may_grow(order):
             after = replace(after, status=OrderStatus.OPEN, end_reason=None)
         self.put(after)

@@ -24,7 +24,7 @@ from touchstone.exchange.liquidation import (
     lots_to_close,
 )
 from touchstone.exchange.money import ZERO
-from touchstone.exchange.orders import Fill, Liquidity, Order
+from touchstone.exchange.orders import Liquidity, Order
 from touchstone.exchange.products import Product
 from touchstone.exchange.reasons import EndReason
 from touchstone.exchange.requests import OrderRequest
@@ -298,20 +298,7 @@ class Liquidator:
         self._desk.put(order)
         self._clearing.book(account.name, product, side.sign * lots, price_ticks)
         trade_id = derived_uuid("transfer", self._run, order.number)
-        fill = Fill(
-            entry_id=derived_uuid("fill", trade_id, Liquidity.TAKER),
-            trade_id=trade_id,
-            number=self._desk.next_fill(),
-            order_id=order.order_id,
-            product=product,
-            side=side,
-            price_ticks=price_ticks,
-            lots=lots,
-            fee=ZERO,
-            liquidity=Liquidity.TAKER,
-            time_ns=time_ns,
-        )
-        self._desk.record(order, fill, leaves_lots=0)
+        self._desk.fill(order, trade_id, price_ticks, lots, ZERO, Liquidity.TAKER, time_ns)
         market = self._desk.markets[product.product_id]
         self._desk.trim_reduce_only(account.name, market, time_ns)
 

@@ -113,11 +113,6 @@ class Market:
         return FlowKind.CLUSTERED if clustered else FlowKind.ZERO_INTELLIGENCE
 
     @property
-    def is_replayed(self) -> bool:
-        """Say whether the background is a file."""
-        return self._file is not None
-
-    @property
     def standstill(self) -> str:
         """Return why the background does nothing any more; "" while it goes on, or is nobody."""
         if self._fault:

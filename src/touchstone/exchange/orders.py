@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from lob.types import Side, TimeInForce
+from lob.types import Side
 from touchstone.exchange.money import ZERO
 from touchstone.exchange.products import Product
 from touchstone.exchange.reasons import CancelFailure, EditRefusal, EndReason, Refusal
@@ -170,11 +170,6 @@ class Order:
         if not self.filled_lots:
             return ZERO
         return self.filled_value / (self.product.lot_value_per_price * self.filled_lots)
-
-    @property
-    def editable(self) -> bool:
-        """Say whether Coinbase lets it be edited: GTC limit orders only."""
-        return self.kind is OrderKind.LIMIT and self.request.time_in_force is TimeInForce.GTC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
