@@ -4,6 +4,9 @@ For most fills of a busy service the mapping is made to be encoded once; to writ
 takes a third of that. What it says is what `touchstone.kit.codec.fill_to_json` does, byte for byte.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from execution_providers.provider import explained, fees_bps
 from execution_providers.slippage import plain
 from execution_providers.types import Fill, PartialFill
@@ -46,6 +49,18 @@ def latency_ns_of(fill: Fill) -> int | None:
         if known is not None:
             return known
     found: int | None = fill.attribution.get("latency_ns")
+    return found
+
+
+def forecast_of(fill: Fill) -> Mapping[str, Any] | None:
+    """Return the fill forecast of an execution, where it made one.
+
+    No attribution is made for one without models, which forecasts nothing.
+    """
+    why = getattr(fill, "_why", None)
+    if why is not None and why[0] is explained and hasattr(why[1][-1], "latency_ns"):
+        return None
+    found: Mapping[str, Any] | None = fill.attribution.get("fill_forecast")
     return found
 
 

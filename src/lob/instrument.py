@@ -102,15 +102,17 @@ def _finite(name: str, value: Decimal) -> Decimal:
 
 def _exact_units(name: str, value: Decimal, unit_name: str, unit: Decimal) -> int:
     value = _finite(name, value)
-    refusal = f"{name}: {value} is not 1..{INT64_MAX} whole multiples of {unit_name} {unit}"
+    cause = None
     try:
         units = _EXACT.divide(value, unit)
+        # The range comes first: int(Decimal("1E+999999")) would take minutes.
+        if 1 <= units <= INT64_MAX and units == units.to_integral_value():
+            return int(units)
     except (Inexact, InvalidOperation) as error:
-        raise InvalidInput(refusal) from error
-    # The range comes first: int(Decimal("1E+999999")) would take minutes.
-    if not 1 <= units <= INT64_MAX or units != units.to_integral_value():
-        raise InvalidInput(refusal)
-    return int(units)
+        cause = error
+    raise InvalidInput(
+        f"{name}: {value} is not 1..{INT64_MAX} whole multiples of {unit_name} {unit}"
+    ) from cause
 
 
 def _floor_units(name: str, value: Decimal, unit: Decimal, sign: int) -> int:

@@ -9,14 +9,20 @@ from lob.errors import Fault
 from touchstone.cli import (
     bench,
     calibrate,
+    capabilities,
     checks,
     config,
     convert,
     decisions,
     demo,
+    docs,
+    emergency_close,
     fidelity,
     go_no_go,
     kill,
+    perps_bot,
+    pnl,
+    rehearse,
     replay,
     report,
     rollout,
@@ -56,7 +62,14 @@ app.add_typer(config.app, name="config")
 app.add_typer(bench.app, name="bench")
 app.command("kill")(kill.kill)
 app.command("reduce-only")(kill.reduce_only)
-app.command("drill")(drill.drill)
+app.command("emergency-close")(emergency_close.emergency_close)
+app.command("capabilities")(capabilities.capabilities)
+app.add_typer(drill.app, name="drill")
+app.command("rehearse")(rehearse.rehearse)
+app.command("pnl")(pnl.pnl)
+app.command("perps-bot", context_settings=perps_bot.PASS_ON)(perps_bot.advanced_command)
+app.command("perps-bot-fallback", context_settings=perps_bot.PASS_ON)(perps_bot.fallback_command)
+app.command("docs")(docs.docs)
 
 
 @app.command("version")

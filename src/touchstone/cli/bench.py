@@ -1,4 +1,4 @@
-"""`touchstone bench`: measure the books beside others, the providers, router and paper exchange.
+"""`touchstone bench`: measure books beside others, providers, router, exchange and gateway.
 
 The benchmarks are in the checkout's `bench` folder and not in the installed package.
 """
@@ -139,6 +139,31 @@ def exchange(
         from bench import exchange as served  # noqa: PLC0415
 
         return _served(served, home, "exchange", seconds, rounds, write_docs, json_output)
+
+    raise typer.Exit(guarded(run))
+
+
+@app.command("gateway")
+def gateway(
+    json_output: JsonOption = False,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.5, max=100, help="Length of each block.")
+    ] = 5.0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Blocks of each case.")] = 3,
+    write_docs: Annotated[
+        bool, typer.Option("--write-docs", help="Put the results into docs/gateway-speed.md.")
+    ] = False,
+) -> None:
+    """Measure the order gateway: decision to bytes on the socket, orders a second, REST.
+
+    Exit code 0 when every bar holds, 1 when one does not, 2 on bad usage.
+    """
+
+    def run() -> int:
+        home = _checkout()
+        from bench import gateway as served  # noqa: PLC0415
+
+        return _served(served, home, "gateway", seconds, rounds, write_docs, json_output)
 
     raise typer.Exit(guarded(run))
 

@@ -1,83 +1,172 @@
 """`touchstone test`: style, types, package directions, and the test suite."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import typer
 
 from touchstone.cli.console import EXIT_FAILED, EXIT_OK, complain, err
+from touchstone.cli.drill.folder import held_folder
 
-STATIC_CHECKS = (
-    ("style", ("ruff", "check", "--quiet", ".")),
-    ("format", ("ruff", "format", "--quiet", "--check", ".")),
-    ("types", ("mypy", "src", "services", "tests", "bench")),
-    ("directions", ("lint-imports",)),
-)
+STATIC_CHECKS: Final = {
+    "style": ("ruff", "check", "--quiet", "."),
+    "format": ("ruff", "format", "--quiet", "--check", "."),
+    "directions": ("lint-imports",),
+}
+TYPES: Final = ("mypy", "src", "services", "tests", "bench")
+"""Takes a minute or two of one processor: it runs beside the tests."""
 
-BESIDE: Final = ("lob", "native", "properties", "fidelity", "touchstone", "rollout", "exchange")
-"""Folders of tests that only compute: they run beside the others, which mostly wait."""
+BESIDE: Final = {
+    "computing": (
+        *("lob", "native", "properties", "fidelity", "touchstone", "rollout", "exchange"),
+        *("execution_providers", "kit", "openfeature", "perps", "simulation"),
+    ),
+    "whole programs": ("bench", "cli", "compose", "conformance", "contract", "e2e", "site"),
+}
+"""Folders of tests that run beside the others, each group in a process of its own.
+
+Some only compute, the others mostly wait, for processes, sockets and time.
+"""
+
+
+# Side by side, threads of linear algebra that wait for one another only take each other's time.
+ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+SLOWEST: Final = ("--durations=20", "--durations-min=5")
+
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the system's file system in memory
+ROOM_BYTES: Final = 1 << 30
+"""What the tests may write, with some to spare."""
 
 
 def run_checks(context: typer.Context) -> None:
-    """Run every check: ruff, mypy, import-linter, then pytest, in two processes side by side.
+    """Run every check: ruff, mypy, import-linter, then pytest, in processes side by side.
 
     Arguments go to pytest, and then only pytest runs: `./touchstone test -k book`. Exit code 0
     when everything passed, 1 otherwise.
     """
     home = Path(os.environ.get("TOUCHSTONE_HOME", ".")).absolute()
     if context.args:
-        failed = [] if _run_tool(home, ("pytest", *context.args)) == 0 else ["pytest"]
+        code = _run_tool(home, ("pytest", *context.args), _environment())
+        failed = ["pytest"] if code else []
     else:
-        failed = [name for name, _ in _static_failures(home)] + _test_failures(home)
+        with _in_memory(_environment()) as environment:
+            failed = _static_failures(home, environment) + _test_failures(home, environment)
     if failed:
         complain(f"failed: {', '.join(failed)}")
     raise typer.Exit(EXIT_FAILED if failed else EXIT_OK)
 
 
-def _static_failures(home: Path) -> list[tuple[str, int]]:
+def _environment() -> dict[str, str]:
+    """Return what the checks run with.
+
+    Hundreds of processes are started: where nothing compiled may be kept, each compiles a thousand
+    modules anew.
+    """
+    environment = os.environ | ONE_THREAD
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
+
+
+@contextlib.contextmanager
+def _in_memory(environment: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """Put temporary files into memory where there is room, for the length of a `with` block.
+
+    A disk that stands still for half a second fails tests of what has to answer sooner.
+    """
+    if "TMPDIR" in environment or not _has_room(MEMORY):
+        yield environment
+        return
+    with held_folder(MEMORY, "touchstone-test-") as folder:
+        # Some programs do not run as root, but as a user of their own, below it.
+        folder.chmod(0o711)
+        yield {**environment, "TMPDIR": str(folder)}
+
+
+def _has_room(folder: Path) -> bool:
+    """Return whether programs can run from a folder in memory, and there is enough of it."""
+    try:
+        system = os.statvfs(folder)
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return False
+    free = {line.split()[0]: int(line.split()[1]) << 10 for line in lines}["MemAvailable:"]
+    # The tests themselves want as much memory again.
+    room = min(system.f_bavail * system.f_frsize, free // 2)
+    return room >= ROOM_BYTES and os.access(folder, os.W_OK) and not system.f_flag & os.ST_NOEXEC
+
+
+def _static_failures(home: Path, environment: Mapping[str, str]) -> list[str]:
     failures = []
-    for name, command in STATIC_CHECKS:
+    for name, command in STATIC_CHECKS.items():
         started = time.monotonic()
-        code = _run_tool(home, command)
+        code = _run_tool(home, command, environment)
         seconds = time.monotonic() - started
         err.print(f"{name:<12} {'ok' if code == 0 else 'FAILED'}  {seconds:.1f} s")
         if code != 0:
-            failures.append((name, code))
+            failures.append(name)
     return failures
 
 
-def _test_failures(home: Path) -> list[str]:
-    """Run the tests that compute beside the others; what the former say is printed afterwards."""
-    computing = [f"tests/{folder}" for folder in BESIDE]
-    err.print(f"tests: {', '.join(computing)} run beside the others and are told of at the end")
+def _test_failures(home: Path, environment: Mapping[str, str]) -> list[str]:
+    """Run mypy and groups of tests beside the others; what they say is printed after these."""
+    with contextlib.ExitStack() as stack:
+        groups = [stack.enter_context(_beside(home, "types", TYPES, environment))]
+        for name, folders in BESIDE.items():
+            cache = ("-o", f"cache_dir=.pytest_cache/{folders[0]}")
+            command = ("pytest", *SLOWEST, *cache, *(f"tests/{one}" for one in folders))
+            groups.append(stack.enter_context(_beside(home, name, command, environment)))
+        ignored = [f"--ignore=tests/{name}" for folders in BESIDE.values() for name in folders]
+        code = _run_tool(home, ("pytest", *SLOWEST, *ignored), environment)
+        failed = ["pytest"] if code else []
+        return failed + [group.name for group in groups if group.wait() != 0]
+
+
+class _Group:
+    """A check that runs in a process of its own, and what it says."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", output: IO[bytes]) -> None:
+        self.name = name
+        self._process = process
+        self._output = output
+
+    def wait(self) -> int:
+        """Wait for the end, print what was said, and return the exit code."""
+        code = self._process.wait()
+        self._output.seek(0)
+        err.print(f"{self.name} {'ok' if code == 0 else 'FAILED'}")
+        sys.stdout.flush()
+        sys.stdout.buffer.write(self._output.read())
+        sys.stdout.flush()
+        return code
+
+
+@contextlib.contextmanager
+def _beside(
+    home: Path, name: str, command: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[_Group]:
+    err.print(f"{name}: beside the others, told of later")
+    line = [_tool(command[0]), *command[1:]]
     with tempfile.TemporaryFile() as output:
-        beside = subprocess.Popen(  # noqa: S603 - our own fixed command
-            [_tool("pytest"), "-o", "cache_dir=.pytest_cache/beside", *computing],
-            cwd=home,
-            stdout=output,
-            stderr=subprocess.STDOUT,
+        process = subprocess.Popen(  # noqa: S603 - our own fixed command
+            line, cwd=home, stdout=output, stderr=subprocess.STDOUT, env=environment
         )
         try:
-            ignored = [f"--ignore={folder}" for folder in computing]
-            code = _run_tool(home, ("pytest", *ignored))
-            code_beside = beside.wait()
+            yield _Group(name, process, output)
         finally:
-            beside.kill()
-            beside.wait()
-        output.seek(0)
-        sys.stdout.flush()
-        sys.stdout.buffer.write(output.read())
-        sys.stdout.flush()
-    return [name for name, bad in (("pytest", code), ("pytest beside", code_beside)) if bad]
+            process.kill()
+            process.wait()
 
 
-def _run_tool(home: Path, command: tuple[str, ...]) -> int:
-    return subprocess.run([_tool(command[0]), *command[1:]], cwd=home, check=False).returncode  # noqa: S603 - our own fixed commands
+def _run_tool(home: Path, command: Sequence[str], environment: Mapping[str, str]) -> int:
+    line = [_tool(command[0]), *command[1:]]
+    return subprocess.run(line, cwd=home, check=False, env=environment).returncode  # noqa: S603 - our own fixed commands
 
 
 def _tool(name: str) -> str:

@@ -1,4 +1,4 @@
-"""`touchstone config show|check|keys`: what the services would run with, and what they may."""
+"""`touchstone config show|check|keys|variables`: what services run with, and what they may."""
 
 import asyncio
 import contextlib
@@ -17,10 +17,12 @@ from execution_providers.config_digest import config_digest
 from lob.config import L3ExecutionConfig
 from lob.errors import ConfigError, Fault
 from services.order_gateway.settings import GatewaySettings
+from services.order_gateway.watchdog_settings import WatchdogSettings
 from services.paper_exchange.settings import ExchangeSettings
 from services.router.settings import RouterSettings
 from services.simulator.settings import SimulatorSettings
 from touchstone.cli.config_keys import l3_keys
+from touchstone.cli.config_variables import markdown, variables
 from touchstone.cli.console import EXIT_OK, EXIT_USAGE, JsonOption, guarded, out, print_json
 from touchstone.cli.ports import Ports
 from touchstone.cli.stack import redis_client
@@ -33,6 +35,7 @@ app = typer.Typer(help="Show or check the configuration.", no_args_is_help=True)
 SERVICES: Mapping[str, type[BaseSettings]] = {
     "router": RouterSettings,
     "order_gateway": GatewaySettings,
+    "watchdog": WatchdogSettings,
     "paper_exchange": ExchangeSettings,
     "simulator": SimulatorSettings,
 }
@@ -86,6 +89,16 @@ def keys(json_output: JsonOption = False) -> None:
     out.print(table)
 
 
+@app.command("variables")
+def list_variables(json_output: JsonOption = False) -> None:
+    """List every variable that a service reads, what it may be, and its default, as Markdown."""
+    if json_output:
+        found = variables(SERVICES)
+        print_json({name: [v._asdict() for v in listed] for name, listed in found.items()})
+    else:
+        out.print(markdown(SERVICES), markup=False, highlight=False, soft_wrap=True, end="")
+
+
 @app.command("reload")
 def reload(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")] = "",
@@ -101,7 +114,7 @@ def reload(
         if not reason.strip():
             raise ConfigError("--reason: missing; the audit needs one")
         with _at_home():
-            config = L3ExecutionConfig.from_yaml(load(SimulatorSettings).l3_config_path)
+            config = L3ExecutionConfig.from_yaml(load(SimulatorSettings).l3_config_path, os.environ)
             redis_url = load(SimulatorSettings).redis_url
         digest = config_digest(config)
         generation = asyncio.run(_ask_for_reload(redis_url, digest, reason))
@@ -144,7 +157,7 @@ def _checks() -> dict[str, Callable[[], object]]:
         "address of Redis": lambda: redis_client(load(RouterSettings).redis_url),
         "configs of the router": _router_files,
         "config of the simulator": lambda: L3ExecutionConfig.from_yaml(
-            load(SimulatorSettings).l3_config_path,
+            load(SimulatorSettings).l3_config_path, os.environ
         ),
     }
 

@@ -274,7 +274,7 @@ def _proposal(
         name = found.hash
     document = changed(base, changes)
     if providers.newest_l3 is None and enabled and _may_use_l3(document):
-        raise InvalidInput("l3_config: the log has none; allowed: --l3-config FILE")
+        raise NotFound(f"{reading.folder}: no configuration of L3; allowed: --l3-config FILE")
     return Proposal(document=document, l3_config=name, enabled=enabled)
 
 

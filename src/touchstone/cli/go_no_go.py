@@ -1,9 +1,12 @@
 """`touchstone go-no-go`: the matrix's verdict through the router, and waivers by name."""
 
+import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from touchstone.cli.console import EXIT_FAILED, EXIT_OK, JsonOption, out, print_json
@@ -18,12 +21,17 @@ _EXITS: Final = {
     Decision.NO_GO: EXIT_NO_GO,
 }
 _ROOT: Final = "/v1/go-no-go"
+WIDTH: Final = 100
 
 app = typer.Typer(
-    help="Say GO, HOLD or NO-GO, and from what. Exit code 0 for GO, 1 for HOLD (also where the "
-    "router does not answer), 2 for wrong usage, 3 for NO-GO.",
+    help="Say GO, HOLD or NO-GO, and from what: of the router's candidate, or with --gateway of "
+    "the order gateway. Exit code 0 for GO, 1 for HOLD (also where nobody answers), 2 for wrong "
+    "usage, 3 for NO-GO.",
     invoke_without_command=True,
 )
+GatewayOption = Annotated[
+    bool, typer.Option("--gateway", help="The order gateway's matrix instead of the router's.")
+]
 RowArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(row.name for row in ROWS)}.")]
 
 
@@ -31,13 +39,14 @@ RowArgument = Annotated[str, typer.Argument(help=f"One of {', '.join(row.name fo
 def show(
     context: typer.Context,
     url: UrlOption = None,
+    gateway: GatewayOption = False,
     data_dir: DataDirOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Say GO, HOLD or NO-GO, and from what."""
     if context.invoked_subcommand is not None:
         return
-    verdict = call("GET", base_of(url, data_dir), root=_ROOT)
+    verdict = _ask("GET", "", url, data_dir, gateway)
     if json_output:
         print_json(verdict)
     else:
@@ -52,25 +61,46 @@ def waive(
     hours: Annotated[float, typer.Option(help="How long it holds.")],
     by: Annotated[str | None, typer.Option(help="Who accepts it; else who runs this.")] = None,
     url: UrlOption = None,
+    gateway: GatewayOption = False,
     data_dir: DataDirOption = None,
 ) -> None:
     """Accept a YELLOW row by name until a time; RED and UNKNOWN cannot be waived."""
     body = {"by": by or actor(), "reason": reason, "hours": hours}
-    answer = call("PUT", base_of(url, data_dir), f"/waivers/{row}", root=_ROOT, json=body)
+    answer = _ask("PUT", f"/waivers/{row}", url, data_dir, gateway, json=body)
     out.print(f"{row} is waived by {answer['waiver']['by']} for {hours:g} h", markup=False)
 
 
 @app.command()
-def withdraw(row: RowArgument, url: UrlOption = None, data_dir: DataDirOption = None) -> None:
+def withdraw(
+    row: RowArgument,
+    url: UrlOption = None,
+    gateway: GatewayOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
     """Take a waiver back."""
-    call("DELETE", base_of(url, data_dir), f"/waivers/{row}", root=_ROOT)
+    _ask("DELETE", f"/waivers/{row}", url, data_dir, gateway)
     out.print(f"{row} is not waived any more", markup=False)
 
 
-def _print(verdict: Mapping[str, Any]) -> None:
+def _ask(
+    method: str, path: str, url: str | None, data_dir: Path | None, gateway: bool, **options: Any
+) -> dict[str, Any]:
+    service = "gateway" if gateway else "router"
+    base = base_of(url, data_dir, service)
+    return call(method, base, path, root=_ROOT, service=service, **options)
+
+
+def matrix_text(verdict: Mapping[str, Any]) -> str:
+    """Return a verdict as text: the matrix, who waived what, the reasons, the decision."""
+    console = Console(file=io.StringIO(), width=WIDTH, highlight=False)
+    _print(verdict, console)
+    return console.file.getvalue().rstrip()  # type: ignore[attr-defined,no-any-return]
+
+
+def _print(verdict: Mapping[str, Any], out: Console = out) -> None:
     table = Table()
     for column in ("row", "colour", "measured", "green", "red"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "row")
     for row in verdict["rows"]:
         above = row["direction"].startswith("higher")
         good, bad = (">", "<") if above else ("<", ">")

@@ -30,9 +30,15 @@ from touchstone.cli.console import (
 from touchstone.cli.ports import LOOPBACK
 from touchstone.cli.status import ports_of
 from touchstone.cli.up import DataDirOption, data_dir_or_default
-from touchstone.kit.control import KILL_SCOPE, ControlStore
+from touchstone.kit.control import ControlStore
 from touchstone.kit.membership import wait_for_acks
-from touchstone.perps.kill import TradingState, parse_state, strictest
+from touchstone.perps.kill import (
+    GLOBAL_SCOPE,
+    TradingState,
+    parse_scope,
+    parse_state,
+    strictest,
+)
 
 GATEWAY_TIMEOUT_SECONDS = 3.0
 WRITE_ATTEMPTS = 5
@@ -50,7 +56,8 @@ def kill(
         TradingState, typer.Option("--state", help="The state to set.", case_sensitive=False)
     ] = TradingState.HALTED,
     scope: Annotated[
-        str, typer.Option("--scope", help="Only `global` in this version.")
+        str,
+        typer.Option("--scope", help="global, account:<id>, strategy:<name> or symbol:<symbol>."),
     ] = "global",
     reason: ReasonOption = "",
     expected_generation: Annotated[
@@ -67,16 +74,24 @@ def kill(
     Exit code 0 when the state is set and persisted, 1 when it is not (or only the gateway holds
     it), 2 for wrong usage, which includes a missing confirmation.
     """
-    if scope != "global":
-        complain(f"--scope: {scope!r}: not implemented; allowed: global")
-        raise typer.Exit(EXIT_USAGE)
+    try:
+        parse_scope(scope)
+    except InvalidInput as fault:
+        complain(f"--{fault}")
+        raise typer.Exit(EXIT_USAGE) from None
     if not reason.strip():
         complain("--reason: missing; the audit needs one")
         raise typer.Exit(EXIT_USAGE)
-    if not confirm and not agreed(f"Set the kill switch to {state}?"):
-        complain(f"would set the kill switch to {state}; say --confirm to do it")
+    what = f"the kill switch ({scope}) to {state}"
+    if not confirm and not agreed(f"Set {what}?"):
+        complain(f"would set {what}; say --confirm to do it")
         raise typer.Exit(EXIT_USAGE)
-    body: dict[str, Any] = {"state": state.value, "reason": reason, "actor": "touchstone kill"}
+    body: dict[str, Any] = {
+        "state": state.value,
+        "scope": scope,
+        "reason": reason,
+        "actor": "touchstone kill",
+    }
     if expected_generation is not None:
         body["expected_generation"] = expected_generation
     raise typer.Exit(
@@ -112,19 +127,23 @@ def _run(
     ports = ports_of(data_dir_or_default(data_dir))
     address = url or f"http://{LOOPBACK}:{ports.order_gateway}"
     try:
-        answer = _ask_gateway(address, path, body)
+        answer = ask_gateway(address, path, body)
         answer["by"] = "gateway"
     except Unavailable as fault:
         complain(f"{fault}; writing to Redis directly")
         if "expected_generation" in body or state is TradingState.ACTIVE:
             raise Unavailable("loosening goes through a running gateway only") from None
         redis_url = os.environ.get("TOUCHSTONE_REDIS_URL", f"redis://{LOOPBACK}:{ports.redis}/0")
-        answer = asyncio.run(tighten_in_redis(redis_url, state, body["actor"], body["reason"]))
+        scope = body.get("scope", GLOBAL_SCOPE)
+        answer = asyncio.run(
+            tighten_in_redis(redis_url, state, body["actor"], body["reason"], scope=scope)
+        )
     if json_output:
         print_json(answer)
     else:
         sys.stdout.write(
-            f"kill switch: {answer['state']} (generation {answer['generation']}, "
+            f"kill switch ({answer.get('scope', GLOBAL_SCOPE)}): {answer['state']} "
+            f"(generation {answer['generation']}, "
             f"by {answer['by']}): {answer['detail']}\n",
         )
         if "acked" in answer:
@@ -132,7 +151,7 @@ def _run(
     return EXIT_OK if answer["persisted"] else EXIT_FAILED
 
 
-def _ask_gateway(address: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def ask_gateway(address: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Return the gateway's answer; `Unavailable` when there is none that can be understood."""
     token = os.environ.get("TOUCHSTONE_GATEWAY_API_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -166,24 +185,24 @@ def _ask_gateway(address: str, path: str, body: dict[str, Any]) -> dict[str, Any
 
 
 async def tighten_in_redis(
-    url: str, state: TradingState, actor: str, reason: str
+    url: str, state: TradingState, actor: str, reason: str, *, scope: str = GLOBAL_SCOPE
 ) -> dict[str, Any]:
     """Write `state` to Redis unless something stricter is there; return the gateway's answer form.
 
     A missing record counts as HALTED and is written as such: nobody knows what it was. Returns
     once every gateway has acknowledged it or its lease has lapsed.
     """
-    started = time.monotonic()
+    started, key = time.monotonic(), f"kill:{scope}"
     async with ControlStore(url) as store:
         for _ in range(WRITE_ATTEMPTS):
-            found = await store.read(KILL_SCOPE)
+            found = await store.read(key)
             present = parse_state(found.state) if found else TradingState.HALTED
             wanted = strictest((state, present))
             generation = found.generation if found else 0
             if found is None or wanted is not present:
                 try:
                     record = await store.write(
-                        KILL_SCOPE,
+                        key,
                         state=wanted.value,
                         document={},
                         actor=actor,
@@ -193,8 +212,9 @@ async def tighten_in_redis(
                 except Conflict:
                     continue
                 generation = record.generation
-            told = await wait_for_acks(store, KILL_SCOPE, generation, since=started)
+            told = await wait_for_acks(store, key, generation, since=started)
             return {
+                "scope": scope,
                 "state": wanted.value,
                 "requested": state.value,
                 "generation": generation,

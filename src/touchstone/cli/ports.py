@@ -18,6 +18,7 @@ PORT_NAMES = {
     "simulator_metrics": "TOUCHSTONE_SIMULATOR_METRICS_PORT",
     "router": "TOUCHSTONE_ROUTER_PORT",
     "order_gateway": "TOUCHSTONE_GATEWAY_PORT",
+    "watchdog": "TOUCHSTONE_WATCHDOG_PORT",
     "paper_exchange": "TOUCHSTONE_EXCHANGE_PORT",
 }
 
@@ -33,6 +34,7 @@ class Ports:
     router: int = 8000
     order_gateway: int = 8080
     paper_exchange: int = 8090
+    watchdog: int = 8081
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Ports":

@@ -23,17 +23,19 @@ from touchstone.cli.up import data_dir_or_default
 
 TIMEOUT_SECONDS = 5.0
 CREDENTIAL_VARIABLE = "TOUCHSTONE_ROUTER_API_TOKEN"
+CREDENTIALS = {"router": CREDENTIAL_VARIABLE, "gateway": "TOUCHSTONE_GATEWAY_API_TOKEN"}
 
 UrlOption = Annotated[
     str | None, typer.Option("--url", help="The router's address; else that of the local stack.")
 ]
 
 
-def base_of(url: str | None, data_dir: Path | None) -> str:
-    """Return the router's address: the one that is named, else that of the local stack."""
+def base_of(url: str | None, data_dir: Path | None, service: str = "router") -> str:
+    """Return the service's address: the one that is named, else that of the local stack."""
     if url is not None:
         return url.rstrip("/")
-    return f"http://{LOOPBACK}:{ports_of(data_dir_or_default(data_dir)).router}"
+    ports = ports_of(data_dir_or_default(data_dir))
+    return f"http://{LOOPBACK}:{ports.order_gateway if service == 'gateway' else ports.router}"
 
 
 def call(
@@ -43,17 +45,18 @@ def call(
     *,
     root: str = "/v1/rollout",
     timeout: float = TIMEOUT_SECONDS,
+    service: str = "router",
     **options: Any,
 ) -> dict[str, Any]:
-    """Return the router's answer; its refusals as faults of the same meaning.
+    """Return the router's answer, or another `service`'s; its refusals as faults alike.
 
     The token in the environment goes along, where there is one.
 
     Raises:
-        Unavailable: no router answers at `base`.
-        Fault: the router refused; the text is its own.
+        Unavailable: no such service answers at `base`.
+        Fault: it refused; the text is its own.
     """
-    token = os.environ.get(CREDENTIAL_VARIABLE)
+    token = os.environ.get(CREDENTIALS[service])
     bearer = {"Authorization": f"Bearer {token}"} if token else {}
     headers = {**options.pop("headers", {}), **bearer}
     try:
@@ -68,10 +71,10 @@ def call(
         body = response.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise Unavailable(
-            f"no answer from the router at {base} ({str(error) or type(error).__name__})"
+            f"no answer from the {service} at {base} ({str(error) or type(error).__name__})"
         ) from None
     if not isinstance(body, dict):
-        raise Unavailable(f"{base} does not answer like a router")
+        raise Unavailable(f"{base} does not answer like a {service}")
     if response.is_success:
         return body
     message = body.get("error", {}).get("message", f"HTTP status {response.status_code}")

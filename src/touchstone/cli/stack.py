@@ -37,8 +37,14 @@ PROMISES = {
     "simulator": "the router answers with L2",
     "paper_exchange": "the gateway refuses orders until the venue is back",
     "router": "the gateway and the simulator go on",
-    "order_gateway": "the router and the simulator go on; resting orders stay at the venue",
+    "order_gateway": "the router and the simulator go on; the watchdog cancels resting entries",
+    "watchdog": "the gateway goes on; nobody cancels its entries should it die, too",
 }
+# Where a part is not `services.<name>`.
+MODULES = {"watchdog": "services.order_gateway.watchdog"}
+
+
+ALL_PARTS = frozenset(PROMISES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,8 @@ Report = Callable[[str, str], None]
 class Stack:
     """Processes of one stack below one data folder.
 
-    Use as `async with Stack(...) as stack`: on leaving, whatever was started is stopped.
+    Use as `async with Stack(...) as stack`: on leaving, whatever was started is stopped. `only`
+    names the parts to start; the others are somebody else's, and their ports may be taken.
     """
 
     ports: Ports
@@ -84,13 +91,20 @@ class Stack:
     report: Report
     extra_environment: Mapping[str, str] = field(default_factory=dict)
     redis_url: str | None = None
+    only: frozenset[str] = ALL_PARTS
+    log_dir: Path | None = None
     running: dict[str, Running] = field(default_factory=dict)
     _lock: IO[str] | None = None
+
+    @property
+    def logs(self) -> Path:
+        """Return the folder that each part's log is in."""
+        return self.log_dir or self.data_dir / "logs"
 
     async def __aenter__(self) -> Self:
         self.ports.refuse_shared()
         try:
-            (self.data_dir / "logs").mkdir(parents=True, exist_ok=True)
+            self.logs.mkdir(parents=True, exist_ok=True)
             self._take_lock()
         except OSError as error:
             raise ConfigError(
@@ -98,7 +112,7 @@ class Stack:
                 f"{error.strerror}; allowed: a folder to write to"
             ) from None
         try:
-            self.ports.refuse_taken(but=frozenset({"redis"} if self.redis_url else ()))
+            self.ports.refuse_taken(but=self._not_ours())
             if self.redis_url:
                 await require_redis(self.redis_url)
             for stage in self._stages():
@@ -145,12 +159,22 @@ class Stack:
         return {part.name: health for part, health in zip(parts, found, strict=True)}
 
     def _stages(self) -> Sequence[Sequence[Part]]:
-        redis = () if self.redis_url else (redis_part(self.ports, self.data_dir),)
+        embedded = not self.redis_url and "redis" in self.only
+        stages = (("simulator", "paper_exchange"), ("router", "order_gateway"), ("watchdog",))
         return (
-            redis,
-            (service_part("simulator", self.ports), service_part("paper_exchange", self.ports)),
-            (service_part("router", self.ports), service_part("order_gateway", self.ports)),
+            (redis_part(self.ports, self.data_dir),) if embedded else (),
+            *(
+                [service_part(name, self.ports) for name in stage if name in self.only]
+                for stage in stages
+            ),
         )
+
+    def _not_ours(self) -> frozenset[str]:
+        """Return the ports that this stack does not listen on."""
+        shared = {"redis"} if self.redis_url else set()
+        parts = ALL_PARTS - self.only | shared
+        simulator = {"simulator_stream", "simulator_metrics"} if "simulator" in parts else set()
+        return frozenset(parts | simulator)
 
     async def _start_stage(self, parts: Sequence[Part]) -> None:
         for part in parts:
@@ -159,7 +183,7 @@ class Stack:
         await asyncio.gather(*(self._wait_until_healthy(self.running[p.name]) for p in parts))
 
     async def _spawn(self, part: Part) -> Running:
-        log = self.data_dir / "logs" / f"{part.name}.log"
+        log = self.logs / f"{part.name}.log"
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *part.command,
@@ -188,6 +212,13 @@ class Stack:
             "TOUCHSTONE_ROUTER_SIMULATOR_STREAM_ADDRESS": streams,
             "TOUCHSTONE_GATEWAY_VENUE_URL": f"http://{LOOPBACK}:{self.ports.paper_exchange}",
             "TOUCHSTONE_GATEWAY_VENUE_WS_URL": f"ws://{LOOPBACK}:{self.ports.paper_exchange}",
+            # The watchdog signs with a key of its own, which the exchange makes beside the first.
+            "TOUCHSTONE_EXCHANGE_EXTRA_KEYS": json.dumps(["watchdog"]),
+            "TOUCHSTONE_WATCHDOG_API_KEY_FILE": str(
+                self.data_dir / "exchange" / "keys" / "watchdog.json"
+            ),
+            "TOUCHSTONE_WATCHDOG_VENUE_URL": f"http://{LOOPBACK}:{self.ports.paper_exchange}",
+            "TOUCHSTONE_WATCHDOG_GATEWAY_URL": f"http://{LOOPBACK}:{self.ports.order_gateway}",
             **self.extra_environment,
         }
 
@@ -280,7 +311,7 @@ def service_part(name: str, ports: Ports) -> Part:
     health_port = ports.simulator_metrics if name == "simulator" else getattr(ports, name)
     return Part(
         name=name,
-        command=(sys.executable, "-m", f"services.{name}"),
+        command=(sys.executable, "-m", MODULES.get(name, f"services.{name}")),
         address=address if name == "simulator" else f"http://{address}",
         health_url=f"http://{LOOPBACK}:{health_port}/readyz",
     )

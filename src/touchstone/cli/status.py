@@ -28,7 +28,7 @@ from touchstone.cli.up import DataDirOption, data_dir_or_default
 from touchstone.kit.control import ControlStore
 from touchstone.kit.settings import without_password
 
-SERVICES = ("simulator", "paper_exchange", "router", "order_gateway")
+SERVICES = ("simulator", "paper_exchange", "router", "order_gateway", "watchdog")
 
 
 def status(data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,8 @@ from touchstone.cli.stack import PROMISES, Health, Stack, supervisor_pid
 DEFAULT_DATA_DIR = ".touchstone"
 DOWN_TIMEOUT_SECONDS = 30.0
 HEALTH_INTERVAL_SECONDS = 2.0
+TRAFFIC_MAX = 200.0
+"""What one sender, which waits for each answer, can be relied on to keep up."""
 
 DataDirOption = Annotated[
     Path | None,
@@ -72,6 +74,15 @@ def up(
         float | None,
         typer.Option("--stop-after", min=0, help="Stop by itself after so many seconds."),
     ] = None,
+    traffic: Annotated[
+        float,
+        typer.Option(
+            "--traffic",
+            min=0,
+            max=TRAFFIC_MAX,
+            help="Send so many made-up orders a second through the router.",
+        ),
+    ] = 0.0,
     json_output: JsonOption = False,
 ) -> None:
     """Start every service on loopback and watch them until Ctrl-C.
@@ -81,10 +92,10 @@ def up(
     2 for a wrong setting.
     """
     folder = data_dir_or_default(data_dir)
-    raise typer.Exit(run_until_signalled(_up(folder, stop_after, json_output)))
+    raise typer.Exit(run_until_signalled(_up(folder, stop_after, traffic, json_output)))
 
 
-async def _up(data_dir: Path, stop_after: float | None, json_output: bool) -> int:
+async def _up(data_dir: Path, stop_after: float | None, traffic: float, json_output: bool) -> int:
     require_right()
     stack = Stack(
         Ports.from_environment(),
@@ -95,10 +106,27 @@ async def _up(data_dir: Path, stop_after: float | None, json_output: bool) -> in
     err.print("starting; Ctrl-C stops everything")
     async with stack:
         await _announce(stack, json_output)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(stop_after):
-                await _watch(stack, json_output)
+        async with contextlib.AsyncExitStack() as beside:
+            if traffic:
+                await beside.enter_async_context(_traffic(stack, traffic))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(stop_after):
+                    await _watch(stack, json_output)
     return EXIT_OK
+
+
+@contextlib.asynccontextmanager
+async def _traffic(stack: Stack, rate: float) -> AsyncIterator[None]:
+    """Send made-up orders through the router for a `with` block."""
+    from touchstone.cli.traffic import send_traffic  # noqa: PLC0415 - only here are books needed
+
+    err.print(f"  {'traffic':<16} {rate:g} made-up orders a second go through the router")
+    sending = asyncio.create_task(send_traffic(stack.running["router"].part.address, rate))
+    try:
+        yield
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
 
 
 async def _announce(stack: Stack, json_output: bool) -> None:
@@ -144,7 +172,10 @@ async def _watch(stack: Stack, json_output: bool) -> None:
         for name, how in stack.ended().items():
             if name not in dead:
                 dead.add(name)
-                text = f"{name} {how}; meanwhile {PROMISES[name]}. Its log: {stack.log(name)}"
+                text = (
+                    f"{name} {how} and stays away until `down` and `up`; meanwhile"
+                    f" {PROMISES[name]}. Its log: {stack.log(name)}"
+                )
                 complain(text)
                 if json_output:
                     print_json({"event": "died", "part": name, "how": how})

@@ -67,10 +67,13 @@ class FlowKind(StrEnum):
     NONE = "none"
 
 
-def perpetual_profile(product: Product, price: Decimal, rate: float = 1.0) -> ClusteredProfile:
+def perpetual_profile(
+    product: Product, price: Decimal, rate: float = 1.0, size: float = 1.0
+) -> ClusteredProfile:
     """Return the clustered flow's profile for a product at a price, `rate` times as fast.
 
-    At the usual rate a market has about 20 commands a second.
+    At the usual rate a market has about 20 commands a second. Orders are `size` times as large as
+    usual, and the book is as much deeper.
     """
     fitted = load_profile()
     near = scaled(fitted, ticks=_NEAR)
@@ -96,7 +99,7 @@ def perpetual_profile(product: Product, price: Decimal, rate: float = 1.0) -> Cl
     return scaled(
         fitted,
         ticks=ticks / _FITTED_SPREAD_TICKS,
-        lots=usual_lots(product, price) / _FITTED_ORDER_LOTS,
+        lots=usual_lots(product, price, size) / _FITTED_ORDER_LOTS,
         rate=rate,
     )
 
@@ -106,16 +109,22 @@ def ticks_a_bps(product: Product, price: Decimal) -> float:
     return float(price / product.instrument.tick_size) * 1e-4
 
 
-def usual_lots(product: Product, price: Decimal) -> int:
+def usual_lots(product: Product, price: Decimal, size: float = 1.0) -> int:
     """Return the lots of a usual order: a round number of coins (1, 2, 2.5 or 5)."""
-    coins = ORDER_NOTIONAL / float(price)
+    coins = ORDER_NOTIONAL * size / float(price)
     power = 10.0 ** math.floor(math.log10(coins))
     round_coins = power * max(digit for digit in (1.0, 2.0, 2.5, 5.0) if power * digit <= coins)
     return max(1, round(round_coins / float(product.lot_value_per_price)))
 
 
 def make_flow(
-    kind: FlowKind, product: Product, *, seed: int, price: Decimal, rate: float = 1.0
+    kind: FlowKind,
+    product: Product,
+    *,
+    seed: int,
+    price: Decimal,
+    rate: float = 1.0,
+    size: float = 1.0,
 ) -> SeededFlow | None:
     """Return a product's background flow, which starts at `price`; None where it has none."""
     if kind is FlowKind.NONE:
@@ -123,9 +132,9 @@ def make_flow(
     seed = derived_seed("flow", seed, product.product_id)
     mid_ticks = max(2, round(price / product.instrument.tick_size))
     if kind is FlowKind.CLUSTERED:
-        return copy.deepcopy(_warmed(product, seed, mid_ticks, price, rate))
+        return copy.deepcopy(_warmed(product, seed, mid_ticks, price, rate, size))
     usual = FlowProfile()
-    lots = usual_lots(product, price)
+    lots = usual_lots(product, price, size)
     return ZeroIntelligence(
         product.instrument,
         seed,
@@ -147,14 +156,14 @@ def make_flow(
 
 @lru_cache(maxsize=16)
 def _warmed(
-    product: Product, seed: int, mid_ticks: int, price: Decimal, rate: float
+    product: Product, seed: int, mid_ticks: int, price: Decimal, rate: float, size: float
 ) -> ClusteredFlow:
     """Return a flow that has warmed up, not to be changed: that takes a twentieth of a second."""
     flow = ClusteredFlow(
         product.instrument,
         seed,
         mid_ticks,
-        profile=perpetual_profile(product, price, rate),
+        profile=perpetual_profile(product, price, rate, size),
         participant_id=FLOW_PARTICIPANT,
         order_ids=_FLOW_IDS,
     )

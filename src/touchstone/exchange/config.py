@@ -23,10 +23,11 @@ class ExchangeConfig:
     positions are settled each `settlement_ns` (0: never); a mark is within `mark_band` (a fraction)
     of its index; `insurance_fund` is what that fund starts with.
 
-    `flow` says who fills the books, `flow_rate` how fast beside what is usual; with none they start
-    empty and stay to the customers. `flow_files` are files of orders to replay instead, by product.
-    `index_volatility` is the deviation of a year's log return of each coin's index, 0 for a coin
-    that it does not name; an arbitrageur takes what a book offers beyond `arbitrage_band` from it.
+    `flow` says who fills the books, `flow_rate` how fast and `flow_size` by how large orders beside
+    what is usual; with none they start empty and stay to the customers. `flow_files` are files of
+    orders to replay instead, by product. `index_volatility` is the deviation of a year's log return
+    of each coin's index, 0 for a coin that it does not name; an arbitrageur takes what a book
+    offers beyond `arbitrage_band` from it.
 
     Prices of orders lie from the mark divided by `price_collar` to the mark times it.
     """
@@ -48,6 +49,7 @@ class ExchangeConfig:
     history_limit: int = 10_000
     flow: FlowKind = FlowKind.CLUSTERED
     flow_rate: float = 1.0
+    flow_size: float = 1.0
     flow_files: Mapping[str, Path] = field(default_factory=dict)
     index_volatility: Mapping[str, float] = field(default_factory=lambda: dict(USUAL_VOLATILITY))
     arbitrage_band: Decimal = Decimal("0.001")

@@ -4,7 +4,7 @@ Single-threaded and deterministic: the same configuration and the same calls giv
 fills and tape. Time is passed in; nothing here waits, reads a clock or does I/O.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -228,9 +228,9 @@ class Exchange:
         """Return the account's open orders, oldest first, of one product or of all."""
         return list(self._history(account_name).open_orders(product_id))
 
-    def fills(self, account_name: str) -> list[Fill]:
-        """Return the account's fills, newest first."""
-        return list(reversed(self._history(account_name).fills))
+    def fills(self, account_name: str, order_ids: Collection[str] = ()) -> list[Fill]:
+        """Return the account's fills, newest first; where orders are named, theirs alone."""
+        return self._history(account_name).fills_of(order_ids)
 
     def marks(self) -> dict[str, Decimal]:
         """Return the mark price of every product."""

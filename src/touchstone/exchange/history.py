@@ -1,7 +1,7 @@
 """What the venue remembers of one account: open orders, a bounded past, fills."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from touchstone.exchange.orders import Fill, Order
 
@@ -64,6 +64,24 @@ class OrderHistory:
     def open_count(self) -> int:
         """Return how many orders are open."""
         return len(self._open)
+
+    def fills_of(self, order_ids: Collection[str]) -> list[Fill]:
+        """Return the fills of these orders, newest first; of all orders where none is named.
+
+        Orders know how many fills they have, so that the search ends with the last of them: it is
+        O(fills remembered) for an order that is forgotten or has only its children's fills.
+        """
+        if not order_ids:
+            return list(reversed(self.fills))
+        orders = [self._orders.get(order_id) for order_id in order_ids]
+        most = sum(len(self.fills) if order is None else order.fill_count for order in orders)
+        found: list[Fill] = []
+        for fill in reversed(self.fills):
+            if len(found) >= most:
+                break
+            if fill.order_id in order_ids:
+                found.append(fill)
+        return found
 
     def orders(self) -> list[Order]:
         """Return every remembered order, newest first: they came in by number. O(n)."""

@@ -1,6 +1,5 @@
 """Ids that look like Coinbase's and can be reproduced: UUIDs derived from named parts."""
 
-import uuid
 from hashlib import blake2b
 
 
@@ -13,7 +12,8 @@ def derived_uuid(*parts: object) -> str:
     digest = bytearray(_digest(*parts, size=16))
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
-    return str(uuid.UUID(bytes=bytes(digest)))
+    shown = digest.hex()
+    return f"{shown[:8]}-{shown[8:12]}-{shown[12:16]}-{shown[16:20]}-{shown[20:]}"
 
 
 def derived_seed(*parts: object) -> int:

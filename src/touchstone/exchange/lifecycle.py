@@ -79,19 +79,28 @@ def filled(order: Order, fill: Fill, notional: Decimal, leaves_lots: int) -> Ord
     An order that lost lots without trading them (to self-trade prevention, or with a child) never
     fills in full: it ends CANCELLED.
     """
-    after = replace(
+    lots = order.filled_lots + fill.lots
+    status, reason = order.status, order.end_reason
+    if not leaves_lots:
+        whole = lots == order.size_lots
+        status = OrderStatus.FILLED if whole else OrderStatus.CANCELLED
+        reason = reason if whole else _shortfall(order)
+    return replace(
         order,
+        status=status,
         leaves_lots=leaves_lots,
-        filled_lots=order.filled_lots + fill.lots,
+        filled_lots=lots,
         filled_value=order.filled_value + notional,
         fees=order.fees + fill.fee,
         fill_count=order.fill_count + 1,
         last_fill_ns=fill.time_ns,
+        end_reason=reason,
         updated_ns=fill.time_ns,
     )
-    if leaves_lots:
-        return after
-    if after.filled_lots == after.size_lots:
-        return replace(after, status=OrderStatus.FILLED)
-    reason = EndReason.REDUCE_ONLY if order.request.reduce_only else EndReason.SELF_TRADE
-    return ended(after, EndReason.CHILDREN_ENDED if order.children else reason, fill.time_ns)
+
+
+def _shortfall(order: Order) -> EndReason:
+    """Return what took the lots that an order which has ended did not trade."""
+    if order.children:
+        return EndReason.CHILDREN_ENDED
+    return EndReason.REDUCE_ONLY if order.request.reduce_only else EndReason.SELF_TRADE

@@ -71,13 +71,14 @@ class Market:
         background: SeededFlow | FeedMarket | None = None,
         arbitrageur: Arbitrageur | None = None,
         opening_price: Decimal | None = None,
+        flow_size: float = 1.0,
     ) -> None:
         self.product = product
         self.run = run
         self.candles = Candles()
         self.tape: deque[MarketTrade] = deque(maxlen=TAPE_LENGTH)
         self.opening_price = product.reference_price if opening_price is None else opening_price
-        self._usual_lots = usual_lots(product, self.opening_price)
+        self._usual_lots = usual_lots(product, self.opening_price, flow_size)
         self.flow_now_ns = 0
         self.flow_commands = 0
         self._arbitrageur = arbitrageur
@@ -213,6 +214,8 @@ class Market:
 
     def drain_changes(self) -> tuple[TouchedLevel, ...]:
         """Return every level touched since the last call as it stands now, bids first."""
+        if not self._touched:
+            return ()
         touched = sorted(self._touched)
         self._touched.clear()
         found = self.book.level

@@ -92,7 +92,14 @@ class Marketplace:
 
     def _open(self, product: Product, config: ExchangeConfig, file: FeedMarket | None) -> Market:
         price = self.index(product)
-        flow = make_flow(config.flow, product, seed=config.seed, price=price, rate=config.flow_rate)
+        flow = make_flow(
+            config.flow,
+            product,
+            seed=config.seed,
+            price=price,
+            rate=config.flow_rate,
+            size=config.flow_size,
+        )
         return Market(
             product,
             run=config.run,
@@ -100,6 +107,7 @@ class Marketplace:
             background=flow if file is None else file,
             arbitrageur=Arbitrageur(config.arbitrage_band),
             opening_price=price,
+            flow_size=config.flow_size,
         )
 
 

@@ -17,8 +17,7 @@ def plain(number: Decimal) -> str:
     >>> plain(Decimal("0.0300")), plain(Decimal("1E+2")), plain(Decimal("-0.00"))
     ('0.03', '100', '0')
     """
-    shown = format(number.normalize(_CONTEXT), "f")
-    return "0" if shown == "-0" else shown
+    return format(number.normalize(_CONTEXT), "f") if number else "0"
 
 
 def rounded(amount: Decimal) -> Decimal:

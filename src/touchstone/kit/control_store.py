@@ -285,11 +285,43 @@ class ControlStore:
         return [AuditEntry(entry, record_from_fields(scope, fields)) for entry, fields in entries]
 
     async def run_script(
-        self, script: str, keys: Sequence[str], arguments: Sequence[str], what: str
+        self,
+        script: str,
+        keys: Sequence[str],
+        arguments: Sequence[str],
+        what: str,
+        *,
+        patient: bool = False,
     ) -> Any:
-        """Run a script within the time-out of a read; `what` names it in a fault."""
-        call = self._redis.eval(script, len(keys), *keys, *arguments)
-        return await self._bounded(call, self._read_timeout, what)
+        """Run a script within the time-out of a read; `what` names it in a fault.
+
+        With `patient` within that of a write: no order waits for it, and the server's disk may.
+        """
+        seconds = self._write_timeout if patient else self._read_timeout
+        return await self._bounded(
+            self._redis.eval(script, len(keys), *keys, *arguments), seconds, what
+        )
+
+    async def run_scripts(
+        self,
+        script: str,
+        calls: Sequence[tuple[Sequence[str], Sequence[str]]],
+        what: str,
+    ) -> list[Any]:
+        """Run a script once for each of `calls` (keys, arguments), all in one round trip.
+
+        What one call came to, and be it a `Fault`, says nothing of the others.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        for keys, arguments in calls:
+            pipeline.eval(script, len(keys), *keys, *arguments)
+        answers = await self._bounded(
+            pipeline.execute(raise_on_error=False), self._read_timeout, what
+        )
+        return [
+            Unavailable(f"Redis: {what}: {answer}") if isinstance(answer, Exception) else answer
+            for answer in answers
+        ]
 
     async def uptime_seconds(self) -> float:
         """Return how long the server has run; 0 where it does not say."""
@@ -327,12 +359,14 @@ class ControlStore:
         return "answers; durable"
 
     @contextlib.asynccontextmanager
-    async def doorbell(self, scope: str) -> AsyncIterator[PubSub]:
-        """Subscribe to the channel that rings at each new generation of `scope`."""
+    async def doorbell(self, *scopes: str) -> AsyncIterator[PubSub]:
+        """Subscribe to the channels that ring at each new generation of one of `scopes`."""
         pubsub = self._redis.pubsub()
         try:
             await self._bounded(
-                pubsub.subscribe(_channel(scope)), self._write_timeout, f"subscribe to {scope}"
+                pubsub.subscribe(*map(channel_of, scopes)),
+                self._write_timeout,
+                f"subscribe to {scopes[0]}",
             )
             yield pubsub
         finally:
@@ -364,7 +398,7 @@ class ControlStore:
             uuid.uuid4().hex,
             *body,
             str(AUDIT_ENTRIES_MAX),
-            _channel(scope),
+            channel_of(scope),
         )
         answer = await self._bounded(call, self._write_timeout, f"write of {scope}")
         status, present, flat = answer
@@ -389,9 +423,10 @@ def record_key(scope: str) -> str:
     return f"control:{{{scope}}}"
 
 
+def channel_of(scope: str) -> str:
+    """Return the channel that rings at each new generation of `scope`."""
+    return f"control:{{{scope}}}:doorbell"
+
+
 def _audit_key(scope: str) -> str:
     return f"control:{{{scope}}}:audit"
-
-
-def _channel(scope: str) -> str:
-    return f"control:{{{scope}}}:doorbell"

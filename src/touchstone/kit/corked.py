@@ -2,20 +2,30 @@
 
 uvicorn writes them one after the other, and uvloop sends what it is given at once: two system calls
 and two packets for every answer, and two wake-ups for whoever waits for it. Where the application
-has `state.quick_posts`, the requests that it knows are answered here.
+has `state.quick_posts`, or `state.quick_gets`, the requests that these know are answered here.
 """
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lob.errors import InvalidInput
 from touchstone.kit.codec import encode_json
 from touchstone.kit.errors import describe
-from touchstone.kit.quick_posts import Handler, QuickCycle, QuickPosts
+from touchstone.kit.quick_posts import Handler, Headers, QuickCycle
 
 HEAD_BYTES_MAX: Final = 65_536
+
+
+class QuickRequests(Protocol):
+    """The requests of one method that are answered where they are read."""
+
+    def find(self, url: bytes, headers: Headers) -> tuple[Handler, bytes] | None:
+        """Return who answers a request with this head, and its query; None for the long way."""
+        ...
 
 
 class CorkedProtocol(HttpToolsProtocol):
@@ -24,12 +34,16 @@ class CorkedProtocol(HttpToolsProtocol):
     _in_head = False
     _in_tail = False
     _head_bytes = 0
-    _quick_posts: QuickPosts | None = None
+    _quick_by_method: Mapping[bytes, QuickRequests] = MappingProxyType({})
 
     def connection_made(self, transport: Any) -> None:
         """Begin a connection."""
         state = getattr(self.config.loaded_app, "state", None)
-        self._quick_posts = getattr(state, "quick_posts", None)
+        known = {
+            b"POST": getattr(state, "quick_posts", None),
+            b"GET": getattr(state, "quick_gets", None),
+        }
+        self._quick_by_method = {name: quick for name, quick in known.items() if quick is not None}
         super().connection_made(Corked(transport, asyncio.get_running_loop()))  # type: ignore[arg-type]
 
     def on_message_begin(self) -> None:
@@ -62,16 +76,15 @@ class CorkedProtocol(HttpToolsProtocol):
 
     def _quick(self) -> tuple[Handler, bytes] | None:
         """Return who answers this request here, and its query; None where nobody does."""
-        posts, before = self._quick_posts, self.cycle
+        quick, before = self._quick_by_method.get(self.parser.get_method()), self.cycle
         if (
-            posts is None
-            or self.parser.get_method() != b"POST"
+            quick is None
             or self.parser.get_http_version() != "1.1"
             or (before is not None and not before.response_complete)
             or self.flow.write_paused
         ):
             return None
-        return posts.find(self.url, self.headers)
+        return quick.find(self.url, self.headers)
 
     def _take_long_way(self) -> None:
         """Begin the request as uvicorn does, with the head that was read."""

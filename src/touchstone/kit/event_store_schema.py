@@ -1,99 +1,35 @@
-"""One schema for the event store, on SQLite and on PostgreSQL.
+"""One schema for the event store, on SQLite and on PostgreSQL, for any number of bots.
 
 `orders` and `positions` carry the columns that operators query (`status`, `timestamp`,
 `realized_pnl`, `funding_paid`); `positions` holds one delta per booking, so that SUM is right.
+An order is read back from `document`, which has every field; the columns beside it are for
+queries. `touchstone.kit.migrations` makes these tables, and brings older ones up to date.
 """
 
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any, Final
-
 from sqlalchemy import (
-    DDL,
     JSON,
     BigInteger,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     Index,
     Integer,
     MetaData,
-    Numeric,
     String,
     Table,
     Text,
     UniqueConstraint,
-    event,
+    text,
 )
-from sqlalchemy.types import TypeDecorator, TypeEngine
 
-SCHEMA_VERSION: Final = 1
+from touchstone.kit.event_store_types import ExactDecimal, UtcTime, counted_key
 
 metadata = MetaData()
 
 
-class ExactDecimal(TypeDecorator[Decimal]):
-    """A Decimal that keeps every digit: NUMERIC on PostgreSQL, text on SQLite, which has none."""
-
-    impl = Numeric
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return the column type of this database."""
-        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Numeric())
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        """Write a Decimal."""
-        return format(value, "f") if value is not None and dialect.name == "sqlite" else value
-
-    def process_result_value(
-        self,
-        value: Any,
-        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature
-    ) -> Decimal | None:
-        """Read a Decimal."""
-        return None if value is None else Decimal(value)
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """A moment with its zone: TIMESTAMPTZ on PostgreSQL, UTC text on SQLite."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Write a moment in UTC."""
-        if value is None:
-            return None
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(
-        self,
-        value: datetime | None,
-        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature
-    ) -> datetime | None:
-        """Read a moment, always with its zone."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-# SQLite counts rows by itself only where the key is a plain INTEGER.
-_Sequence = BigInteger().with_variant(Integer(), "sqlite")
-
-schema_versions = Table(
-    "schema_versions",
-    metadata,
-    Column("version", Integer, primary_key=True),
-    Column("applied_at", UtcTime, nullable=False),
-)
-
 events = Table(
     "events",
     metadata,
-    Column("sequence", _Sequence, primary_key=True, autoincrement=True),
+    Column("sequence", counted_key(), primary_key=True, autoincrement=True),
     Column("bot_id", String(64), nullable=False),
     Column("ts_event_ns", BigInteger),
     Column("recorded_at", UtcTime, nullable=False),
@@ -110,8 +46,8 @@ events = Table(
 orders = Table(
     "orders",
     metadata,
+    Column("bot_id", String(64), primary_key=True),
     Column("client_order_id", String(128), primary_key=True),
-    Column("bot_id", String(64), nullable=False),
     Column("venue_order_id", String(128), nullable=False, index=True),
     Column("symbol", String(64), nullable=False),
     Column("side", String(4), nullable=False),
@@ -119,24 +55,40 @@ orders = Table(
     Column("time_in_force", String(8), nullable=False),
     Column("quantity", ExactDecimal, nullable=False),
     Column("limit_price", ExactDecimal),
+    Column("stop_price", ExactDecimal),
     Column("post_only", Boolean, nullable=False),
     Column("reduce_only", Boolean, nullable=False),
+    Column("expires_at_ns", BigInteger),
+    Column("attached_take_profit_price", ExactDecimal),
+    Column("attached_stop_price", ExactDecimal),
+    Column("strategy", String(64), nullable=False, server_default=""),
+    Column("replaces", String(128), nullable=False, server_default=""),
+    Column("parent", String(128), nullable=False, server_default=""),
     Column("filled_quantity", ExactDecimal, nullable=False),
     Column("filled_value", ExactDecimal, nullable=False),
     Column("fees", ExactDecimal, nullable=False),
     Column("status", String(24), nullable=False),
     Column("reason", Text, nullable=False),
     Column("cancel_wanted", Boolean, nullable=False),
+    Column("done", Boolean, nullable=False),
     Column("created_ns", BigInteger, nullable=False),
     Column("updated_ns", BigInteger, nullable=False),
     Column("timestamp", UtcTime, nullable=False, index=True),
+    Column("document", JSON, nullable=False),
     Index("ix_orders_status", "status"),
+    Index(
+        "ix_orders_not_done",
+        "bot_id",
+        sqlite_where=text("NOT done"),
+        postgresql_where=text("NOT done"),
+    ),
 )
 
 fills = Table(
     "fills",
     metadata,
-    Column("sequence", _Sequence, primary_key=True, autoincrement=True),
+    Column("sequence", counted_key(), primary_key=True, autoincrement=True),
+    Column("bot_id", String(64), nullable=False),
     Column("venue_order_id", String(128), nullable=False),
     Column("trade_id", String(128), nullable=False),
     Column("client_order_id", String(128), nullable=False, index=True),
@@ -149,13 +101,13 @@ fills = Table(
     Column("ts_event_ns", BigInteger),
     Column("timestamp", UtcTime, nullable=False),
     # A fill is booked once, however often it is told.
-    UniqueConstraint("venue_order_id", "trade_id"),
+    UniqueConstraint("bot_id", "venue_order_id", "trade_id", name="uq_fills_trade"),
 )
 
 positions = Table(
     "positions",
     metadata,
-    Column("sequence", _Sequence, primary_key=True, autoincrement=True),
+    Column("sequence", counted_key(), primary_key=True, autoincrement=True),
     Column("bot_id", String(64), nullable=False),
     Column("symbol", String(64), nullable=False, index=True),
     Column("cause", String(32), nullable=False),
@@ -164,40 +116,75 @@ positions = Table(
     Column("realized_pnl", ExactDecimal, nullable=False),
     Column("fees", ExactDecimal, nullable=False),
     Column("funding_paid", ExactDecimal, nullable=False),
+    Column("ts_event_ns", BigInteger),
+    Column("timestamp", UtcTime, nullable=False),
+)
+
+position_totals = Table(
+    # The sum of the deltas: a start does not add up years of them.
+    "position_totals",
+    metadata,
+    Column("bot_id", String(64), primary_key=True),
+    Column("symbol", String(64), primary_key=True),
+    Column("quantity", ExactDecimal, nullable=False),
+    Column("cost", ExactDecimal, nullable=False),
+    Column("realized_pnl", ExactDecimal, nullable=False),
+    Column("fees", ExactDecimal, nullable=False),
+    Column("funding_paid", ExactDecimal, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+)
+
+funding_payments = Table(
+    "funding_payments",
+    metadata,
+    Column("bot_id", String(64), primary_key=True),
+    Column("symbol", String(64), primary_key=True),
+    Column("funding_time_ns", BigInteger, primary_key=True),
+    Column("quantity", ExactDecimal, nullable=False),
+    Column("mark_price", ExactDecimal, nullable=False),
+    Column("rate", ExactDecimal, nullable=False),
+    Column("amount", ExactDecimal, nullable=False),
+    Column("source", String(32), nullable=False),
+    Column("timestamp", UtcTime, nullable=False),
+)
+
+daily_metrics = Table(
+    "daily_metrics",
+    metadata,
+    Column("bot_id", String(64), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("equity_open", ExactDecimal),
+    Column("equity_close", ExactDecimal),
+    Column("return_ratio", ExactDecimal),
+    Column("realized_pnl", ExactDecimal, nullable=False),
+    Column("unrealized_pnl", ExactDecimal),
+    Column("fees", ExactDecimal, nullable=False),
+    Column("funding_paid", ExactDecimal, nullable=False),
+    Column("trades", Integer, nullable=False),
+    Column("closed_trades", Integer, nullable=False),
+    Column("wins", Integer, nullable=False),
+    Column("win_rate", ExactDecimal),
+    Column("drawdown", ExactDecimal),
+    Column("sharpe", ExactDecimal),
     Column("timestamp", UtcTime, nullable=False),
 )
 
 control_watermarks = Table(
     "control_watermarks",
     metadata,
+    Column("bot_id", String(64), primary_key=True),
     Column("scope", String(128), primary_key=True),
     Column("generation", BigInteger, nullable=False),
     Column("state", String(32), nullable=False),
     Column("updated_at", UtcTime, nullable=False),
 )
 
-for _verb in ("UPDATE", "DELETE"):
-    event.listen(
-        events,
-        "after_create",
-        DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER events_no_{_verb.lower()} BEFORE {_verb} ON events "
-            "BEGIN SELECT RAISE(ABORT, 'events is append-only'); END",
-        ).execute_if(dialect="sqlite"),
-    )
-event.listen(
-    events,
-    "after_create",
-    DDL(  # type: ignore[no-untyped-call]
-        "CREATE OR REPLACE FUNCTION events_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'events is append-only'; END $$",
-    ).execute_if(dialect="postgresql"),
-)
-event.listen(
-    events,
-    "after_create",
-    DDL(  # type: ignore[no-untyped-call]
-        "CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE ON events "
-        "FOR EACH STATEMENT EXECUTE FUNCTION events_append_only()",
-    ).execute_if(dialect="postgresql"),
+journal_places = Table(
+    # Up to which entry of which journal everything here goes: written in one transaction with it.
+    "journal_places",
+    metadata,
+    Column("bot_id", String(64), primary_key=True),
+    Column("journal_id", String(32), primary_key=True),
+    Column("last_number", BigInteger, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
 )

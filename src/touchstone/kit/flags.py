@@ -1,5 +1,6 @@
 """The flags in configuration files: master switches, and the state a first boot starts from."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -73,7 +74,7 @@ def load_flags(config_path: Path, rollout_path: Path, use_l3: bool | None) -> Fl
     l3_path = execution.get("l3_config_path", "configs/execution_l3.yaml")
     if not isinstance(l3_path, str):
         raise ConfigError(f"{config_path}: execution.l3_config_path: {l3_path!r}; allowed: a path")
-    if not L3ExecutionConfig.from_yaml(l3_path).enabled:
+    if not L3ExecutionConfig.from_yaml(l3_path, os.environ).enabled:
         off.append(f"{l3_path}: enabled: false")
     try:
         plan = Plan.from_mapping(rollout)

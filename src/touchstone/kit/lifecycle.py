@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import logging
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -25,17 +27,31 @@ def run_service(name: str, main: Callable[[], Awaitable[None]]) -> int:
     """Run `main` to its end and return the exit code.
 
     A fault becomes one line on stderr: 2 for a wrong configuration, 1 for anything else. An
-    exception that is no fault is a defect, and keeps its traceback.
+    exception that is no fault is a defect: it goes to the log, with its traceback, and is 1.
     """
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_await(main))
-    except Fault as fault:
-        sys.stderr.write(f"{name}: {fault}\n")
-        return EXIT_USAGE if isinstance(fault, ConfigError) else EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_OK
+    except Exception as error:
+        fault = _fault_in(error)
+        if fault is None:
+            logging.getLogger(f"touchstone.{name}").critical("defect", exc_info=error)
+            return EXIT_FAILED
+        sys.stderr.write(f"{name}: {fault}\n")
+        return EXIT_USAGE if isinstance(fault, ConfigError) else EXIT_FAILED
     return EXIT_OK
+
+
+def _fault_in(error: Exception) -> Fault | None:
+    """Return the fault that this is, alone or as the only kind in a group of tasks."""
+    if isinstance(error, Fault):
+        return error
+    if not isinstance(error, ExceptionGroup):
+        return None
+    found = [_fault_in(one) for one in error.exceptions]
+    return None if None in found else found[0]
 
 
 async def _await(main: Callable[[], Awaitable[None]]) -> None:
@@ -77,9 +93,11 @@ async def serve_web(
     port: int,
     *,
     on_started: Callable[[int], None] | None = None,
+    on_stopping: Callable[[], None] | None = None,
+    stop: asyncio.Event | None = None,
     **uvicorn_options: Any,
 ) -> None:
-    """Serve an ASGI app until SIGTERM or SIGINT, then finish open requests (at most 5 s).
+    """Serve an ASGI app until SIGTERM, SIGINT or `stop`, then finish open requests (at most 5 s).
 
     The port is bound before anything else, so that a port in use is one clear line.
 
@@ -88,6 +106,8 @@ async def serve_web(
         host: address to bind; loopback unless configured otherwise.
         port: TCP port; 0 takes a free one.
         on_started: called with the bound port when the server accepts connections.
+        on_stopping: called when a signal has asked for the end, before anything else.
+        stop: set to end without a signal.
         uvicorn_options: passed on, e.g. certificate files.
     """
     with bind(host, port) as sock:
@@ -99,11 +119,30 @@ async def serve_web(
             "timeout_graceful_shutdown": 5,
             "server_header": False,
         }
-        config = uvicorn.Config(app, **(options | uvicorn_options))
-        server = _Server(config, sock.getsockname()[1], on_started)
-        await server.serve(sockets=[sock])
+        config = uvicorn.Config(app, host, **(options | uvicorn_options))
+        server = _Server(config, sock.getsockname()[1], on_started, on_stopping)
+        async with _stopped_by(stop, server):
+            await server.serve(sockets=[sock])
         if not server.started:
             raise Unavailable("start-up failed; see the log above")
+
+
+@contextlib.asynccontextmanager
+async def _stopped_by(stop: asyncio.Event | None, server: uvicorn.Server) -> AsyncIterator[None]:
+    """End the server once `stop` is set."""
+    if stop is None:
+        yield
+        return
+
+    async def wait() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    waiting = asyncio.create_task(wait())
+    try:
+        yield
+    finally:
+        waiting.cancel()
 
 
 class _Server(uvicorn.Server):
@@ -114,10 +153,18 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         port: int,
         on_started: Callable[[int], None] | None,
+        on_stopping: Callable[[], None] | None,
     ) -> None:
         super().__init__(config)
         self._port = port
         self._on_started = on_started
+        self._on_stopping = on_stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, and have whoever wants to know hear of it first."""
+        if self._on_stopping is not None:
+            self._on_stopping()
+        super().handle_exit(sig, frame)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -143,5 +190,8 @@ class _Server(uvicorn.Server):
         gc.freeze()
         # What a request leaves is gone before the collector comes: it looks at a twentieth of it.
         gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+        logging.getLogger("touchstone.lifecycle").info(
+            "listening on %s:%d", self.config.host, self._port
+        )
         if self._on_started is not None:
             self._on_started(self._port)

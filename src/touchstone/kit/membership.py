@@ -34,7 +34,7 @@ from touchstone.kit.leases import DRAIN_SECONDS, LEASE_SECONDS, Lease, SendGate
 
 ACK_POLL_SECONDS: Final = 0.002
 BEFORE_ACK_SECONDS_MAX: Final = 0.2
-ACK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.65, 1, 2.5)
+ACK_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.6, 0.65, 1, 2.5)
 
 # A census younger than this may miss a member that still holds a lease.
 SETTLED_SECONDS: Final = 2.0
@@ -103,7 +103,8 @@ class Membership:
 
     `before_ack` is awaited with each new record after it took effect and before it is
     acknowledged: what must be durable first. Where it fails, or a passage stays open, nothing is
-    acknowledged, and the lease runs out.
+    acknowledged, and the lease runs out. `seen_milliseconds` is how old the time in the census may
+    become before a renewal writes it anew.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Membership:
     gate: SendGate = field(default_factory=SendGate)
     before_ack: Callable[[ControlRecord], Awaitable[None]] = _nothing
     applied_generation: int = 0
+    seen_milliseconds: int = SEEN_MILLISECONDS
     # The first mark of the generation being applied: later passages were checked against it.
     _applying: tuple[int, int] = (0, 0)
 
@@ -148,22 +150,35 @@ def member_name(role: str) -> str:
     return f"{role}:{host}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
-async def renew(
-    store: ControlStore, scope: str, member: Membership
-) -> tuple[bool, Mapping[str, str]]:
+Renewal = tuple[bool, Mapping[str, str]]
+"""Whether a lease is renewed, and the fields of the present record."""
+
+
+async def renew(store: ControlStore, scope: str, member: Membership) -> Renewal:
     """Ask whether the member may go on; return that, and the fields of the present record."""
     granted, flat = await store.run_script(
         _RENEW,
         (record_key(scope), _members_key(scope)),
-        (
-            member.name,
-            str(member.applied_generation),
-            str(SEEN_MILLISECONDS),
-            str(FORGOTTEN_MILLISECONDS),
-        ),
+        _renewal_arguments(member),
         f"renewal for {scope}",
     )
     return granted == 1, _pairs(flat)
+
+
+async def renew_all(
+    store: ControlStore, members: Mapping[str, Membership]
+) -> list[Renewal | Fault]:
+    """Ask for all of `members` (by scope) in one round trip; return what `renew` does for each.
+
+    Raises:
+        Fault: Redis did not answer.
+    """
+    calls = [
+        ((record_key(scope), _members_key(scope)), _renewal_arguments(member))
+        for scope, member in members.items()
+    ]
+    answers = await store.run_scripts(_RENEW, calls, f"renewal for {len(calls)} scopes")
+    return [a if isinstance(a, Fault) else (a[0] == 1, _pairs(a[1])) for a in answers]
 
 
 async def leave(store: ControlStore, scope: str, member: Membership) -> None:
@@ -373,8 +388,8 @@ async def _is_up_long(store: ControlStore) -> bool:
     return await store.uptime_seconds() >= SETTLED_SECONDS
 
 
-def ack_histogram(registry: CollectorRegistry, scope: str) -> Histogram:
-    """Register `kill_switch_ack_seconds` and return it with the scope's child at zero."""
+def ack_histogram(registry: CollectorRegistry, *scopes: str) -> Histogram:
+    """Register `kill_switch_ack_seconds` and return it with the scopes' children at zero."""
     histogram = Histogram(
         "kill_switch_ack_seconds",
         "From the call of a tightening until every member acknowledged it or its lease lapsed",
@@ -382,12 +397,22 @@ def ack_histogram(registry: CollectorRegistry, scope: str) -> Histogram:
         buckets=ACK_BUCKETS,
         registry=registry,
     )
-    histogram.labels(scope)
+    for scope in scopes:
+        histogram.labels(scope)
     return histogram
 
 
 def _pairs(flat: list[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _renewal_arguments(member: Membership) -> tuple[str, ...]:
+    return (
+        member.name,
+        str(member.applied_generation),
+        str(member.seen_milliseconds),
+        str(FORGOTTEN_MILLISECONDS),
+    )
 
 
 def _number(text: str) -> int:

@@ -24,8 +24,8 @@ HEAD_BYTES_MAX: Final = 4_096
 FIELD_BYTES: Final = 32
 """What a field takes besides its text, as HTTP/2 counts it (RFC 9113, 6.5.2)."""
 _LENGTH_DIGITS_MAX: Final = 16
-# With these a request is more than a head and a body.
-_ODD_HEADERS: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+# With these a request is more than a head and a body, or its head is like no other.
+_ODD_HEADERS: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"traceparent"})
 
 _log = structlog.get_logger("touchstone.kit")
 

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,17 +17,28 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from lob.errors import ConfigError
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+LogFormat = Literal["json", "console"]
+
+HIDDEN: Final = "[hidden]"
+"""What is shown in a secret's place."""
+SECRET_NAMES: Final = re.compile(
+    r"passw|secret|token|authorization|private_?key|api_?key$|jwt|credential", re.IGNORECASE
+)
 
 SERVICE_PREFIXES = {
     "router": "TOUCHSTONE_ROUTER_",
     "order_gateway": "TOUCHSTONE_GATEWAY_",
     "paper_exchange": "TOUCHSTONE_EXCHANGE_",
     "simulator": "TOUCHSTONE_SIMULATOR_",
+    "watchdog": "TOUCHSTONE_WATCHDOG_",
 }
+
+L3_PREFIX = "TOUCHSTONE_L3__"
 
 # Names of the bootstrap script, the command line and the test suite.
 TOOL_NAMES = frozenset(
     {
+        "TOUCHSTONE_EMERGENCY_API_KEY_FILE",
         "TOUCHSTONE_HOME",
         "TOUCHSTONE_MARKET_DATA",
         "TOUCHSTONE_REDIS_PORT",
@@ -48,6 +59,7 @@ class ServiceSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(ge=0, le=65535)
     log_level: LogLevel = "INFO"
+    log_format: LogFormat = Field(default="json", validation_alias="TOUCHSTONE_LOG_FORMAT")
     redis_url: str = Field(
         default="redis://127.0.0.1:6379/0",
         validation_alias="TOUCHSTONE_REDIS_URL",
@@ -88,7 +100,8 @@ def refuse_unknown_names(environment: Mapping[str, str], cls: type[BaseSettings]
     """
     known = environment_names(cls)
     own_prefix = str(cls.model_config.get("env_prefix") or "")
-    others = tuple(p for p in SERVICE_PREFIXES.values() if p != own_prefix)
+    # Keys of execution_l3.yaml are checked by whoever reads that file.
+    others = (*(p for p in SERVICE_PREFIXES.values() if p != own_prefix), L3_PREFIX)
     for name in environment:
         if not name.startswith("TOUCHSTONE_") or name in known or name in TOOL_NAMES:
             continue
@@ -114,7 +127,8 @@ def explain(error: ValidationError, cls: type[BaseSettings]) -> str:
     field = cls.model_fields.get(where)
     prefix = str(cls.model_config.get("env_prefix") or "")
     name = where if field is None or field.validation_alias else f"{prefix}{where}".upper()
-    return f"environment {name}: {problem.get('input')!r}: {problem['msg']}"
+    shown = HIDDEN if SECRET_NAMES.search(name) else repr(problem.get("input"))
+    return f"environment {name}: {shown}: {problem['msg']}"
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ from touchstone.kit.simulator_client import (
     SERVICE_NAME,
     SimulatorClient,
 )
+from touchstone.kit.trace import NOTHING, carried
 from touchstone.v1 import execution_pb2 as pb
 
 MESSAGE_REQUESTS_MAX: Final = 64
@@ -59,6 +60,7 @@ def _asked(
 ) -> list[_Asked]:
     """Return requests as what fits a message each, numbered from `first`."""
     found: list[_Asked] = []
+    traced = carried()
     encoded = [request_bytes(request) for request in requests]
     start = 0
     while start < len(encoded):
@@ -75,6 +77,8 @@ def _asked(
             seconds_left=seconds_left,
             more=encoded[start + 1 : end],
         )
+        if traced is not NOTHING:
+            message.traceparent, message.baggage = traced
         found.append((message, end - start, size))
         start = end
     return found

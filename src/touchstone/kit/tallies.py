@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -68,18 +68,11 @@ class _Family(Collector):
 
 
 class Counts(_Family):
-    """A family of counters, or of sums that may fall where `falls` is said."""
+    """A family of counters."""
 
     def __init__(
-        self,
-        name: str,
-        text: str,
-        labels: Sequence[str],
-        registry: CollectorRegistry,
-        *,
-        falls: bool = False,
+        self, name: str, text: str, labels: Sequence[str], registry: CollectorRegistry
     ) -> None:
-        self._falls = falls
         self._children: dict[tuple[str, ...], Count] = {}
         super().__init__(name, text, labels, registry)
 
@@ -97,9 +90,8 @@ class Counts(_Family):
             family.add_metric(values, child.value)
         yield family
 
-    def _empty(self) -> CounterMetricFamily | GaugeMetricFamily:
-        kind = GaugeMetricFamily if self._falls else CounterMetricFamily
-        return kind(self._name, self._text, labels=self._labels)
+    def _empty(self) -> CounterMetricFamily:
+        return CounterMetricFamily(self._name, self._text, labels=self._labels)
 
 
 class Distributions(_Family):

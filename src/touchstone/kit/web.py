@@ -98,8 +98,12 @@ def first_problem(error: RequestValidationError) -> str:
     problem = error.errors()[0]
     if problem["type"] == "json_invalid":
         return f"body: no JSON: {problem['ctx']['error']} (character {problem['loc'][-1]})"
+    # A check of our own says all of it; pydantic would put "Value error, " before it.
+    told = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else problem["msg"]
     parts = [str(part) for part in problem["loc"] if part != "body"]
+    if problem["type"] == "value_error" and not parts:
+        return told  # of the fields together: the message names them, the body would hide it
     where = ".".join(parts) or "body"
     value = repr(problem.get("input"))
     shown = value if len(value) <= 80 else f"{value[:77]}..."  # noqa: PLR2004 - one line of text
-    return f"{where}: {shown}: {problem['msg']}"
+    return f"{where}: {shown}: {told}"

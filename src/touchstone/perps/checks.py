@@ -1,114 +1,55 @@
 """What an order must pass before it is journaled, in a fixed order, and the last gate after that.
 
-duplicate client id -> trading state (kill switch, reduce-only) -> risk -> product rules ->
-post-only -> side-aware rounding. The first refusal is the answer. Refusals are values.
+duplicate client id -> trading state (kill switch, reduce-only) -> capabilities -> sizing -> risk
+(and the rules of the strategy) -> product rules -> post-only -> side-aware rounding -> stop
+relations. The first refusal is the answer. Refusals are values, and what is not known refuses.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from enum import StrEnum
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import ROUND_FLOOR, Decimal
 from typing import Final
 
-from lob.types import OrderType, Side, TimeInForce
+from lob.types import Side, TimeInForce
+from touchstone.perps.capabilities import missing
+from touchstone.perps.context import Context, Depth, EntryRule, Limits, Quote, Sizing
+from touchstone.perps.exposure import (
+    endangers_reduce_only,
+    pending,
+    reduces,
+    risk_increasing,
+    worst_position,
+)
 from touchstone.perps.kill import Action, Gate, TradingState
-from touchstone.perps.orders import Intent, Order
+from touchstone.perps.orders import Attached, Intent, OrderType
 from touchstone.perps.products import ProductRules
+from touchstone.perps.refusals import Refusal, RefusalReason
+from touchstone.perps.sizing import size
+
+__all__ = [
+    "CHECKS",
+    "RATE_WINDOW_NS",
+    "Context",
+    "Depth",
+    "EntryRule",
+    "Limits",
+    "Quote",
+    "Refusal",
+    "RefusalReason",
+    "Sizing",
+    "attached_problem",
+    "evaluate",
+    "last_gate",
+    "on_tick",
+    "reduces",
+    "risk_increasing",
+    "stop_relation_problem",
+]
 
 RATE_WINDOW_NS: Final = 60_000_000_000
 
-
-class RefusalReason(StrEnum):
-    """Why the gateway itself turned an order down."""
-
-    DUPLICATE_CLIENT_ORDER_ID = "DUPLICATE_CLIENT_ORDER_ID"
-    DRAINING = "DRAINING"
-    CONTROL_STATE_UNKNOWN = "CONTROL_STATE_UNKNOWN"
-    HALTED = "HALTED"
-    CANCEL_ONLY = "CANCEL_ONLY"
-    REDUCE_ONLY = "REDUCE_ONLY"
-    REDUCE_ONLY_WOULD_INCREASE = "REDUCE_ONLY_WOULD_INCREASE"
-    NOT_RECONCILED = "NOT_RECONCILED"
-    NO_QUOTE = "NO_QUOTE"
-    ORDER_NOTIONAL = "ORDER_NOTIONAL"
-    ORDER_RATE = "ORDER_RATE"
-    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
-    PRODUCT_CLOSED = "PRODUCT_CLOSED"
-    UNSUPPORTED = "UNSUPPORTED"
-    QUANTITY_INCREMENT = "QUANTITY_INCREMENT"
-    QUANTITY_RANGE = "QUANTITY_RANGE"
-    MIN_NOTIONAL = "MIN_NOTIONAL"
-    POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
-    PRICE_RANGE = "PRICE_RANGE"
-    JOURNAL_UNAVAILABLE = "JOURNAL_UNAVAILABLE"
-    VENUE_UNAVAILABLE = "VENUE_UNAVAILABLE"
-    VENUE_RATE_LIMITED = "VENUE_RATE_LIMITED"
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """One clear line of why, with a stable reason."""
-
-    reason: RefusalReason
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """The touch: best bid and ask, in quote currency, and how old they are."""
-
-    bid: Decimal | None
-    ask: Decimal | None
-    age_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The risk limits that exist today."""
-
-    max_order_notional: Decimal
-    max_orders_per_minute: int
-    quote_stale_after_seconds: float = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """Everything the checks look at, gathered at one moment without awaiting anything.
-
-    `position` is the confirmed signed quantity of the symbol, `working` the symbol's orders that
-    are not over (those of unknown outcome included), `entry_times_ns` when recent entries went out.
-    """
-
-    gate: Gate
-    limits: Limits
-    now_ns: int
-    rules: ProductRules | None
-    quote: Quote | None
-    position: Decimal
-    reconciled: bool
-    known: Mapping[str, Order] = field(default_factory=dict)
-    working: Sequence[Order] = ()
-    entry_times_ns: Sequence[int] = ()
-    draining: bool = False
-
-
 Outcome = Intent | Refusal
 Check = Callable[[Intent, Context], Outcome]
-
-
-def reduces(intent: Intent, position: Decimal, working: Sequence[Order]) -> bool:
-    """Return whether no fill of `intent` can increase or flip the position, in the worst case.
-
-    The worst case: every working order on the reducing side fills first. Only the confirmed
-    position counts; a working entry may never fill.
-    """
-    if position * intent.side.sign >= 0:
-        return False
-    pending = sum(
-        (o.leaves for o in working if _other_of_same_side(o, intent)),
-        start=Decimal(0),
-    )
-    return pending + intent.quantity <= abs(position)
 
 
 def check_duplicate(intent: Intent, context: Context) -> Outcome:
@@ -132,7 +73,7 @@ def check_trading_state(intent: Intent, context: Context) -> Outcome:
         return _closed(gate)
     if intent.reduce_only and not reducing:
         return _would_increase(intent, context)
-    if not reducing and _endangers_reduce_only(intent, context):
+    if not reducing and endangers_reduce_only(intent, context.position, context.working):
         return _would_increase(intent, context)
     if not context.reconciled and not reducing:
         return Refusal(
@@ -140,6 +81,40 @@ def check_trading_state(intent: Intent, context: Context) -> Outcome:
             "orders and positions are not yet reconciled with the venue: no new risk",
         )
     return intent
+
+
+def check_capabilities(intent: Intent, context: Context) -> Outcome:
+    """Refuse what the venue does not do, or was not shown to do."""
+    lacking = missing(intent, context.capabilities)
+    if lacking:
+        return Refusal(
+            RefusalReason.UNSUPPORTED,
+            f"type: {intent.order_type} {intent.time_in_force}: the venue does not do: {lacking}",
+        )
+    return intent
+
+
+def check_sizing(intent: Intent, context: Context) -> Outcome:
+    """Fit an entry to the depth that it would consume, by mode; no depth is no entry.
+
+    The smaller order remembers what was asked for.
+    """
+    sizing = context.limits.sizing
+    if sizing is None or reduces(intent, context.position, context.working):
+        return intent
+    price = _worst_price(intent, context)
+    if isinstance(price, Refusal):
+        return price
+    depth, rules = context.depth, context.rules
+    if rules is None:
+        return _no_rules(intent)
+    if depth is None or not 0 < depth.l1 <= depth.l10:
+        return Refusal(
+            RefusalReason.NO_DEPTH,
+            f"symbol: {intent.symbol}: the depth that a {intent.side} consumes is not known; "
+            "an order cannot be sized without",
+        )
+    return _fitted(intent, price, depth, sizing, rules)
 
 
 def check_risk(intent: Intent, context: Context) -> Outcome:
@@ -150,41 +125,20 @@ def check_risk(intent: Intent, context: Context) -> Outcome:
     """
     if reduces(intent, context.position, context.working):
         return intent
-    touch = _touch(intent.side, context)
-    if touch is None:
-        return Refusal(
-            RefusalReason.NO_QUOTE,
-            f"{intent.symbol}: no quote younger than "
-            f"{context.limits.quote_stale_after_seconds:g} s; an order cannot be valued without",
-        )
-    worst_price = touch
-    if intent.limit_price is not None:
-        buying = intent.side is Side.BUY
-        worst_price = intent.limit_price if buying else max(intent.limit_price, touch)
-    notional = intent.quantity * worst_price
-    if notional > context.limits.max_order_notional:
-        return Refusal(
-            RefusalReason.ORDER_NOTIONAL,
-            f"quantity: {intent.quantity}: notional {notional:f} is above the limit "
-            f"{context.limits.max_order_notional:f}",
-        )
-    recent = sum(1 for at in context.entry_times_ns if at > context.now_ns - RATE_WINDOW_NS)
-    if recent >= context.limits.max_orders_per_minute:
-        return Refusal(
-            RefusalReason.ORDER_RATE,
-            f"{recent} orders in the last minute; allowed: {context.limits.max_orders_per_minute}",
-        )
-    return intent
+    price = _worst_price(intent, context)
+    if isinstance(price, Refusal):
+        return price
+    refusal = _too_large(intent, context, price) or _too_frequent(context)
+    for rule in context.entry_rules:
+        refusal = refusal or rule(intent, price)
+    return refusal or intent
 
 
 def check_product(intent: Intent, context: Context) -> Outcome:
     """Refuse what the product's increments, bounds and status do not allow."""
     rules = context.rules
     if rules is None:
-        return Refusal(
-            RefusalReason.VENUE_UNAVAILABLE,
-            f"symbol: {intent.symbol}: the venue's rules for it are not known yet",
-        )
+        return _no_rules(intent)
     if rules.disabled:
         return Refusal(
             RefusalReason.PRODUCT_CLOSED,
@@ -199,7 +153,8 @@ def check_product(intent: Intent, context: Context) -> Outcome:
             f"quantity: {intent.quantity}: not a whole number of {unit} of "
             f"{rules.size_increment} each ({rules.product_id})",
         )
-    return _check_bounds(intent, rules)
+    refusal = _out_of_bounds(intent, rules) or _expired(intent, context)
+    return refusal or intent
 
 
 def check_post_only(intent: Intent, context: Context) -> Outcome:
@@ -230,26 +185,47 @@ def check_post_only(intent: Intent, context: Context) -> Outcome:
 
 
 def round_price(intent: Intent, context: Context) -> Outcome:
-    """Return the intent with its price on the tick, rounded to the passive side."""
-    if intent.limit_price is None or context.rules is None:
+    """Return the intent with its prices on the tick, rounded to the passive side."""
+    if context.rules is None:
         return intent
-    price = context.rules.round_price(intent.limit_price, intent.side)
-    if price <= 0:
-        return Refusal(
-            RefusalReason.PRICE_RANGE,
-            f"limit_price: {intent.limit_price}: below one price increment "
-            f"{context.rules.price_increment}",
+    rounded = on_tick(intent, context.rules)
+    attached = rounded.attached
+    exits = () if attached is None else (attached.take_profit_price, attached.stop_price)
+    for price in (rounded.limit_price, rounded.stop_price, *exits):
+        if price is not None and price <= 0:
+            return Refusal(
+                RefusalReason.PRICE_RANGE,
+                f"limit_price: {intent.limit_price}, stop_price: {intent.stop_price}: below one "
+                f"price increment {context.rules.price_increment}",
+            )
+    return rounded
+
+
+def check_stop_relation(
+    intent: Intent,
+    context: Context,  # noqa: ARG001 - a check's signature
+) -> Outcome:
+    """Refuse prices that do not go together, after they were rounded."""
+    problem = ""
+    if intent.limit_price is not None and intent.stop_price is not None:
+        problem = stop_relation_problem(
+            intent.order_type, intent.side, intent.limit_price, intent.stop_price
         )
-    return replace(intent, limit_price=price)
+    elif intent.attached is not None:
+        problem = attached_problem(intent.side, intent.limit_price, intent.attached)
+    return Refusal(RefusalReason.STOP_RELATION, problem) if problem else intent
 
 
 CHECKS: Final[tuple[Check, ...]] = (
     check_duplicate,
     check_trading_state,
+    check_capabilities,
+    check_sizing,
     check_risk,
     check_product,
     check_post_only,
     round_price,
+    check_stop_relation,
 )
 
 
@@ -266,35 +242,84 @@ def evaluate(intent: Intent, context: Context) -> Outcome:
 def last_gate(intent: Intent, context: Context) -> Refusal | None:
     """Check the trading state again, with `context` gathered now; None lets the order pass.
 
-    `context.working` may hold the order itself, which does not count against it.
+    `context.working` may hold the order itself, which does not count against it. Nothing passes
+    in a dry run.
     """
     others = replace(
         context,
         working=[o for o in context.working if o.intent.client_order_id != intent.client_order_id],
     )
     outcome = check_trading_state(intent, others)
-    return outcome if isinstance(outcome, Refusal) else None
+    if isinstance(outcome, Refusal):
+        return outcome
+    if context.limits.dry_run:
+        return Refusal(RefusalReason.DRY_RUN, "dry run: nothing is sent to the venue")
+    return None
 
 
-def risk_increasing(orders: Sequence[Order], position: Decimal) -> list[Order]:
-    """Return the working orders of one symbol that must go when only reducing is allowed.
+def stop_relation_problem(
+    order_type: OrderType, side: Side, limit_price: Decimal, stop_price: Decimal
+) -> str:
+    """Return why limit and stop price do not go together, '' when they do.
 
-    Reducing orders stay while they fit into the position together: those flagged reduce-only
-    first, then the oldest.
+    A stop-limit that buys on a rise may pay its stop price or more, one that sells on a fall may
+    take its stop price or less. A bracket has its two exits on either side of the market.
+
+    >>> stop_relation_problem(OrderType.STOP_LIMIT, Side.BUY, Decimal(99), Decimal(100))
+    'limit_price: 99; allowed for a BUY STOP_LIMIT: at or above stop_price 100'
     """
-    room = abs(position)
-    entries = []
-    for order in sorted(orders, key=lambda o: (not o.intent.reduce_only, o.created_ns)):
-        if position * order.intent.side.sign < 0 and order.leaves <= room:
-            room -= order.leaves
-        else:
-            entries.append(order)
-    return entries
+    buying = side is Side.BUY
+    if order_type is OrderType.BRACKET:
+        fits = limit_price < stop_price if buying else limit_price > stop_price
+        where = "below" if buying else "above"
+    else:
+        fits = limit_price >= stop_price if buying else limit_price <= stop_price
+        where = "at or above" if buying else "at or below"
+    allowed = f"allowed for a {side} {order_type}: {where} stop_price {stop_price}"
+    return "" if fits else f"limit_price: {limit_price}; {allowed}"
 
 
-def _other_of_same_side(order: Order, intent: Intent) -> bool:
+def attached_problem(side: Side, entry_price: Decimal | None, attached: Attached) -> str:
+    """Return why an entry does not go with the exit that it brings along, '' when it does.
+
+    >>> exits = Attached(take_profit_price=Decimal(110), stop_price=Decimal(95))
+    >>> attached_problem(Side.BUY, Decimal(100), exits)
+    ''
+    >>> attached_problem(Side.BUY, Decimal(90), exits).partition(" must lie")[0]
+    'attached: take_profit_price 110 and stop_price 95'
+    """
+    low, high = attached.stop_price, attached.take_profit_price
+    if side is Side.SELL:
+        low, high = high, low
+    if low < high and (entry_price is None or low < entry_price < high):
+        return ""
     return (
-        order.intent.side is intent.side and order.intent.client_order_id != intent.client_order_id
+        f"attached: take_profit_price {attached.take_profit_price} and stop_price "
+        f"{attached.stop_price} must lie on either side of the entry of a {side}"
+    )
+
+
+def on_tick(intent: Intent, rules: ProductRules) -> Intent:
+    """Return `intent` with every price on the tick: BUY down, SELL up, exits as the other side."""
+
+    def rounded(price: Decimal | None, side: Side) -> Decimal | None:
+        return None if price is None else rules.round_price(price, side)
+
+    attached = intent.attached
+    if attached is not None:
+        exit_side = intent.side.opposite
+        attached = replace(
+            attached,
+            take_profit_price=rules.round_price(attached.take_profit_price, exit_side),
+            stop_price=rules.round_price(attached.stop_price, exit_side),
+        )
+    if intent.limit_price is None and intent.stop_price is None and attached is None:
+        return intent
+    return replace(
+        intent,
+        limit_price=rounded(intent.limit_price, intent.side),
+        stop_price=rounded(intent.stop_price, intent.side),
+        attached=attached,
     )
 
 
@@ -312,25 +337,18 @@ def _closed(gate: Gate) -> Refusal:
 
 
 def _would_increase(intent: Intent, context: Context) -> Refusal:
-    pending = sum(
-        (o.leaves for o in context.working if _other_of_same_side(o, intent)),
-        start=Decimal(0),
-    )
+    waiting = pending(intent.side, context.working, but=intent.client_order_id)
     return Refusal(
         RefusalReason.REDUCE_ONLY_WOULD_INCREASE,
-        f"quantity: {intent.quantity}: {intent.side} with {pending} already working could flip or "
+        f"quantity: {intent.quantity}: {intent.side} with {waiting} already working could flip or "
         f"increase the position {context.position} against a reduce-only order",
     )
 
 
-def _endangers_reduce_only(intent: Intent, context: Context) -> bool:
-    """Return whether filling this first could let a working reduce-only order flip the position."""
-    if context.position * intent.side.sign >= 0:
-        return False
-    return any(
-        o.intent.reduce_only and o.leaves > 0
-        for o in context.working
-        if _other_of_same_side(o, intent)
+def _no_rules(intent: Intent) -> Refusal:
+    return Refusal(
+        RefusalReason.VENUE_UNAVAILABLE,
+        f"symbol: {intent.symbol}: the venue's rules for it are not known yet",
     )
 
 
@@ -342,11 +360,102 @@ def _touch(side: Side, context: Context) -> Decimal | None:
     return quote.ask if side is Side.BUY else quote.bid
 
 
+def _worst_price(intent: Intent, context: Context) -> Decimal | Refusal:
+    """Return the price that values an order for the limits: what it may pay, or what it sells."""
+    touch = _touch(intent.side, context)
+    if touch is None:
+        return Refusal(
+            RefusalReason.NO_QUOTE,
+            f"{intent.symbol}: no quote younger than "
+            f"{context.limits.quote_stale_after_seconds:g} s; an order cannot be valued without",
+        )
+    own = intent.limit_price or intent.stop_price
+    if own is None:
+        return touch
+    if intent.side is Side.BUY and intent.order_type is not OrderType.STOP:
+        return own
+    return max(own, touch)
+
+
+def _fitted(
+    intent: Intent, price: Decimal, depth: Depth, sizing: Sizing, rules: ProductRules
+) -> Outcome:
+    wanted = intent.quantity * price
+    fitted = size(wanted, sizing.max_impact_bps, depth.l1, depth.l10, sizing.mode)
+    if fitted.adjusted == wanted:
+        return intent
+    steps = (fitted.adjusted / price / rules.size_increment).to_integral_value(ROUND_FLOOR)
+    if steps > 0:
+        quantity = steps * rules.size_increment
+        return replace(intent, quantity=quantity, asked_quantity=intent.quantity)
+    return Refusal(
+        RefusalReason.IMPACT,
+        f"quantity: {intent.quantity}: notional {wanted:.2f} is beyond the "
+        f"{fitted.limit:.2f} that {sizing.max_impact_bps} bps of impact allow "
+        f"({sizing.mode}; depth {depth.l1:.0f} at the touch, {depth.l10:.0f} in ten levels)",
+    )
+
+
+def _too_large(intent: Intent, context: Context, price: Decimal) -> Refusal | None:
+    limits = context.limits
+    notional = intent.quantity * price
+    if notional > limits.max_order_notional:
+        return Refusal(
+            RefusalReason.ORDER_NOTIONAL,
+            f"quantity: {intent.quantity}: notional {notional:f} is above the limit "
+            f"{limits.max_order_notional:f}",
+        )
+    worst = worst_position(intent.side, intent.quantity, context.position, context.working) * price
+    if limits.max_position_notional is not None and worst > limits.max_position_notional:
+        return Refusal(
+            RefusalReason.POSITION_NOTIONAL,
+            f"quantity: {intent.quantity}: the position in {intent.symbol} could come to "
+            f"{worst:.2f}, above the limit {limits.max_position_notional:f}",
+        )
+    if limits.max_total_notional is None and limits.max_leverage is None:
+        return None
+    if context.other_exposure is None:
+        return Refusal(
+            RefusalReason.NO_MARK, "the positions in other symbols cannot be valued: no quote"
+        )
+    total = worst + context.other_exposure
+    if limits.max_total_notional is not None and total > limits.max_total_notional:
+        return Refusal(
+            RefusalReason.TOTAL_EXPOSURE,
+            f"quantity: {intent.quantity}: all positions together could come to {total:.2f}, "
+            f"above the limit {limits.max_total_notional:f}",
+        )
+    return _too_leveraged(total, context)
+
+
+def _too_leveraged(total: Decimal, context: Context) -> Refusal | None:
+    allowed, equity = context.limits.max_leverage, context.equity
+    if allowed is None:
+        return None
+    if equity is None:
+        return Refusal(RefusalReason.NO_EQUITY, "the account's equity is not known: no new risk")
+    if total > allowed * max(equity, Decimal(0)):
+        return Refusal(
+            RefusalReason.LEVERAGE,
+            f"positions could come to {total:.2f}, more than {allowed:f} times the equity "
+            f"{equity:.2f}",
+        )
+    return None
+
+
+def _too_frequent(context: Context) -> Refusal | None:
+    recent = context.entries_last_minute
+    if recent < context.limits.max_orders_per_minute:
+        return None
+    return Refusal(
+        RefusalReason.ORDER_RATE,
+        f"{recent} orders in the last minute; allowed: {context.limits.max_orders_per_minute}",
+    )
+
+
 def _unsupported(intent: Intent, rules: ProductRules) -> str | None:
-    if intent.order_type not in (OrderType.LIMIT, OrderType.MARKET):
-        return f"type: {intent.order_type}: not implemented; allowed: LIMIT, MARKET"
-    if intent.time_in_force not in (TimeInForce.GTC, TimeInForce.IOC):
-        return f"time_in_force: {intent.time_in_force}: not implemented; allowed: GTC, IOC"
+    if intent.time_in_force is TimeInForce.DAY:
+        return "time_in_force: DAY: there is no close; allowed: GTC, GTD, IOC, FOK"
     if rules.limit_only and intent.order_type is OrderType.MARKET:
         return f"type: MARKET: {rules.product_id} takes limit orders only"
     if rules.post_only and not intent.post_only:
@@ -354,7 +463,7 @@ def _unsupported(intent: Intent, rules: ProductRules) -> str | None:
     return None
 
 
-def _check_bounds(intent: Intent, rules: ProductRules) -> Outcome:
+def _out_of_bounds(intent: Intent, rules: ProductRules) -> Refusal | None:
     low, high = rules.min_quantity, rules.max_quantity
     if (low is not None and intent.quantity < low) or (high is not None and intent.quantity > high):
         return Refusal(
@@ -369,4 +478,15 @@ def _check_bounds(intent: Intent, rules: ProductRules) -> Outcome:
                 f"quantity: {intent.quantity}: notional {notional:f} is below "
                 f"the venue's {rules.min_notional:f}",
             )
-    return intent
+    return None
+
+
+def _expired(intent: Intent, context: Context) -> Refusal | None:
+    if intent.expires_at_ns is None:
+        return None
+    if context.venue_now_ns is None:
+        return Refusal(RefusalReason.NO_VENUE_TIME, "expires_at: the venue's time is not known yet")
+    if intent.expires_at_ns <= context.venue_now_ns:
+        late = (context.venue_now_ns - intent.expires_at_ns) / 1e9
+        return Refusal(RefusalReason.EXPIRED, f"expires_at: {late:.1f} s ago by the venue's clock")
+    return None

@@ -1,4 +1,4 @@
-"""The tables of this package as Markdown, so that the docs are drawn from what runs."""
+"""The tables of this package as Markdown and Mermaid, so that the docs are drawn from what runs."""
 
 from touchstone.perps.kill import LOOSENING, PERMITTED, Action, TradingState
 from touchstone.perps.orders import TRANSITIONS, OrderEvent, OrderState
@@ -29,6 +29,34 @@ def kill_table() -> str:
         for state in TradingState
     ]
     return _markdown(["state", "new risk", "reducing orders", "cancels", "may loosen to"], rows)
+
+
+def order_mermaid() -> str:
+    """Return the ways of an order as Mermaid text: one arrow for all events that lead the same way.
+
+    Events that leave the state as it is are in the table alone.
+    """
+    lines = ["stateDiagram-v2", f"    [*] --> {OrderState.PENDING_SUBMIT}"]
+    for before, row in TRANSITIONS.items():
+        ways: dict[OrderState, list[str]] = {}
+        for event, after in row.items():
+            if after is not before:
+                ways.setdefault(after, []).append(event.value)
+        lines += [f"    {before} --> {after}: {', '.join(ways[after])}" for after in ways]
+    return "\n".join(lines)
+
+
+def kill_mermaid() -> str:
+    """Return how trading states change as Mermaid text: any tightening, a few ways to loosen."""
+    lines = ["stateDiagram-v2", f"    [*] --> {TradingState.ACTIVE}: paper exchange"]
+    lines.append(f"    [*] --> {TradingState.REDUCE_ONLY}: any other venue")
+    states = list(TradingState)
+    for number, state in enumerate(states):
+        lines += [f"    {state} --> {stricter}: one call" for stricter in states[number + 1 :]]
+        lines += [
+            f"    {state} --> {looser}: reason, generation" for looser in sorted(LOOSENING[state])
+        ]
+    return "\n".join(lines)
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:

@@ -2,13 +2,17 @@
 
 Permission expires, prohibition never does: a missing record means HALTED, an unreadable or stale
 one closes the gate to new risk, and of several states the strictest wins. Tightening is free;
-loosening takes a reason and the present generation, and passes through REDUCE_ONLY.
+loosening takes a reason and the present generation, and passes through REDUCE_ONLY. Each scope
+(global, an account, a strategy, a symbol) has a state of its own, and all that apply must permit.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from lob.errors import InvalidInput
 
 
 class TradingState(StrEnum):
@@ -115,3 +119,48 @@ def why_not(present: TradingState, wanted: TradingState, reason: str) -> str:
         allowed = ", ".join(sorted(LOOSENING[present]))
         return f"state: {wanted}: from {present} it may only be loosened to {allowed}"
     return ""
+
+
+GLOBAL_SCOPE: Final = "global"
+SCOPE_FORM: Final = r"global|(account|strategy|symbol):[A-Za-z0-9_.:-]{1,64}"
+"""How a scope is written: one of everything, or one account, strategy or symbol."""
+_SCOPE: Final = re.compile(SCOPE_FORM)
+
+
+def parse_scope(text: str) -> str:
+    """Return the scope written as `text`.
+
+    Raises:
+        InvalidInput: it is none.
+
+    >>> parse_scope("symbol:BTC-PERP")
+    'symbol:BTC-PERP'
+    """
+    if not _SCOPE.fullmatch(text):
+        raise InvalidInput(
+            f"scope: {text[:80]!r}; allowed: global, account:<id>, strategy:<name>, symbol:<symbol>"
+        )
+    return text
+
+
+def scopes_of(account: str, strategy: str = "", symbol: str = "") -> tuple[str, ...]:
+    """Return the scopes that apply to an order, widest first; one left empty has none.
+
+    >>> scopes_of("main", symbol="BTC-PERP")
+    ('global', 'account:main', 'symbol:BTC-PERP')
+    """
+    parts = (("account", account), ("strategy", strategy), ("symbol", symbol))
+    return (GLOBAL_SCOPE, *(f"{kind}:{name}" for kind, name in parts if name))
+
+
+def strictest_gate(gates: Mapping[str, Gate]) -> Gate:
+    """Return what holds where several scopes apply: the strictest, and of equals one that is known.
+
+    A missing scope is no gate at all, so that whoever has none is HALTED.
+    """
+    if not gates:
+        return Gate(TradingState.HALTED, known=False, age_seconds=float("inf"), why="no scope")
+    scope, gate = max(gates.items(), key=lambda item: (item[1].state.strictness, item[1].known))
+    age = max(each.age_seconds for each in gates.values())
+    why = gate.why if scope == GLOBAL_SCOPE else f"{scope}: {gate.why}"
+    return Gate(gate.state, known=gate.known, age_seconds=age, why=why)

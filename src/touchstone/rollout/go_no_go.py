@@ -6,9 +6,9 @@ YELLOW. UNKNOWN (no data, stale, too few, no number) is worse than yellow: it ca
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from lob.errors import InvalidInput
 from touchstone.rollout.intervals import (
@@ -274,6 +274,30 @@ def decide(
     else:
         decision = Decision.GO
     return Verdict(decision, now, reasons, verdicts, used, since, dwell_seconds)
+
+
+def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as JSON values, with everything it was made from."""
+    return {
+        "decision": verdict.decision.value,
+        "at": verdict.at,
+        "reasons": list(verdict.reasons),
+        "rows": [
+            {
+                **asdict(row.row),
+                "colour": row.colour.value,
+                "reason": row.reason,
+                "interval": None
+                if row.interval is None
+                else {"low": row.interval.low, "high": row.interval.high},
+                "measurement": None if row.measurement is None else asdict(row.measurement),
+            }
+            for row in verdict.rows
+        ],
+        "waivers": [asdict(waiver) for waiver in verdict.waivers],
+        "clear_since": verdict.clear_since,
+        "dwell_seconds": verdict.dwell_seconds,
+    }
 
 
 def matrix_markdown(rows: Sequence[Row] = ROWS) -> str:

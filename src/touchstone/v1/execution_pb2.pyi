@@ -312,18 +312,22 @@ class ExecuteBatchResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[ExecuteResult, _Mapping]]] = ...) -> None: ...
 
 class JsonRequest(_message.Message):
-    __slots__ = ("request_id", "request", "seed", "seconds_left", "more")
+    __slots__ = ("request_id", "request", "seed", "seconds_left", "more", "traceparent", "baggage")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     SECONDS_LEFT_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    BAGGAGE_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     request: bytes
     seed: int
     seconds_left: float
     more: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, request_id: _Optional[int] = ..., request: _Optional[bytes] = ..., seed: _Optional[int] = ..., seconds_left: _Optional[float] = ..., more: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    traceparent: str
+    baggage: str
+    def __init__(self, request_id: _Optional[int] = ..., request: _Optional[bytes] = ..., seed: _Optional[int] = ..., seconds_left: _Optional[float] = ..., more: _Optional[_Iterable[bytes]] = ..., traceparent: _Optional[str] = ..., baggage: _Optional[str] = ...) -> None: ...
 
 class JsonResult(_message.Message):
     __slots__ = ("request_id", "fill", "failure", "provider_seconds", "more")

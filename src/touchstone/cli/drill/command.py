@@ -1,4 +1,7 @@
-"""`touchstone drill`: prove that an acknowledged kill is obeyed, whatever breaks."""
+"""`touchstone drill`: prove that an acknowledged kill is obeyed, whatever breaks.
+
+Below it `touchstone drill gateway`, which kills the parts of the real stack instead.
+"""
 
 import asyncio
 import random
@@ -17,15 +20,21 @@ from touchstone.cli.console import (
     out,
     print_json,
 )
-from touchstone.cli.drill.folder import drill_folder
+from touchstone.cli.drill.folder import held_folder
 from touchstone.cli.drill.report import show, summarise
-from touchstone.cli.drill.stage import Stage
+from touchstone.cli.drill.stage import LATE_MS_MAX, Stage
+from touchstone.cli.drill.survival_command import survive
 from touchstone.cli.drill.trials import FAULTS, Kind, Trial, run_trial
 
 PROCESSES_MAX: Final = 64
 
+app = typer.Typer(invoke_without_command=True)
+app.command("gateway")(survive)
 
+
+@app.callback()
 def drill(
+    context: typer.Context,
     processes: Annotated[
         int, typer.Option(min=2, max=PROCESSES_MAX, help="Workers that send under full load.")
     ] = 8,
@@ -52,6 +61,8 @@ def drill(
 
     Exit code 0 when every promise held, 1 when one did not, 2 for wrong usage.
     """
+    if context.invoked_subcommand is not None:
+        return
     raise typer.Exit(
         guarded(
             lambda: asyncio.run(
@@ -88,9 +99,11 @@ async def _drill(
     chance = random.Random(seed)  # noqa: S311 - when things happen, no secret
     started = time.monotonic()
     done: list[Trial] = []
-    with drill_folder() as folder:
+    with held_folder() as folder:
         err.print(f"starting Redis and {processes} workers")
-        async with Stage(folder, processes) as stage:
+        # A machine that may begin its last order late may answer as late.
+        late_ms_max = max(LATE_MS_MAX, last_order_ms_max)
+        async with Stage(folder, processes, late_ms_max) as stage:
             for number, kind in enumerate(kinds, 1):
                 trial = await run_trial(stage, number, kind, chance)
                 done.append(trial)

@@ -1,7 +1,7 @@
-"""The drill's temporary folder: held while it runs, and swept by the next drill where it is stale.
+"""A temporary folder that is held while it is used, and swept by the next user where it is stale.
 
 A drill that ends by `kill -9` cannot clean up. Its children are ended by the kernel; its folder is
-recognised by the lock that nobody holds any more.
+recognised by the lock that nobody holds any more. The tests' folder in memory goes the same way.
 """
 
 import contextlib
@@ -21,18 +21,23 @@ _UNLOCKED_SECONDS_MAX: Final = 3_600.0
 
 
 @contextlib.contextmanager
-def drill_folder() -> Iterator[Path]:
-    """Make a folder for the length of a `with` block, after removing those of dead drills."""
-    sweep(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as name, (Path(name) / _LOCK).open("w") as lock:
+def held_folder(parent: Path | None = None, prefix: str = PREFIX) -> Iterator[Path]:
+    """Make a folder for the length of a `with` block, after removing those of dead processes."""
+    parent = parent or Path(tempfile.gettempdir())
+    sweep(parent, prefix)
+    with contextlib.ExitStack() as stack:
+        # What a process that is just ending still writes is left to the next sweep.
+        made = tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(made))
+        lock = stack.enter_context((folder / _LOCK).open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield Path(name)
+        yield folder
 
 
-def sweep(parent: Path) -> list[Path]:
-    """Remove the folders of dead drills of this user below `parent`, and return them."""
+def sweep(parent: Path, prefix: str = PREFIX) -> list[Path]:
+    """Remove the folders of dead processes of this user below `parent`, and return them."""
     swept = []
-    for folder in sorted(parent.glob(f"{PREFIX}*")):
+    for folder in sorted(parent.glob(f"{prefix}*")):
         with contextlib.suppress(OSError):
             found = folder.lstat()
             if folder.is_symlink() or not folder.is_dir() or found.st_uid != os.getuid():

@@ -31,6 +31,7 @@ from touchstone.perps.kill import TradingState
 START_SECONDS_MAX: Final = 30.0
 ARM_SECONDS_MAX: Final = 10.0
 STOP_SECONDS_MAX: Final = 5.0
+LATE_MS_MAX: Final = 100.0
 _ACTOR: Final = "touchstone drill"
 T = TypeVar("T")
 
@@ -50,11 +51,13 @@ class Stage:
 
     `history` is what this drill wrote, oldest first, as far as Redis should still have it. Workers
     with an odd number reach Redis through the proxy. `written_ns` is when Redis had taken the
-    newest kill.
+    newest kill. `late_ms_max` is how much longer than lease and drain the call of a kill may take:
+    the caller waits as long by its protocol, and the rest is how busy this machine is.
     """
 
     folder: Path
     processes: int
+    late_ms_max: float = LATE_MS_MAX
     workers: list[Worker] = field(default_factory=list)
     history: list[ControlRecord] = field(default_factory=list)
     highest_generation: int = 0
@@ -182,7 +185,8 @@ class Stage:
 
     async def flush(self) -> None:
         """Empty the server."""
-        await self.store.run_script("return redis.call('FLUSHALL')", (), (), "FLUSHALL")
+        script = "return redis.call('FLUSHALL')"
+        await self.store.run_script(script, (), (), "FLUSHALL", patient=True)
         self.history.clear()
 
     async def audit_problem(self) -> str:

@@ -129,7 +129,7 @@ async def _kill(stage: Stage, trial: Trial) -> tuple[int, ...]:
             f"after the acknowledged kill {trial.orders_after_ack} orders were begun and "
             f"{trial.handed_over_after_ack} handed over"
         )
-    if trial.ack_ms > CLOSED_MS_MAX + 100:
+    if trial.ack_ms > CLOSED_MS_MAX + stage.late_ms_max:
         trial.problems.append(f"the kill took {trial.ack_ms:.0f} ms")
     return tuple(sorted(_worker_number(name) for name in told.lapsed))
 

@@ -1,0 +1,50 @@
+"""Why the gateway itself turns an order down: a stable reason and one clear line."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RefusalReason(StrEnum):
+    """Why the gateway itself turned an order down."""
+
+    DUPLICATE_CLIENT_ORDER_ID = "DUPLICATE_CLIENT_ORDER_ID"
+    DRAINING = "DRAINING"
+    CONTROL_STATE_UNKNOWN = "CONTROL_STATE_UNKNOWN"
+    HALTED = "HALTED"
+    CANCEL_ONLY = "CANCEL_ONLY"
+    REDUCE_ONLY = "REDUCE_ONLY"
+    REDUCE_ONLY_WOULD_INCREASE = "REDUCE_ONLY_WOULD_INCREASE"
+    NOT_RECONCILED = "NOT_RECONCILED"
+    DRY_RUN = "DRY_RUN"
+    NO_QUOTE = "NO_QUOTE"
+    NO_DEPTH = "NO_DEPTH"
+    NO_MARK = "NO_MARK"
+    NO_EQUITY = "NO_EQUITY"
+    NO_VENUE_TIME = "NO_VENUE_TIME"
+    IMPACT = "IMPACT"
+    ORDER_NOTIONAL = "ORDER_NOTIONAL"
+    POSITION_NOTIONAL = "POSITION_NOTIONAL"
+    TOTAL_EXPOSURE = "TOTAL_EXPOSURE"
+    LEVERAGE = "LEVERAGE"
+    ORDER_RATE = "ORDER_RATE"
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
+    PRODUCT_CLOSED = "PRODUCT_CLOSED"
+    UNSUPPORTED = "UNSUPPORTED"
+    QUANTITY_INCREMENT = "QUANTITY_INCREMENT"
+    QUANTITY_RANGE = "QUANTITY_RANGE"
+    MIN_NOTIONAL = "MIN_NOTIONAL"
+    EXPIRED = "EXPIRED"
+    POST_ONLY_WOULD_CROSS = "POST_ONLY_WOULD_CROSS"
+    PRICE_RANGE = "PRICE_RANGE"
+    STOP_RELATION = "STOP_RELATION"
+    JOURNAL_UNAVAILABLE = "JOURNAL_UNAVAILABLE"
+    VENUE_UNAVAILABLE = "VENUE_UNAVAILABLE"
+    VENUE_RATE_LIMITED = "VENUE_RATE_LIMITED"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One clear line of why, with a stable reason."""
+
+    reason: RefusalReason
+    message: str
