@@ -16,6 +16,7 @@ from services.paper_exchange.wiring import wire
 from touchstone.kit.lifecycle import run_service, serve_web
 from touchstone.kit.logs import configure_logging
 from touchstone.kit.settings import load
+from touchstone.kit.trace import configure_tracing
 
 MESSAGE_BYTES_MAX: Final = 65_536
 FULL_COLLECTION_EVERY: Final = 1_000
@@ -33,7 +34,8 @@ async def main(*, anew: bool = False, confirmed: bool = False) -> None:
     if anew:
         sys.stdout.write(set_aside(settings, confirmed=confirmed) + "\n")
         return
-    configure_logging("paper_exchange", settings.log_level)
+    configure_logging("paper_exchange", settings.log_level, settings.log_format)
+    configure_tracing("paper_exchange")
     tls = tls_options(settings.tls_certificate, settings.tls_key)
     gc.set_threshold(*gc.get_threshold()[:2], FULL_COLLECTION_EVERY)
     async with wire(settings) as components:

@@ -16,6 +16,7 @@ from services.paper_exchange.routes_money import money_router
 from services.paper_exchange.routes_orders import order_router
 from services.paper_exchange.routes_wallet import wallet_router
 from services.paper_exchange.wiring import Components
+from touchstone.kit.trace import TraceRequests
 from touchstone.kit.web import create_web_app
 
 
@@ -26,6 +27,7 @@ def create_app(components: Components) -> FastAPI:
     app.add_middleware(QuotaHeaders)
     venue, gate, faults = components.venue, components.gate, components.faults
     app.add_middleware(RestFaults, book=faults, account_of=gate.claimed_account)
+    app.add_middleware(TraceRequests)
     app.include_router(market_router(venue, gate))
     orders = order_router(venue, gate, components.metrics)
     app.include_router(orders)
@@ -37,5 +39,7 @@ def create_app(components: Components) -> FastAPI:
     app.include_router(money_router(venue))
     app.include_router(fault_router(faults, components.feed))
     app.include_router(feed_router(components.feed))
-    app.state.quick_posts = quick_orders(orders.routes, gate, faults.concerns_rest)
+    app.state.quick_posts, app.state.quick_gets = quick_orders(
+        orders.routes, gate, faults.concerns_rest
+    )
     return app

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from lob.errors import InvalidInput
-from services.paper_exchange.framing import PAYLOAD_BYTES_MAX
 from touchstone.exchange.commands import COMMANDS, Command
+from touchstone.kit.framing import PAYLOAD_BYTES_MAX
 
 ADVANCE: Final = "Advance"
 _ROOM: Final = 256

@@ -20,9 +20,9 @@ from services.paper_exchange.faults_feed import FeedFaults, Later, call_later
 from services.paper_exchange.feed_accounts import balance_events, balance_summary, positions
 from services.paper_exchange.feed_events import message
 from services.paper_exchange.metrics import FeedMetrics
-from services.paper_exchange.rate_limit import RateLimiter
 from services.paper_exchange.shapes_orders import portfolio_uuid
 from touchstone.exchange import Exchange, MarketTrade, Order, Updates
+from touchstone.kit.rate_limit import RateLimiter
 
 PRIVATE_CHANNELS: Final = frozenset({"user", "futures_balance_summary"})
 UNLISTED_CHANNELS: Final = frozenset({"heartbeats", "futures_balance_summary"})

@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from lob.types import Side
 from services.paper_exchange.shapes_markets import candles_shape, ticker_shape, trade_shape
 from services.paper_exchange.shapes_orders import user_order_shape
@@ -43,8 +45,10 @@ def message(channel: str, events: bytes, now_ns: int) -> Message:
 
 
 def compact(value: object) -> bytes:
-    """Return JSON without spaces."""
-    return json.dumps(value, separators=(",", ":")).encode()
+    """Return JSON without spaces, in which everything beyond ASCII is escaped."""
+    shown = msgspec.json.encode(value)
+    # The quick encoder leaves letters as they are; nearly always there is none to escape.
+    return shown if shown.isascii() else json.dumps(value, separators=(",", ":")).encode()
 
 
 class _Texts(dict[int, str]):

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lob.errors import Fault, InvalidInput, NotFound, Overloaded, Unauthenticated
 from services.paper_exchange.auth import Authenticator, Caller, LegacySignature
 from services.paper_exchange.bodies import read_bytes
-from services.paper_exchange.rate_limit import Quota, RateLimiter
 from touchstone.kit.errors import describe, outcome_of
+from touchstone.kit.rate_limit import Quota, RateLimiter
 from touchstone.kit.web import first_problem
 
 API_PREFIX: Final = "/api/v3/brokerage"
@@ -64,9 +64,10 @@ class Gate:
     async def _caller(self, request: Request) -> Caller:
         headers, scope = request.headers, request.scope
         path = bytes(scope["raw_path"]).decode("latin-1")
-        if "authorization" in headers or "cb-access-sign" not in headers:
-            authorization, host = headers.get("authorization", ""), headers.get("host", "")
-            return self._authenticator.rest(authorization, request.method, host, path)
+        authorization = headers.get("authorization")
+        if authorization is not None or "cb-access-sign" not in headers:
+            host = headers.get("host", "")
+            return self._authenticator.rest(authorization or "", request.method, host, path)
         signature = LegacySignature(
             headers.get("cb-access-key", ""),
             headers.get("cb-access-timestamp", ""),

@@ -156,12 +156,15 @@ def select_orders(exchange: Exchange, account: str, params: QueryParams) -> Page
 
 
 def select_fills(exchange: Exchange, account: str, params: QueryParams) -> Page[Fill]:
-    """Return the page of an account's fills that the query asks for. O(fills remembered)."""
+    """Return the page of an account's fills that the query asks for.
+
+    O(fills since the oldest order named) for fills of orders, else O(fills remembered).
+    """
     refuse_unknown(params, _FILL_FILTERS)
+    order_ids = values(params, "order_ids", "order_id")
     start_ns, end_ns = period(params, "start_sequence_timestamp", "end_sequence_timestamp")
     tests: list[Callable[[Fill], bool]] = []
     for wanted, told in (
-        (values(params, "order_ids", "order_id"), _order_id),
         (values(params, "trade_ids"), _trade_id),
         (values(params, "product_ids", "product_id"), _product_id),
     ):
@@ -170,7 +173,7 @@ def select_fills(exchange: Exchange, account: str, params: QueryParams) -> Page[
     if start_ns or end_ns != FOREVER_NS:
         tests.append(lambda fill: start_ns <= fill.time_ns < end_ns)
     foreign = values(params, "retail_portfolio_id") - {portfolio_uuid(account)}
-    rows = [] if foreign else _passing(exchange.fills(account), tests)
+    rows = [] if foreign else _passing(exchange.fills(account, order_ids), tests)
     return _page(rows, params, _FILL_SORTS)
 
 
@@ -186,10 +189,6 @@ def _passing(rows: list[RowT], tests: Iterable[Callable[[RowT], bool]]) -> list[
 
 def _product_id(row: Order | Fill) -> str:
     return row.product.product_id
-
-
-def _order_id(row: Order | Fill) -> str:
-    return row.order_id
 
 
 def _trade_id(fill: Fill) -> str:

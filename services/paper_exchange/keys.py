@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from lob.errors import ConfigError
 from services.paper_exchange.jws import PublicKey
-from services.paper_exchange.rate_limit import RATE_MAX
+from touchstone.kit.rate_limit import RATE_MAX
 
 KEY_FILE: Final = "cdp_api_key.json"
 PERMISSIONS: Final = frozenset({"view", "trade", "transfer"})
@@ -57,9 +57,9 @@ class ApiKey:
     rate_limit_per_second: float | None = None
 
 
-def ensure_key_file(folder: Path) -> Path:
-    """Return the folder's own key file; make an ES256 pair at the first start (mode 0600)."""
-    path = folder / KEY_FILE
+def ensure_key_file(folder: Path, name: str = KEY_FILE) -> Path:
+    """Return a key file of the folder; make an ES256 pair where there is none yet (mode 0600)."""
+    path = folder / name
     if path.exists():
         return path
     private_key = ec.generate_private_key(ec.SECP256R1())

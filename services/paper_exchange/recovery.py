@@ -15,8 +15,6 @@ from typing import Final
 
 from lob.errors import ConfigError, Fault, InvariantViolation
 from services.paper_exchange.entries import Entry, decode_entry
-from services.paper_exchange.framing import Damaged
-from services.paper_exchange.journal import Kept, Reading, segments, sync_folder
 from services.paper_exchange.snapshots import (
     START_ANEW,
     OtherCodeError,
@@ -29,6 +27,8 @@ from services.paper_exchange.snapshots import (
 from touchstone.exchange import Exchange, ExchangeConfig
 from touchstone.exchange.commands import apply
 from touchstone.exchange.state import outcome
+from touchstone.kit.framing import Damaged
+from touchstone.kit.journal import Kept, Reading, cut_torn_end, remove_empty, segments
 
 LOCK_FILE: Final = "lock"
 _FREE_TO_CHANGE: Final = frozenset({"run", "start_ns"})
@@ -107,8 +107,8 @@ def recover(folder: Path, config: ExchangeConfig) -> Recovered:
     reading = Reading(folder, number)
     for kept in reading:
         _replay(exchange, kept)
-    torn_bytes = _cut(reading)
-    _remove_empty(folder, reading.number)
+    torn_bytes = cut_torn_end(reading)
+    remove_empty(folder, reading.number)
     return _recovered(exchange, reading.number, number, torn_bytes, since)
 
 
@@ -225,24 +225,3 @@ def _way_out() -> str:
         f"this code is {code_digest()}: run the version that wrote it and stop it with SIGTERM,"
         f" which leaves nothing to replay, or start anew: {START_ANEW}"
     )
-
-
-def _cut(reading: Reading) -> int:
-    """Cut a torn end off; return how many bytes that were."""
-    if reading.torn is None:
-        return 0
-    path, offset, left_over = reading.torn
-    _log.warning("%s: byte %d: %d bytes of a torn end cut off", path, offset, left_over)
-    if offset == 0:
-        path.unlink()
-    else:
-        os.truncate(path, offset)
-    sync_folder(path.parent)
-    return left_over
-
-
-def _remove_empty(folder: Path, number: int) -> None:
-    """Remove a last file without records: the journal goes on in a new one of the same name."""
-    for first, path in segments(folder):
-        if first == number:
-            path.unlink()

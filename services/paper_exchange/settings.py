@@ -2,13 +2,13 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.paper_exchange.rate_limit import RATE_MAX
 from touchstone.exchange.background import FlowKind
 from touchstone.exchange.index import USUAL_VOLATILITY
+from touchstone.kit.rate_limit import RATE_MAX
 from touchstone.kit.settings import ServiceSettings, service_config
 
 
@@ -22,6 +22,7 @@ class ExchangeSettings(ServiceSettings):
     flow_speed: float = Field(default=1.0, ge=0.01, le=1000)
     flow: FlowKind = FlowKind.CLUSTERED
     flow_rate: float = Field(default=1.0, ge=0.01, le=100)
+    flow_size: float = Field(default=1.0, ge=0.01, le=100)
     flow_files: dict[str, Path] = Field(default_factory=dict)
     index_volatility: dict[str, float] = Field(default=USUAL_VOLATILITY)
     arbitrage_band: Decimal = Field(default=Decimal("0.001"), ge=0, le=Decimal("0.5"))
@@ -38,6 +39,8 @@ class ExchangeSettings(ServiceSettings):
     public_rate_limit_per_second: float = Field(default=10, gt=0, le=RATE_MAX)
     rate_limit_burst_seconds: float = Field(default=2, ge=1, le=3600)
     token_reuse: bool = False
+    # Names of more keys of the default account, made where they are missing: <name>.json.
+    extra_keys: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")], ...] = ()
     max_connections: int = Field(default=100, ge=1)
     connections_per_second: float = Field(default=8, gt=0, le=RATE_MAX)
     unauthenticated_messages_per_second: float = Field(default=8, gt=0, le=RATE_MAX)

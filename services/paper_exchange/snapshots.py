@@ -22,8 +22,6 @@ import msgspec
 import lob
 import touchstone.exchange
 from lob.errors import ConfigError, Conflict, Fault
-from services.paper_exchange.framing import Damaged
-from services.paper_exchange.journal import sync_folder
 from touchstone.exchange import Exchange
 from touchstone.exchange.state import (
     STATE_VERSION,
@@ -34,6 +32,8 @@ from touchstone.exchange.state import (
     state_hash,
     survey,
 )
+from touchstone.kit.framing import Damaged
+from touchstone.kit.journal import sync_folder
 
 VERSION: Final = 1
 START_ANEW: Final = "python -m services.paper_exchange --start-anew --confirm"

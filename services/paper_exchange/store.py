@@ -1,5 +1,6 @@
 """What keeps the venue: its folder, its journal, and when a snapshot is taken."""
 
+import asyncio
 import contextlib
 import logging
 import math
@@ -12,7 +13,6 @@ from typing import Final
 
 from lob.errors import Fault
 from services.paper_exchange.entries import ADVANCE, encode_entry
-from services.paper_exchange.journal import Journal, JournalFailed, segments
 from services.paper_exchange.recovery import FolderLock, Recovered, recover
 from services.paper_exchange.snapshots import (
     ForkedSnapshot,
@@ -22,6 +22,7 @@ from services.paper_exchange.snapshots import (
 )
 from touchstone.exchange import Exchange, ExchangeConfig
 from touchstone.exchange.state import outcome
+from touchstone.kit.journal import Journal, JournalFailed, segments
 
 SNAPSHOTS_KEPT: Final = 2
 """The newest, and the one before it, with the journal from there on."""
@@ -103,7 +104,12 @@ class Store:
         self._recorded_ns = exchange.now_ns
 
     async def kept(self) -> None:
-        """Return when everything recorded so far is on the disk (at once where sync is off)."""
+        """Return when everything recorded so far is on the disk (at once where sync is off).
+
+        What else comes in at this moment is carried out before the disk is asked: once for all.
+        """
+        if self.policy.sync:
+            await asyncio.sleep(0)
         await self.journal.kept()
 
     @property

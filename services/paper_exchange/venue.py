@@ -16,7 +16,6 @@ from typing import Any, Final, Protocol, cast
 from lob.errors import Fault, InvariantViolation, Unavailable
 from services.paper_exchange.clock import ExchangeClock, SpeedGauge
 from services.paper_exchange.entries import ADVANCE, encode_command
-from services.paper_exchange.journal import JournalFailed
 from services.paper_exchange.latency import Latencies
 from services.paper_exchange.store import Store
 from touchstone.exchange import CancelResult, Exchange, Order, OrderRequest, Refusal, Updates
@@ -29,6 +28,7 @@ from touchstone.exchange.commands import (
     Resume,
     apply,
 )
+from touchstone.kit.journal import JournalFailed
 
 STEP_ITEMS: Final = 100
 """How much the engine does before the loop looks at requests again (a few milliseconds)."""

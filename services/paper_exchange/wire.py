@@ -23,7 +23,7 @@ def text(value: Decimal | int) -> str:
     >>> text(Decimal("100000.0")), text(Decimal("1E+2")), text(Decimal("-0.00"))
     ('100000', '100', '0')
     """
-    return plain(Decimal(value))
+    return plain(value if isinstance(value, Decimal) else Decimal(value))
 
 
 def rounded_text(value: Decimal) -> str:

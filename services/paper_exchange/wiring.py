@@ -18,7 +18,6 @@ from services.paper_exchange.keys import ensure_key_file, load_keys
 from services.paper_exchange.latency import Latencies
 from services.paper_exchange.metrics import ExchangeMetrics
 from services.paper_exchange.metrics_store import export_store
-from services.paper_exchange.rate_limit import RateLimiter
 from services.paper_exchange.settings import ExchangeSettings
 from services.paper_exchange.store import Store, StorePolicy
 from services.paper_exchange.venue import Venue
@@ -28,6 +27,7 @@ from touchstone.exchange.index import SECOND_NS
 from touchstone.exchange.marketplace import require_files
 from touchstone.kit.health import Readiness
 from touchstone.kit.metrics import create_registry
+from touchstone.kit.rate_limit import RateLimiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ async def wire(settings: ExchangeSettings) -> AsyncIterator[Components]:
             of other settings or of other code.
         Damaged: the kept state is not what was written.
     """
-    ensure_key_file(settings.keys_dir)
+    for name in ("cdp_api_key", *settings.extra_keys):
+        ensure_key_file(settings.keys_dir, f"{name}.json")
     authenticator = Authenticator(load_keys(settings.keys_dir), reuse=settings.token_reuse)
     config = exchange_config(settings)
     store = None
@@ -110,6 +111,7 @@ def exchange_config(settings: ExchangeSettings) -> ExchangeConfig:
         price_collar=settings.price_collar,
         flow=settings.flow,
         flow_rate=settings.flow_rate,
+        flow_size=settings.flow_size,
         flow_files=settings.flow_files,
         index_volatility=settings.index_volatility,
         arbitrage_band=settings.arbitrage_band,

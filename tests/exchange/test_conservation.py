@@ -104,7 +104,16 @@ class Venue(RuleBasedStateMachine):
                 done = order.filled_lots + order.leaves_lots
                 assert done <= order.size_lots
                 assert (order.leaves_lots > 0) == (order.status is OrderStatus.OPEN)
+            self.fills_are_found_by_their_orders(name)
         self.exchange.drain()
+
+    def fills_are_found_by_their_orders(self, name: str) -> None:
+        """Of whichever orders are named, known or forgotten, all remembered fills are found."""
+        fills = self.exchange.fills(name)
+        known = [order.order_id for order in self.exchange.orders(name)]
+        for named in ({fill.order_id for fill in fills[1::2]}, set(known[:2]), {*known[-1:], "x"}):
+            found = [fill for fill in fills if not named or fill.order_id in named]
+            assert found == self.exchange.fills(name, named)
 
     def reduce_only_orders_cannot_turn(self, name: str, product_id: str) -> None:
         """Where reduce-only orders rest, their whole side fits the position."""

@@ -172,6 +172,14 @@ def test_a_faster_flow_is_the_same_market_in_less_time() -> None:
     assert 1.5 < counts[1] / counts[0] < 2.6
 
 
+def test_a_larger_flow_is_the_same_market_in_larger_orders() -> None:
+    """Ten times the size: the same prices, and ten times the depth at each."""
+    books = [venue(flow_size=size, products=(BTC,)).markets[BTC.product_id] for size in (1.0, 10.0)]
+    (usual, _), (large, _) = (market.levels(10) for market in books)
+    assert [level.price for level in usual] == [level.price for level in large]
+    assert 8 < sum(v.quantity for v in large) / sum(v.quantity for v in usual) < 12
+
+
 def test_usual_orders_are_round_and_as_large_in_both_families() -> None:
     """A fifth of a bitcoin, five ether."""
     lots = [usual_lots(product, product.reference_price) for product in PRODUCTS]

@@ -171,12 +171,16 @@ def check_families(exchange: Exchange, name: str) -> None:
 
 
 def check_reductions(exchange: Exchange, name: str) -> None:
-    """Replay the fills: a reduce-only order never opened, enlarged or turned a position."""
+    """Find the fills by order and replay them: reduce-only ones only made the position smaller."""
     held = 0
-    for fill in sorted(exchange.fills(name), key=lambda fill: fill.number):
-        order = exchange.order(name, fill.order_id)
-        assert order is not None
-        if order.request.reduce_only:
+    fills = exchange.fills(name)
+    for order in exchange.orders(name):
+        mine = [fill for fill in fills if fill.order_id == order.order_id]
+        assert mine == exchange.fills(name, {order.order_id})
+    for fill in reversed(fills):
+        whose = exchange.order(name, fill.order_id)
+        assert whose is not None
+        if whose.request.reduce_only:
             assert held * fill.side.sign < 0
             assert fill.lots <= abs(held)
         held += fill.side.sign * fill.lots

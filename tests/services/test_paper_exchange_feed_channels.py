@@ -16,6 +16,7 @@ from services.paper_exchange.connection import Connection
 from services.paper_exchange.faults import FaultBook
 from services.paper_exchange.faults_feed import FeedFaults
 from services.paper_exchange.feed import ANONYMOUS_BURST_SECONDS, Feed, FeedLimits
+from services.paper_exchange.feed_events import compact
 from services.paper_exchange.metrics import FeedMetrics
 from tests.services.paper_exchange import BIP, BTC
 from touchstone.exchange import Exchange, ExchangeConfig, Order, OrderRequest
@@ -435,3 +436,10 @@ def test_a_client_that_is_gone_is_told_nothing() -> None:
     stage.pass_time(1)
     assert [] == stage.said(client)
     assert not stage.feed.connections
+
+
+@pytest.mark.parametrize("shown", ["plain", 'a"b\\c/<&', "é", "\u2028", "😀", "a\tb"])
+def test_texts_are_escaped_as_they_always_were(shown: str) -> None:
+    """Whichever encoder writes a message, what is beyond ASCII comes as an escape."""
+    value = [{"client_order_id": shown, "orders": []}]
+    assert json.dumps(value, separators=(",", ":")).encode() == compact(value)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.paper_exchange.framing import FILE_HEADER, PAYLOAD_BYTES_MAX, Damaged, frame
-from services.paper_exchange.journal import Journal, JournalFailed, Reading, segment_path, segments
+from touchstone.kit.framing import FILE_HEADER, PAYLOAD_BYTES_MAX, Damaged, frame
+from touchstone.kit.journal import Journal, JournalFailed, Reading, segment_path, segments
 
 PAYLOADS = [b'["Advance",1,2,null]', b"", b"\xf6TR\n in the middle", b"x" * 300]
 
@@ -121,7 +121,7 @@ def test_what_is_no_journal_is_said(tmp_path: Path) -> None:
     """Another file under the name, another version, a header of another number: each is named."""
     path = written(tmp_path, PAYLOADS)
     for content, said in (
-        (b"not a journal, but long enough to be one", "no journal of the paper exchange"),
+        (b"not a journal, but long enough to be one", "no journal of Touchstone"),
         (FILE_HEADER.pack(b"TSXJRNL\n", 9, 0), "journal version 9"),
         (FILE_HEADER.pack(b"TSXJRNL\n", 1, 5), "begins with record 5"),
     ):
@@ -199,7 +199,7 @@ async def test_a_failed_sync_closes_the_journal(
     def broken(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("services.paper_exchange.journal.os.fdatasync", broken)
+    monkeypatch.setattr("touchstone.kit.journal.os.fdatasync", broken)
     journal.append(b"a")
     results = await asyncio.gather(*(journal.kept() for _ in range(3)), return_exceptions=True)
     assert [JournalFailed] * 3 == [type(result) for result in results]
@@ -227,7 +227,7 @@ def test_a_full_disk_closes_the_journal(tmp_path: Path, monkeypatch: pytest.Monk
         room[0] -= written
         return written
 
-    monkeypatch.setattr("services.paper_exchange.journal.os.write", nearly_full)
+    monkeypatch.setattr("touchstone.kit.journal.os.write", nearly_full)
     for _ in range(2):
         with pytest.raises(JournalFailed, match="No space left on device"):
             journal.append(b"lost")

@@ -17,6 +17,8 @@ from tests.services.paper_exchange import API, BIP, RunningExchange, gtc, runnin
 ORDERS = f"{API}/orders"
 CANCEL = f"{ORDERS}/batch_cancel"
 EDIT = f"{ORDERS}/edit"
+BATCH = f"{ORDERS}/historical/batch"
+FILLS = f"{ORDERS}/historical/fills"
 UNTAKEN = {"on": "rest", "kind": "drop", "path": "/nowhere"}
 """A fault that strikes nothing: with it in force every request takes the long way."""
 
@@ -58,6 +60,18 @@ def request(
         *extra,
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def question(venue: RunningExchange, path: str, *extra: str, token: str | None = None) -> bytes:
+    """Return a signed GET as bytes, with more header lines."""
+    signed = venue.key.token(f"GET {venue.host}{path.partition('?')[0]}")
+    lines = [
+        f"GET {path} HTTP/1.1",
+        f"Host: {venue.host}",
+        f"Authorization: Bearer {signed if token is None else token}",
+        *extra,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
 def exchange(venue: RunningExchange, sent: bytes, answers: int = 1) -> list[bytes]:
@@ -118,6 +132,41 @@ def test_both_ways_answer_the_same_bytes(
     assert long == short
 
 
+QUESTIONS = (
+    BATCH,
+    f"{BATCH}?product_ids={BIP}&order_status=OPEN&limit=2",
+    f"{BATCH}?order_ids=a,b&order_ids=%63&retail_portfolio_id=+x%20y",
+    FILLS,
+    f"{FILLS}?order_ids=a&order_ids=b&limit=250",
+    f"{FILLS}?",
+    f"{FILLS}?odd=1",
+    f"{FILLS}?limit=%C3%A9",
+    f"{FILLS}?order_ids=%e9&=&&a",
+)
+
+
+@pytest.mark.parametrize("path", QUESTIONS)
+def test_both_ways_answer_a_question_with_the_same_bytes(
+    venue: RunningExchange, ways: list[bytes], path: str
+) -> None:
+    """What is asked in a query is read alike, wrong names and values included."""
+    exchange(venue, request(venue, ORDERS, order()))
+    ways.clear()
+    (short,) = exchange(venue, question(venue, path))
+    assert [b""] == ways
+    (long,) = exchange(venue, question(venue, path, "Expect: nothing"))
+    assert [b""] == ways
+    assert long == short
+
+
+def test_a_token_is_good_for_one_question(venue: RunningExchange, ways: list[bytes]) -> None:
+    """Here, too, each token is checked, and used up."""
+    asked = question(venue, FILLS, token=venue.key.token(f"GET {venue.host}{FILLS}"))
+    answers = [exchange(venue, asked)[0][9:12] for _ in range(2)]
+    assert [b"200", b"401"] == answers
+    assert [b"", b""] == ways
+
+
 @pytest.mark.parametrize("token", ["", "x", "expired", "other path", "used"])
 def test_every_token_is_checked(venue: RunningExchange, ways: list[bytes], token: str) -> None:
     """What is refused on the long way is refused here, with the same bytes."""
@@ -161,6 +210,25 @@ def test_what_is_not_plain_takes_the_long_way(
 ) -> None:
     """Queries, odd connections, long bodies and other paths are not for the quick way."""
     assert exchange(venue, request(venue, path, body, *extra))
+    assert [] == ways
+
+
+@pytest.mark.parametrize(
+    ("path", "extra"),
+    [
+        (FILLS, ("Expect: nothing",)),
+        (FILLS, ("Connection: close",)),
+        (FILLS, ("Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",)),
+        (f"{FILLS}?a=1#b", ()),
+        (f"{FILLS}/", ()),
+        (f"{ORDERS}/historical/%66ills", ()),
+    ],
+)
+def test_a_question_that_is_not_plain_takes_the_long_way(
+    venue: RunningExchange, ways: list[bytes], path: str, extra: tuple[str, ...]
+) -> None:
+    """Expectations, traces, fragments and other spellings of the path are not for the quick way."""
+    assert exchange(venue, question(venue, path, *extra))
     assert [] == ways
 
 

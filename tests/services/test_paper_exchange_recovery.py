@@ -13,13 +13,11 @@ from hypothesis import strategies as st
 
 from lob.errors import ConfigError, Unavailable
 from lob.types import Side, TimeInForce
-from services.paper_exchange import framing, recovery, snapshots
+from services.paper_exchange import recovery, snapshots
 from services.paper_exchange import store as store_module
 from services.paper_exchange.__main__ import arguments, set_aside
 from services.paper_exchange.clock import ExchangeClock
 from services.paper_exchange.entries import decode_entry, encode_command, encode_entry
-from services.paper_exchange.framing import Damaged
-from services.paper_exchange.journal import Journal, Reading, segment_path, segments
 from services.paper_exchange.recovery import recover, start_anew
 from services.paper_exchange.settings import ExchangeSettings
 from services.paper_exchange.snapshots import (
@@ -71,6 +69,9 @@ from touchstone.exchange.requests import (
     Twap,
 )
 from touchstone.exchange.state import outcome
+from touchstone.kit import framing
+from touchstone.kit.framing import Damaged
+from touchstone.kit.journal import Journal, Reading, segment_path, segments
 
 HOUR_NS = 3_600 * 10**9
 START_NS = 400_000 * HOUR_NS - 10 * 10**9
@@ -628,7 +629,7 @@ async def test_a_full_disk_stops_the_venue(life: Life, monkeypatch: pytest.Monke
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("services.paper_exchange.journal.os.write", full)
+    monkeypatch.setattr("touchstone.kit.journal.os.write", full)
     with pytest.raises(Unavailable, match="No space left on device"):
         await life.venue.create("alice", order(9, -9))
     monkeypatch.undo()

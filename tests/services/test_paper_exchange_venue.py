@@ -11,7 +11,6 @@ from lob.errors import InvariantViolation, NotFound, Unavailable
 from lob.types import Side
 from services.paper_exchange.clock import ExchangeClock, SpeedGauge
 from services.paper_exchange.entries import decode_entry
-from services.paper_exchange.journal import Reading
 from services.paper_exchange.latency import Latencies, LatencyTerms
 from services.paper_exchange.recovery import recover
 from services.paper_exchange.store import Store, StorePolicy
@@ -19,6 +18,7 @@ from services.paper_exchange.venue import STEP_ITEMS, Venue
 from touchstone.exchange import PRODUCTS, Exchange, ExchangeConfig, Order, OrderRequest, Updates
 from touchstone.exchange.background import FlowKind
 from touchstone.exchange.commands import CancelOrders, CreateOrder
+from touchstone.kit.journal import Reading
 
 START_NS = 1_800_000_000 * 10**9
 MILLISECOND = 10**6
