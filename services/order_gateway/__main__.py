@@ -8,12 +8,14 @@ from services.order_gateway.wiring import wire
 from touchstone.kit.lifecycle import run_service, serve_web
 from touchstone.kit.logs import configure_logging
 from touchstone.kit.settings import load
+from touchstone.kit.trace import configure_tracing
 
 
 async def serve() -> None:
     """Serve until SIGTERM, then drain: no new orders, entries cancelled, journal flushed."""
     settings = load(GatewaySettings)
-    configure_logging("order_gateway", settings.log_level)
+    configure_logging("order_gateway", settings.log_level, settings.log_format)
+    configure_tracing("order_gateway")
     async with wire(settings) as components:
         await serve_web(
             create_app(components),

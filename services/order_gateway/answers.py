@@ -4,8 +4,10 @@ from typing import Any, Final
 
 from fastapi.responses import JSONResponse
 
+from services.order_gateway.closing import Closed
 from services.order_gateway.engine import Submitted
-from services.order_gateway.models import order_json
+from services.order_gateway.models import decimal_text, order_json
+from services.order_gateway.replacing import Replaced
 from touchstone.perps.checks import Refusal, RefusalReason
 from touchstone.perps.orders import OrderState
 
@@ -21,8 +23,17 @@ HTTP_STATUS: Final[dict[RefusalReason, int]] = {
     R.REDUCE_ONLY: 409,
     R.REDUCE_ONLY_WOULD_INCREASE: 409,
     R.NOT_RECONCILED: 503,
+    R.DRY_RUN: 409,
     R.NO_QUOTE: 503,
+    R.NO_DEPTH: 503,
+    R.NO_MARK: 503,
+    R.NO_EQUITY: 503,
+    R.NO_VENUE_TIME: 503,
+    R.IMPACT: 422,
     R.ORDER_NOTIONAL: 422,
+    R.POSITION_NOTIONAL: 422,
+    R.TOTAL_EXPOSURE: 422,
+    R.LEVERAGE: 422,
     R.ORDER_RATE: 429,
     R.UNKNOWN_SYMBOL: 422,
     R.PRODUCT_CLOSED: 409,
@@ -30,8 +41,10 @@ HTTP_STATUS: Final[dict[RefusalReason, int]] = {
     R.QUANTITY_INCREMENT: 422,
     R.QUANTITY_RANGE: 422,
     R.MIN_NOTIONAL: 422,
+    R.EXPIRED: 422,
     R.POST_ONLY_WOULD_CROSS: 422,
     R.PRICE_RANGE: 422,
+    R.STOP_RELATION: 422,
     R.JOURNAL_UNAVAILABLE: 503,
     R.VENUE_UNAVAILABLE: 503,
     R.VENUE_RATE_LIMITED: 429,
@@ -78,6 +91,44 @@ def submit_answer(submitted: Submitted) -> JSONResponse:
         status = ACCEPTED
     body = {"order": order_json(order), "repeated": submitted.repeated}
     return JSONResponse(body, status_code=status)
+
+
+def replaced_answer(replaced: Replaced) -> JSONResponse:
+    """Return the answer to a replacement: 200 with the new order, 202 while the old one lives.
+
+    Where the new order was refused after the old one was over, the answer says why.
+    """
+    child, refusal = replaced.child, replaced.refusal
+    if child is None and refusal is not None:
+        return refusal_answer(refusal)
+    if child is not None and child.state is OrderState.REJECTED:
+        return _error(
+            UNPROCESSABLE,
+            "VENUE_REJECTED",
+            child.reason,
+            retryable=False,
+            submitted=Submitted(child),
+        )
+    body = {
+        "order": None if child is None else order_json(child),
+        "original": order_json(replaced.original),
+    }
+    over = replaced.original.is_done
+    return JSONResponse(body, status_code=OK if over else ACCEPTED)
+
+
+def closed_answer(closed: Closed) -> JSONResponse:
+    """Return the answer to a close: a refusal where nothing could be sent, else how far it came."""
+    if closed.refusal is not None and not closed.is_flat:
+        return refusal_answer(closed.refusal)
+    body = {
+        "symbol": closed.symbol,
+        "flat": closed.is_flat,
+        "quantity": decimal_text(closed.quantity),
+        "orders": [order_json(order) for order in closed.orders],
+        "problem": closed.problem or None,
+    }
+    return JSONResponse(body)
 
 
 def _error(

@@ -1,26 +1,50 @@
-"""Orders and positions in memory, and every change of them in the store.
+"""Orders and positions in memory, and each change of them in the journal, in one step.
 
-Memory leads for states (a prohibition must not wait for a disk), the store leads for fills: one is
-booked only once it is durable, and until then its order counts as working, which is the careful
-side. A state that could not be saved is saved again until it is.
+No method here that changes anything awaits: between a change and its entry nothing can come. An
+order's intent is on the disk when `kept` returns, and must not leave before; nothing else waits
+(what a power cut takes, the next comparison with the venue finds again). Should the journal fail,
+then no new order is taken, while what the venue says still counts in memory.
 """
 
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
 import structlog
+from prometheus_client import Counter
 
-from lob.errors import Conflict, Fault
+from lob.errors import Fault, Unavailable
+from services.order_gateway.ledger_parts import (
+    Archive,
+    EntryLog,
+    NotOpen,
+    changed,
+    plain,
+    record_of,
+    terms_of,
+    terms_of_fill,
+)
 from services.order_gateway.metrics import GatewayMetrics
+from services.order_gateway.used_ids import UsedIds
 from services.order_gateway.venues.base import VenuePosition, VenueReport
-from touchstone.kit.event_store import EventStore, Fill, Record
+from touchstone.kit.journal import JournalFailed
+from touchstone.kit.ledger_entries import (
+    VERSION,
+    DailyMetrics,
+    Entry,
+    Fill,
+    FundingPayment,
+    Record,
+    Watermark,
+)
+from touchstone.kit.trace import trace_id
 from touchstone.perps.orders import Intent, Order, OrderEvent, OrderState, transition
-from touchstone.perps.positions import Position, apply_fill, difference
+from touchstone.perps.positions import Position, apply_fill
 
 FINISHED_ORDERS_MAX: Final = 10_000
 
@@ -44,42 +68,124 @@ class Ledger:
 
     def __init__(
         self,
-        store: EventStore,
+        archive: Archive,
         metrics: GatewayMetrics,
         *,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._store = store
+        self.journal: EntryLog = NotOpen()
+        """Where changes go; there is none while a start reads what was."""
+        self._archive = archive
         self._metrics = metrics
         self.now_ns = now_ns
-        self._working: dict[str, Order] = {}
+        self._working: dict[str, dict[str, Order]] = {}
+        self._outstanding: dict[str, Order] = {}
         self._finished: OrderedDict[str, Order] = OrderedDict()
         self._by_venue_id: dict[str, str] = {}
         self._booked: dict[str, set[str]] = {}
-        self._unsaved: dict[str, list[Record]] = {}
+        self._funded: dict[str, set[int]] = {}
+        self._days: dict[str, DailyMetrics] = {}
+        self._used = UsedIds()
+        self._counters: dict[tuple[str, str], Counter] = {}
+        self.watermarks: dict[str, Watermark] = {}
         self.positions: dict[str, Position] = {}
-        # One write at a time, so that an older state never overwrites a newer one.
-        self._writing = asyncio.Lock()
 
-    async def load(self) -> None:
-        """Read the journal: working orders and every position.
+    # ---------------------------------------------------------------- a start
 
-        An order that was journaled but has no answer may have left before a crash: it is unknown.
-        """
-        self.positions = await self._store.load_positions()
-        for order in await self._store.load_orders(working_only=True):
-            await self._remember_fills(order)
+    def restore(
+        self,
+        *,
+        orders: Iterable[Order] = (),
+        positions: Mapping[str, Position] | None = None,
+        fills: Iterable[tuple[str, str]] = (),
+        funded: Iterable[tuple[str, int]] = (),
+        watermarks: Mapping[str, Watermark] | None = None,
+        used: Iterable[str] = (),
+    ) -> None:
+        """Begin with what SQL has: `fills` by venue order id and trade id, `funded` by symbol."""
+        self._used = UsedIds(used)
+        self.positions = dict(positions or {})
+        self.watermarks = dict(watermarks or {})
+        for order in orders:
             self._put(order)
+        for venue_order_id, trade_id in fills:
+            self._booked.setdefault(venue_order_id, set()).add(trade_id)
+        for symbol, time_ns in funded:
+            self._funded.setdefault(symbol, set()).add(time_ns)
+
+    def replay(self, entry: Entry) -> None:
+        """Take in an entry of the journal that SQL did not have; twice is as once."""
+        if entry.order is not None:
+            self._put(entry.order)
+        if entry.fill is not None:
+            self._booked.setdefault(entry.fill.venue_order_id, set()).add(entry.fill.trade_id)
+        if entry.position is not None:
+            self.positions[entry.position.symbol] = entry.position
+        if entry.funding is not None:
+            paid = entry.funding
+            self._funded.setdefault(paid.symbol, set()).add(paid.funding_time_ns)
+        if entry.watermark is not None:
+            self._raise(*entry.watermark)
+
+    def resume(self) -> None:
+        """Say of what was under way at the end of the last run that nobody knows.
+
+        A stop that was not triggered has never left: it waits on.
+        """
+        for order in self.working():
             if order.state is OrderState.PENDING_SUBMIT:
-                await self.apply(order, (OrderEvent.TIMED_OUT,), "found in the journal at start")
+                waits = order.intent.held_here and not order.sent_ns
+                event = OrderEvent.ARMED if waits else OrderEvent.TIMED_OUT
+                self.apply(order, (event,), "found in the journal at start")
+
+    # ---------------------------------------------------------------- questions
+
+    @property
+    def failure(self) -> str:
+        """Return why the journal takes nothing any more; '' while it does."""
+        return self.journal.failure
 
     def get(self, client_order_id: str) -> Order | None:
         """Return an order that is working or finished lately."""
-        return self._working.get(client_order_id) or self._finished.get(client_order_id)
+        for symbol_orders in self._working.values():
+            if client_order_id in symbol_orders:
+                return symbol_orders[client_order_id]
+        return self._outstanding.get(client_order_id) or self._finished.get(client_order_id)
 
     async def lookup(self, client_order_id: str) -> Order | None:
-        """Return an order from memory, else from the store."""
-        return self.get(client_order_id) or await self._store.load_order(client_order_id)
+        """Return an order from memory, else from SQL; an id never used asks nobody.
+
+        Raises:
+            Fault: the id was used before, and SQL does not answer or does not have it yet.
+        """
+        order = self.get(client_order_id)
+        if order is not None or client_order_id not in self._used:
+            return order
+        order = await self._archive.load_order(client_order_id)
+        if order is None:
+            raise Unavailable(
+                f"client_order_id: {client_order_id!r}: was used, and its order cannot be read yet"
+            )
+        return order
+
+    async def orders(
+        self, *, status: str | None = None, symbol: str | None = None, limit: int = 100
+    ) -> list[Order]:
+        """Return orders, newest first: memory's, and older ones where SQL answers."""
+        found = {o.intent.client_order_id: o for o in self.in_memory()}
+        stored: list[Order] = []
+        try:
+            stored = await self._archive.load_orders(status=status, symbol=symbol, limit=limit)
+        except Fault as fault:
+            _log.warning("orders_not_read", why=str(fault))
+        for order in stored:
+            found.setdefault(order.intent.client_order_id, order)
+        wanted = [
+            o
+            for o in found.values()
+            if status in (None, o.state.value) and symbol in (None, o.intent.symbol)
+        ]
+        return sorted(wanted, key=lambda o: o.created_ns, reverse=True)[:limit]
 
     def current(self, order: Order) -> Order:
         """Return the order as it stands now."""
@@ -87,12 +193,26 @@ class Ledger:
 
     def find(self, report: VenueReport) -> Order | None:
         """Return the order that a venue report is about, None when it is not one of ours."""
-        known = self._by_venue_id.get(report.venue_order_id)
-        return self.get(known or report.client_order_id)
+        return self.find_venue_order(report.venue_order_id) or self.get(report.client_order_id)
+
+    def find_venue_order(self, venue_order_id: str) -> Order | None:
+        """Return the order that the venue knows under this id."""
+        known = self._by_venue_id.get(venue_order_id)
+        return None if known is None else self.get(known)
 
     def working(self, symbol: str | None = None) -> list[Order]:
         """Return the orders that are not over, of one symbol or of all."""
-        return [o for o in self._working.values() if symbol in (None, o.intent.symbol)]
+        if symbol is not None:
+            return list(self._working.get(symbol, {}).values())
+        return [order for orders in self._working.values() for order in orders.values()]
+
+    def outstanding(self) -> list[Order]:
+        """Return the orders that are over while something is left to do: a replacement to send."""
+        return list(self._outstanding.values())
+
+    def in_memory(self) -> list[Order]:
+        """Return every order that has not left memory, in no order."""
+        return [*self.working(), *self._outstanding.values(), *self._finished.values()]
 
     def known(self, client_order_id: str) -> dict[str, Order]:
         """Return the order of this id as a mapping, empty when there is none."""
@@ -103,215 +223,250 @@ class Ledger:
         """Return the confirmed position of a symbol."""
         return self.positions.get(symbol) or Position(symbol=symbol)
 
-    def reserve(self, intent: Intent) -> Order:
-        """Put a new order in place, so that every later check counts it; not yet journaled."""
+    def is_booked(self, venue_order_id: str, trade_id: str) -> bool:
+        """Return whether a fill is booked."""
+        return trade_id in self._booked.get(venue_order_id, ())
+
+    def was_used(self, client_order_id: str) -> bool:
+        """Return whether an order of this id was ever taken in."""
+        return client_order_id in self._used
+
+    def last_funding_ns(self, symbol: str) -> int | None:
+        """Return the newest funding time that is booked for a symbol."""
+        return max(self._funded.get(symbol, ()), default=None)
+
+    # ---------------------------------------------------------------- changes
+
+    def place(self, intent: Intent) -> Order:
+        """Put a new order in memory and in the journal; it may leave once `kept` returned.
+
+        Raises:
+            JournalFailed: it is in neither.
+        """
         now = self.now_ns()
         order = Order(intent=intent, created_ns=now, updated_ns=now)
+        terms, traced = terms_of(intent), trace_id()
+        if traced:
+            terms["trace_id"] = traced
+        self.journal.append(self._entry(record_of(order, "order_intent", terms), order=order))
         self._put(order)
         return order
 
-    async def journal(self, order: Order) -> None:
-        """Make the order's intent durable; faults as in `EventStore.journal_order`."""
-        await self._store.journal_order(order, _record(order, "order_intent", _terms(order.intent)))
+    async def kept(self) -> None:
+        """Return when everything so far is on the disk.
 
-    def forget(self, order: Order) -> None:
-        """Take back a reservation whose id turned out to be in the journal already."""
-        self._working.pop(order.intent.client_order_id, None)
+        Raises:
+            JournalFailed: the disk refused it.
+        """
+        await self.journal.kept()
+
+    def keep(self) -> "asyncio.Future[None]":
+        """Begin what `kept` waits for, and return what is done then.
+
+        Raises:
+            JournalFailed: as `kept`; later, the future has it.
+        """
+        return self.journal.keep()
 
     def change(self, order: Order, **fields: Any) -> Order:
-        """Return the order with fields changed, in memory only; `apply` or `save` stores them."""
-        changed = replace(self.current(order), **fields)
-        if changed.venue_order_id:
-            self._by_venue_id[changed.venue_order_id] = changed.intent.client_order_id
-        self._put(changed)
-        return changed
+        """Return the order with fields changed; event `order_changed`."""
+        order = self.current(order)
+        made = changed(order, fields)
+        if made == order:
+            return order
+        payload = msgspec.to_builtins(fields, str_keys=True)
+        self._keep(self._entry(record_of(made, "order_changed", payload), order=made))
+        return self._put(made)
 
-    async def apply(self, order: Order, events: Iterable[OrderEvent], reason: str = "") -> Order:
-        """Take events through the state table, in memory at once, then in the store.
+    def apply(
+        self, order: Order, events: Iterable[OrderEvent], reason: str = "", **fields: Any
+    ) -> Order:
+        """Take events through the state table, and change fields with them, in one entry.
 
         A transition that the table does not have changes nothing and is reported as a defect.
         """
-        order = self.current(order)
+        reason = plain(reason)
+        before = order = self.current(order)
+        symbol, state, told = order.intent.symbol, order.state, reason or order.reason
         records = []
         for event in events:
-            state = transition(order.state, event)
-            payload = {"from": order.state.value, "event": event.value, "reason": reason}
-            if state is None:
+            following = transition(state, event)
+            payload = {"from": state.value, "event": event.value, "reason": reason}
+            if following is None:
                 self._metrics.defects.inc()
                 _log.error(
                     "order_defect", client_order_id=order.intent.client_order_id, what=payload
                 )
-                records.append(_record(order, "order_defect", payload))
+                records.append(record_of(order, "order_defect", payload))
                 continue
-            if state is not order.state and state in OUTCOMES:
-                self._metrics.orders.labels(order.intent.symbol, OUTCOMES[state]).inc()
-            payload["to"] = state.value
-            told = reason or order.reason
-            order = replace(order, state=state, reason=told, updated_ns=self.now_ns())
-            records.append(_record(order, f"order_{event.value}", payload))
-        self._put(order)
-        if records:
-            await self.save(order, *records)
+            if following is not state and following in OUTCOMES:
+                self._count(symbol, OUTCOMES[following])
+            payload["to"] = following.value
+            state = following
+            fields |= {"state": state, "reason": told, "updated_ns": self.now_ns()}
+            records.append(record_of(order, f"order_{event.value}", payload))
+        if fields:
+            order = changed(order, fields)
+        if records or order != before:
+            self._keep(self._entry(*records, order=order))
+            self._put(order)
         return order
 
-    async def save(self, order: Order, *records: Record) -> None:
-        """Store the order's present state; what cannot be saved now is saved later."""
-        key = order.intent.client_order_id
-        async with self._writing:
-            waiting = [*self._unsaved.get(key, []), *records]
-            self._unsaved[key] = waiting
-            try:
-                await self._store.save_order(self.current(order), *waiting)
-            except Fault as fault:
-                _log.warning("order_unsaved", client_order_id=key, why=str(fault))
-            else:
-                # Only now: a write that is cancelled half-way is to be done again, too.
-                del self._unsaved[key]
-
-    async def flush(self) -> None:
-        """Wait for the writes that are under way, then store what could not be stored."""
-        async with self._writing:
-            pass
-        await self.save_unsaved()
-
-    async def save_unsaved(self) -> None:
-        """Try again to store what could not be stored."""
-        for key in list(self._unsaved):
-            order = self.get(key)
-            if order is None:
-                del self._unsaved[key]
-            else:
-                await self.save(order)
-
-    async def book(self, order: Order, fills: Iterable[Fill]) -> Order:
-        """Book the fills that are not booked yet, each once, in one transaction each.
-
-        Raises:
-            Fault: the store did not take one; nothing of that fill counts until it does.
-        """
+    def book(self, order: Order, fills: Iterable[Fill]) -> Order:
+        """Book the fills that are not booked yet, each once."""
+        order = self.current(order)
         for fill in fills:
-            async with self._writing:
-                await self._book_one(self.current(order), fill)
-        return self.current(order)
+            booked = self._booked.setdefault(fill.venue_order_id, set())
+            if fill.trade_id in booked:
+                continue
+            position = apply_fill(
+                self.position(fill.symbol), fill.side, fill.quantity, fill.price, fill.fee
+            )
+            order = order.with_fill(fill.quantity, fill.price, fill.fee)
+            record = record_of(order, "fill", terms_of_fill(fill), fill.ts_event_ns)
+            self._keep(self._entry(record, order=order, fill=fill, position=position, cause="fill"))
+            booked.add(fill.trade_id)
+            self.positions[fill.symbol] = position
+            self._put(order)
+        return order
 
-    async def adopt_order(self, report: VenueReport, intent: Intent) -> Order:
-        """Take in an order that is live at the venue and not in the journal."""
-        order = replace(self.reserve(intent), venue_order_id=report.venue_order_id)
-        self._put(order)
-        await self._store.journal_order(
-            order,
-            _record(order, "order_adopted", {**_terms(intent), "venue": report.venue_order_id}),
+    def book_funding(self, payment: FundingPayment) -> bool:
+        """Book a funding payment once; return False where its symbol and time are booked."""
+        funded = self._funded.setdefault(payment.symbol, set())
+        if payment.funding_time_ns in funded:
+            return False
+        before = self.position(payment.symbol)
+        after = replace(before, funding_paid=before.funding_paid + payment.amount)
+        record = Record(
+            type="funding",
+            symbol=payment.symbol,
+            ts_event_ns=payment.funding_time_ns,
+            payload=msgspec.to_builtins(payment),
         )
-        self._by_venue_id[report.venue_order_id] = intent.client_order_id
-        self._metrics.reconciliation_differences.labels("order_adopted").inc()
-        return await self.apply(order, (OrderEvent.RESPONDED,), "adopted from the venue")
+        self._keep(self._entry(record, position=after, cause="funding", funding=payment))
+        funded.add(payment.funding_time_ns)
+        self.positions[payment.symbol] = after
+        return True
 
-    async def adopt_position(self, symbol: str, venue: VenuePosition, mark: Decimal | None) -> None:
+    def book_day(self, day: DailyMetrics) -> None:
+        """Keep the figures of a day of the venue's clock; later ones of that day replace them."""
+        if self._days.get(day.day) == day:
+            return
+        record = Record(type="daily_metrics", payload=msgspec.to_builtins(day))
+        self._keep(self._entry(record, day=day))
+        # One is enough to tell a repetition.
+        self._days = {day.day: day}
+
+    def adopt_order(self, report: VenueReport, intent: Intent) -> Order:
+        """Take in an order that is live at the venue and not in the journal."""
+        now = self.now_ns()
+        order = Order(
+            intent=intent, venue_order_id=report.venue_order_id, created_ns=now, updated_ns=now
+        )
+        payload = {**terms_of(intent), "venue": report.venue_order_id}
+        self._keep(self._entry(record_of(order, "order_adopted", payload), order=order))
+        self._put(order)
+        self._metrics.reconciliation_differences.labels("order_adopted").inc()
+        return self.apply(order, (OrderEvent.RESPONDED,), "adopted from the venue")
+
+    def adopt_position(self, symbol: str, venue: VenuePosition, mark: Decimal | None) -> None:
         """Make the venue's position ours where no fill explains the difference; book it as such."""
         before = self.position(symbol)
-        entry = venue.entry_price or before.average_entry_price or mark or Decimal(0)
-        after = replace(before, quantity=venue.quantity, cost=venue.quantity * entry)
+        entry_price = venue.entry_price or before.average_entry_price or mark or Decimal(0)
+        after = replace(before, quantity=venue.quantity, cost=venue.quantity * entry_price)
         record = Record(
             type="position_adopted",
             symbol=symbol,
             payload={
                 "journal_quantity": str(before.quantity),
                 "venue_quantity": str(venue.quantity),
-                "entry_price": str(entry),
+                "entry_price": str(entry_price),
             },
         )
-        await self._store.adjust_position(difference(after, before), "adopted", record)
+        self._keep(self._entry(record, position=after, cause="adopted"))
         self.positions[symbol] = after
         self._metrics.reconciliation_differences.labels("position_adopted").inc()
         _log.warning("position_adopted", symbol=symbol, what=record.payload)
 
-    async def note(self, record: Record) -> None:
-        """Append an event that must not hold anything up; a failure is only logged."""
+    def note(self, *records: Record) -> None:
+        """Append events that change nothing else; a failure is only logged."""
+        self._keep(self._entry(*records))
+
+    async def append(self, record: Record) -> None:
+        """Append an event.
+
+        Raises:
+            JournalFailed: it could not be written.
+        """
+        self.journal.append(self._entry(record))
+
+    async def raise_watermark(self, scope: str, mark: Watermark) -> None:
+        """Make a scope's watermark durable; one that is not above the present changes nothing.
+
+        Raises:
+            JournalFailed: it is not on the disk.
+        """
+        if self._is_above(scope, mark):
+            self.journal.append(self._entry(watermark=(scope, mark)))
+            self._raise(scope, mark)
+        await self.journal.kept()
+
+    # ---------------------------------------------------------------- inside
+
+    def _entry(self, *records: Record, **parts: Any) -> Entry:
+        return Entry(version=VERSION, at_ns=self.now_ns(), records=records, **parts)
+
+    def _keep(self, entry: Entry) -> None:
+        """Append what has happened whether or not it can be kept."""
         try:
-            await self._store.append(record)
-        except Fault as fault:
-            _log.warning("event_lost", type=record.type, why=str(fault))
+            self.journal.append(entry)
+        except JournalFailed as fault:
+            names = [record.type for record in entry.records]
+            _log.error("not_journaled", events=names, why=str(fault))
 
-    async def _book_one(self, order: Order, fill: Fill) -> None:
-        booked = self._booked.setdefault(fill.venue_order_id, set())
-        if fill.trade_id in booked:
-            return
-        before = self.position(fill.symbol)
-        after = apply_fill(before, fill.side, fill.quantity, fill.price, fill.fee)
-        filled = order.with_fill(fill.quantity, fill.price, fill.fee)
-        record = _record(order, "fill", _fill_payload(fill), fill.ts_event_ns)
-        try:
-            await self._store.book_fill(fill, filled, difference(after, before), record)
-        except Conflict:
-            # An earlier attempt did commit although its answer was lost: the store leads.
-            await self._reload(order)
-        else:
-            self.positions[fill.symbol] = after
-            fields = ("filled_quantity", "filled_value", "fees")
-            self.change(order, **{name: getattr(filled, name) for name in fields})
-        booked.add(fill.trade_id)
+    def _count(self, symbol: str, outcome: str) -> None:
+        counter = self._counters.get((symbol, outcome))
+        if counter is None:
+            counter = self._metrics.orders.labels(symbol, outcome)
+            self._counters[symbol, outcome] = counter
+        counter.inc()
 
-    async def _reload(self, order: Order) -> None:
-        self.positions = await self._store.load_positions()
-        stored = await self._store.load_order(order.intent.client_order_id)
-        if stored is not None:
-            fields = ("filled_quantity", "filled_value", "fees")
-            self.change(order, **{name: getattr(stored, name) for name in fields})
+    def _is_above(self, scope: str, mark: Watermark) -> bool:
+        present = self.watermarks.get(scope)
+        return present is None or mark.generation > present.generation
 
-    async def _remember_fills(self, order: Order) -> None:
-        if order.venue_order_id:
-            self._by_venue_id[order.venue_order_id] = order.intent.client_order_id
-            for venue_order_id, trade_id in await self._store.load_fill_ids([order.venue_order_id]):
-                self._booked.setdefault(venue_order_id, set()).add(trade_id)
+    def _raise(self, scope: str, mark: Watermark) -> None:
+        if self._is_above(scope, mark):
+            self.watermarks[scope] = mark
 
-    def _put(self, order: Order) -> None:
+    def _put(self, order: Order) -> Order:
         key = order.intent.client_order_id
-        if order.state.is_terminal:
-            self._working.pop(key, None)
-            self._finished[key] = order
-            self._finished.move_to_end(key)
-            while len(self._finished) > FINISHED_ORDERS_MAX:
-                _, oldest = self._finished.popitem(last=False)
-                self._by_venue_id.pop(oldest.venue_order_id, None)
-                self._booked.pop(oldest.venue_order_id, None)
+        if order.venue_order_id:
+            self._by_venue_id[order.venue_order_id] = key
+        working = self._working.setdefault(order.intent.symbol, {})
+        before = len(working)
+        if not order.state.is_terminal:
+            if key not in working:
+                self._used.add(key)
+                self._outstanding.pop(key, None)
+                self._finished.pop(key, None)
+            working[key] = order
         else:
-            self._finished.pop(key, None)
-            self._working[key] = order
-        self._metrics.working_orders.set(len(self._working))
+            working.pop(key, None)
+            if order.is_done:
+                self._outstanding.pop(key, None)
+                self._finish(key, order)
+            else:
+                self._finished.pop(key, None)
+                self._outstanding[key] = order
+        if len(working) != before:
+            self._metrics.working_orders.inc(len(working) - before)
+        return order
 
-
-def _record(
-    order: Order, event_type: str, payload: dict[str, Any], ts_event_ns: int | None = None
-) -> Record:
-    return Record(
-        type=event_type,
-        symbol=order.intent.symbol,
-        client_order_id=order.intent.client_order_id,
-        ts_event_ns=ts_event_ns,
-        payload=payload,
-    )
-
-
-def _terms(intent: Intent) -> dict[str, Any]:
-    price = intent.limit_price
-    return {
-        "side": intent.side.value,
-        "quantity": str(intent.quantity),
-        "type": intent.order_type.value,
-        "limit_price": None if price is None else str(price),
-        "time_in_force": intent.time_in_force.value,
-        "post_only": intent.post_only,
-        "reduce_only": intent.reduce_only,
-    }
-
-
-def _fill_payload(fill: Fill) -> dict[str, Any]:
-    return {
-        "venue_order_id": fill.venue_order_id,
-        "trade_id": fill.trade_id,
-        "side": fill.side.value,
-        "quantity": str(fill.quantity),
-        "price": str(fill.price),
-        "fee": str(fill.fee),
-        "liquidity": fill.liquidity,
-    }
+    def _finish(self, key: str, order: Order) -> None:
+        self._finished[key] = order
+        self._finished.move_to_end(key)
+        while len(self._finished) > FINISHED_ORDERS_MAX:
+            _, oldest = self._finished.popitem(last=False)
+            self._by_venue_id.pop(oldest.venue_order_id, None)
+            self._booked.pop(oldest.venue_order_id, None)

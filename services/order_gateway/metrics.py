@@ -4,6 +4,13 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from services.order_gateway.metrics_money import MoneyMetrics
+from services.order_gateway.metrics_safety import (
+    PaceMetrics,
+    SafetyMetrics,
+    StorageMetrics,
+    VerdictMetrics,
+)
 from touchstone.kit.control import KILL_SCOPE
 from touchstone.kit.membership import ack_histogram
 from touchstone.perps.checks import RefusalReason
@@ -20,7 +27,7 @@ ORDER_OUTCOMES = (
     "expired",
 )
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-CHANNELS = ("subscriptions", "heartbeats", "l2_data", "user")
+CHANNELS = ("subscriptions", "heartbeats", "l2_data", "market_trades", "user")
 
 
 class VenueMetrics:
@@ -45,6 +52,7 @@ class VenueMetrics:
         self.feed_connected = Gauge(
             "venue_feed_connected", "1 while the venue's feed is complete", registry=registry
         )
+        self.pace = PaceMetrics(registry)
         for channel in CHANNELS:
             self._messages.labels(channel)
         for request in ("create", "cancel"):
@@ -95,7 +103,10 @@ class GatewayMetrics:
             ["scope"],
             registry=registry,
         )
-        self.ack_seconds = ack_histogram(registry, KILL_SCOPE)
+        # One child for each kind of scope: callers must not make up series.
+        self.ack_seconds = ack_histogram(
+            registry, KILL_SCOPE, "kill:account", "kill:strategy", "kill:symbol"
+        )
         self.working_orders = Gauge(
             "gateway_working_orders", "Orders that are not over", registry=registry
         )
@@ -111,12 +122,28 @@ class GatewayMetrics:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
+        self.post_only = Counter(
+            "gateway_post_only_orders",
+            "Post-only orders that reached the venue, by whether it took them",
+            ["outcome"],
+            registry=registry,
+        )
+        self.money = MoneyMetrics(registry)
+        self.safety = SafetyMetrics(registry)
+        self.storage = StorageMetrics(registry)
+        self.verdict = VerdictMetrics(registry)
+        self._make_children(symbols)
+
+    def _make_children(self, symbols: Iterable[str]) -> None:
+        """Make every child that a rule needs, at zero; what nobody has read is HALTED."""
+        for outcome in ("accepted", "rejected"):
+            self.post_only.labels(outcome)
         for symbol in symbols:
             for outcome in ORDER_OUTCOMES:
                 self.orders.labels(symbol, outcome)
         for reason in RefusalReason:
             self.refusals.labels(reason.value)
-        for kind in ("order_adopted", "order_missing", "position_adopted"):
+        for kind in ("order_adopted", "order_missing", "fills_found", "position_adopted"):
             self.reconciliation_differences.labels(kind)
         self.kill_state.set(TradingState.HALTED.strictness)
         self.control_age.labels(KILL_SCOPE).set(float("inf"))

@@ -1,10 +1,12 @@
 """Keep journal and venue in step: at start, after each reconnection, and at intervals.
 
-Every difference is explained: adopted, repaired, or declared missing. A failed fetch leaves
-everything as it is: an answer that did not come is unknown, never flat.
+Every difference is explained: repaired by fills that were not booked yet, adopted, declared
+missing, or alarmed. A failed fetch leaves everything as it is: an answer that did not come is
+unknown, never flat.
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +16,18 @@ from typing import Final
 import structlog
 
 from lob.errors import Fault, NotFound, Overloaded, Unavailable
-from lob.types import OrderType, TimeInForce
 from services.order_gateway.engine import Engine
+from services.order_gateway.explaining import Explaining
+from services.order_gateway.metrics_safety import RECONCILED
+from services.order_gateway.reports import LATE_FILL_SECONDS
 from services.order_gateway.venues.base import VenuePosition, VenueReport
-from touchstone.perps.kill import TradingState
-from touchstone.perps.orders import Intent, Order, OrderEvent, OrderState
+from touchstone.kit.ledger_entries import Record
+from touchstone.perps.orders import Order, OrderEvent, OrderState
 
 SWEEP_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 1.0
-REPORTS_MAX: Final = 10_000
+LOOK_AGAIN_SECONDS: Final = 1.0
+EXPIRY_GRACE_NS: Final = 2_000_000_000
 FLAT: Final = VenuePosition(Decimal(0), None)
 
 _log = structlog.get_logger("touchstone.gateway.recovery")
@@ -36,6 +41,16 @@ class RecoveryTimes:
     positions_seconds: float
     late_arrival_seconds: float
     """A lost order cannot be accepted later than its JWT expires, plus leeway and delay."""
+    certain_seconds: float = LATE_FILL_SECONDS
+    """How long a difference of positions has to stay the same before it is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """A position that differs by so much, and since when."""
+
+    difference: Decimal
+    since: float
 
 
 class Recovery:
@@ -52,17 +67,28 @@ class Recovery:
         self._ledger = engine.ledger
         self._times = times
         self._monotonic = monotonic
-        self._reports: asyncio.Queue[VenueReport] = asyncio.Queue(maxsize=REPORTS_MAX)
+        self._explaining = Explaining(engine)
         self._resync = asyncio.Event()
-        self._suspects: dict[str, Decimal] = {}
+        self._suspects: dict[str, _Suspect] = {}
         self.rules_loaded = asyncio.Event()
         self.problem = "not reconciled yet"
+        self.reconciled_at: dict[str, float] = {}
+        """When orders and positions were last compared wholly, in local seconds."""
+        for what in RECONCILED:
+            age = engine.metrics.safety.reconciliation_age.labels(what)
+            age.set_function(functools.partial(self._age_of, what))
+
+    def _age_of(self, what: str) -> float:
+        return self._monotonic() - self.reconciled_at.get(what, float("-inf"))
+
+    # ---------------------------------------------------------------- the feed
 
     def offer(self, report: VenueReport) -> None:
-        """Take a report of the feed; never waits. When too many wait, all orders are looked up."""
+        """Take a report of the feed at once; never waits, never raises."""
         try:
-            self._reports.put_nowait(report)
-        except asyncio.QueueFull:
+            self._engine.reports.take(report)
+        except NotFound:
+            # Our own order whose answer is still on its way has its client id; this is not.
             self.request_resync()
 
     def request_resync(self) -> None:
@@ -76,34 +102,96 @@ class Recovery:
         return "reconciled"
 
     async def apply_reports(self) -> None:
-        """Apply the feed's reports one after the other, until cancelled."""
-        while True:
-            report = await self._reports.get()
-            try:
-                await self._engine.apply_report(report)
-            except NotFound:
-                # Our own order whose answer is still on its way has its client id; this is not.
-                self.request_resync()
-            except Fault as fault:
-                _log.warning("report_unsettled", order=report.venue_order_id, why=str(fault))
+        """Fetch the fills that reports tell of, until cancelled."""
+        await self._engine.reports.run()
+
+    # ---------------------------------------------------------------- single orders
 
     async def sweep(self) -> None:
-        """Settle what is unsettled and save what is unsaved, again and again, until cancelled."""
+        """Settle what is unsettled, repeat what has to be, again and again, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            await self._ledger.save_unsaved()
-            for key in list(self._engine.unsettled):
-                order = self._ledger.get(key)
-                if order is None:
-                    self._engine.unsettled.discard(key)
-                    continue
-                try:
-                    await self._settle(order)
-                except Overloaded:
-                    # The venue's rate limit is for orders first: go on at the next sweep.
-                    break
-                except Fault as fault:
-                    _log.debug("order_unsettled", client_order_id=key, why=str(fault))
+            await self.sweep_once()
+
+    async def sweep_once(self) -> None:
+        """Look at what waits here, settle what is due, go on with replacements."""
+        self._engine.stops.tick()
+        self._look_at_expired()
+        await self._settle_due()
+        if self._engine.reconciled:
+            await self._engine.replacing.resume()
+
+    def _look_at_expired(self) -> None:
+        """Have orders looked up whose time is over and of whose end nobody has told."""
+        now_ns = self._engine.venue_now_ns()
+        if now_ns is None:
+            return
+        for order in self._ledger.working():
+            expires_ns = order.intent.expires_at_ns
+            if expires_ns is not None and expires_ns + EXPIRY_GRACE_NS < now_ns:
+                self._engine.unsettled.add(order.intent.client_order_id)
+
+    async def _settle_due(self) -> None:
+        engine, looked = self._engine, []
+        for key in engine.unsettled.due():
+            order = self._ledger.get(key)
+            if order is None:
+                engine.unsettled.discard(key)
+                continue
+            try:
+                await self._settle(order)
+            except Overloaded:
+                # The venue's rate limit is for orders first: go on at the next sweep.
+                break
+            except Fault as fault:
+                _log.debug("order_unsettled", client_order_id=key, why=str(fault))
+            engine.unsettled.postpone(key, LOOK_AGAIN_SECONDS)
+            looked.append(self._ledger.current(order))
+        wanted = [o for o in looked if o.cancel_wanted and not o.state.is_terminal]
+        if wanted:
+            try:
+                await engine.cancelling.end_all(wanted)
+            except Fault as fault:
+                _log.info("cancels_repeated_later", count=len(wanted), why=str(fault))
+            for order in wanted:
+                engine.unsettled.postpone(order.intent.client_order_id, LOOK_AGAIN_SECONDS)
+
+    async def _settle(self, order: Order) -> None:
+        """Find out what became of one order."""
+        engine = self._engine
+        order = self._ledger.current(order)
+        if order.state in (OrderState.PENDING_SUBMIT, OrderState.ARMED):
+            return
+        if order.venue_order_id:
+            order = await engine.refresh(order)
+        else:
+            order = await self._find_unknown(order)
+        if order.state.is_terminal:
+            engine.unsettled.discard(order.intent.client_order_id)
+
+    async def _find_unknown(self, order: Order) -> Order:
+        """Look for an order of unknown outcome among the venue's newest; never send it again.
+
+        The venue has no filter by client id, so its orders of the symbol are gone through.
+        """
+        key = order.intent.client_order_id
+        self._engine.unsettled.add(key)
+        reports = await self._engine.venue.orders(order.intent.symbol, working_only=False)
+        for report in reports:
+            if report.client_order_id == key:
+                return await self._engine.apply_report(report)
+        order = self._ledger.current(order)
+        # Meanwhile the feed, or somebody else who looked, may have told.
+        if order.state is not OrderState.UNKNOWN or order.venue_order_id:
+            return order
+        age_seconds = (self._ledger.now_ns() - (order.sent_ns or order.created_ns)) / 1e9
+        if age_seconds < self._times.late_arrival_seconds:
+            return order
+        self._engine.metrics.reconciliation_differences.labels("order_missing").inc()
+        reason = f"not at the venue {age_seconds:.0f} s after it was sent, and its JWT has expired"
+        return self._engine.apply(order, (OrderEvent.NOT_FOUND,), reason)
+
+    # ---------------------------------------------------------------- everything
 
     async def reconcile_forever(self) -> None:
         """Load the rules, reconcile now, after each resync and at intervals, until cancelled."""
@@ -121,15 +209,9 @@ class Recovery:
                 if asked or now >= positions_due:
                     await self.reconcile_positions(at_once=not self._engine.reconciled)
                     positions_due = now + self._times.positions_seconds
-                if not self._engine.reconciled:
-                    _log.info("reconciled", working=len(self._ledger.working()))
-                self._engine.reconciled = True
-                self.problem = ""
-                gate = self._engine.kill_switch.gate()
-                if gate.known and gate.state is not TradingState.ACTIVE:
-                    # What was found or adopted just now must obey a state that came before it, and
-                    # what reduced a position that is gone since is an entry.
-                    await self._engine.cancel_entries()
+                    if self._suspects:
+                        positions_due = min(positions_due, now + 2 * self._times.certain_seconds)
+                await self._be_reconciled()
                 pause = min(orders_due, positions_due) - self._monotonic()
             except Fault as fault:
                 self.problem = str(fault)
@@ -143,54 +225,83 @@ class Recovery:
             except TimeoutError:
                 continue
 
+    async def _be_reconciled(self) -> None:
+        if not self._engine.reconciled:
+            _log.info("reconciled", working=len(self._ledger.working()))
+        self._engine.reconciled = True
+        self.problem = ""
+        # What was found or adopted just now must obey a state that came before it, and
+        # what reduced a position that is gone since is an entry.
+        await self._engine.cancel_entries(only_closed=True)
+
     async def reconcile_orders(self) -> None:
         """Compare the working orders of the journal with the venue's, symbol by symbol."""
+        untold = self._engine.reports.exits_untold()
         for symbol in self._engine.symbols:
             journal = self._ledger.working(symbol)
             reports = await self._engine.venue.orders(symbol, working_only=True)
-            for report in reports:
-                if self._ledger.find(report) is None:
-                    await self._adopt(report)
-                order = await self._engine.apply_report(report)
-                if order.cancel_wanted and not order.state.is_terminal:
-                    await self._engine.send_cancel(order)
+            # Entries before the exits that the venue made for them.
+            for report in sorted(reports, key=lambda one: bool(one.originating_order_id)):
+                await self._explaining.take_working(report)
             reported = {report.venue_order_id for report in reports}
             for order in journal:
                 order = self._ledger.current(order)  # noqa: PLW2901 - as it stands now
                 if order.state.is_terminal or order.venue_order_id in reported:
                     continue
                 await self._settle(order)
+        self._engine.reports.made_none(untold)
+        self.reconciled_at["orders"] = self._monotonic()
 
     async def reconcile_positions(self, *, at_once: bool) -> None:
         """Compare positions; adopt the venue's where a difference stays and no order explains it.
 
-        A fill that is on its way looks like a difference. So a difference counts at the second
-        look, except at start (`at_once`), when nothing is on its way.
+        A fill that is on its way looks like a difference, and so does an answer from a moment ago.
+        So a difference counts when it is the same some seconds later; at a start (`at_once`)
+        nothing is reconciled before that.
         """
         found = await self._engine.venue.positions()
+        differing = [s for s in self._engine.symbols if self._difference(s, found.get(s))]
+        if differing:
+            for symbol in differing:
+                await self._explaining.explain(symbol)
+            # The venue's positions were read before the fills that explain them.
+            found = await self._engine.venue.positions()
         for symbol in self._engine.symbols:
-            ours = self._ledger.position(symbol).quantity
-            venue = found.get(symbol)
-            theirs = venue.quantity if venue is not None else Decimal(0)
-            difference = theirs - ours
-            if not difference:
-                self._suspects.pop(symbol, None)
-                continue
-            busy = any(
-                o.intent.client_order_id in self._engine.unsettled
-                for o in self._ledger.working(symbol)
-            )
-            if busy and at_once:
-                raise Unavailable(
-                    f"{symbol}: position {ours} here, {theirs} at the venue, and orders unsettled",
-                )
-            seen_before = self._suspects.get(symbol) == difference
-            if busy or not (at_once or seen_before):
-                self._suspects[symbol] = difference
-                continue
+            self._compare_position(symbol, found.get(symbol), at_once=at_once)
+        self.reconciled_at["positions"] = self._monotonic()
+
+    def _compare_position(self, symbol: str, venue: VenuePosition | None, *, at_once: bool) -> None:
+        difference, now = self._difference(symbol, venue), self._monotonic()
+        if not difference:
             self._suspects.pop(symbol, None)
-            position = venue or FLAT
-            await self._ledger.adopt_position(symbol, position, self._engine.quotes.mark(symbol))
+            return
+        ours = self._ledger.position(symbol).quantity
+        unsettled = self._engine.unsettled
+        busy = self._engine.reports.awaits_fills(symbol) or any(
+            order.intent.client_order_id in unsettled for order in self._ledger.working(symbol)
+        )
+        suspect = self._suspects.get(symbol)
+        if busy or suspect is None or suspect.difference != difference:
+            self._suspects[symbol] = suspect = _Suspect(difference, now)
+        if busy or now - suspect.since < self._times.certain_seconds:
+            if at_once:
+                raise Unavailable(f"{symbol}: position {ours} here, {ours + difference} there")
+            return
+        self._suspects.pop(symbol, None)
+        self._ledger.note(
+            Record(
+                type="position_difference",
+                symbol=symbol,
+                payload={"journal": str(ours), "venue": str(ours + difference), "done": "adopted"},
+            )
+        )
+        mark = self._engine.quotes.mark(symbol)
+        self._ledger.adopt_position(symbol, venue or FLAT, mark)
+        self._engine.stops.position_changed(symbol)
+
+    def _difference(self, symbol: str, venue: VenuePosition | None) -> Decimal:
+        theirs = venue.quantity if venue is not None else Decimal(0)
+        return theirs - self._ledger.position(symbol).quantity
 
     async def _load_rules(self) -> None:
         """Load what the venue allows: a trading halt ends, increments change.
@@ -204,51 +315,3 @@ class Recovery:
                 raise
             _log.warning("rules_not_refreshed", why=str(fault))
         self.rules_loaded.set()
-
-    async def _settle(self, order: Order) -> None:
-        """Find out what became of one order, and send the cancel it wants."""
-        engine = self._engine
-        order = self._ledger.current(order)
-        if order.state is OrderState.PENDING_SUBMIT:
-            return
-        if not order.venue_order_id:
-            order = await self._find_unknown(order)
-        else:
-            order = await engine.refresh(order)
-        if order.state.is_terminal:
-            engine.unsettled.discard(order.intent.client_order_id)
-        elif order.cancel_wanted and order.venue_order_id:
-            await engine.send_cancel(order)
-
-    async def _find_unknown(self, order: Order) -> Order:
-        """Look for an order of unknown outcome among the venue's newest; never send it again.
-
-        The venue has no filter by client id, so its orders of the symbol are gone through.
-        """
-        key = order.intent.client_order_id
-        self._engine.unsettled.add(key)
-        sent_ns = order.created_ns
-        for report in await self._engine.venue.orders(order.intent.symbol, working_only=False):
-            if report.client_order_id == key:
-                return await self._engine.apply_report(report)
-        age_seconds = (self._ledger.now_ns() - sent_ns) / 1e9
-        if age_seconds < self._times.late_arrival_seconds:
-            return order
-        self._engine.metrics.reconciliation_differences.labels("order_missing").inc()
-        reason = f"not at the venue {age_seconds:.0f} s after it was sent, and its JWT has expired"
-        return await self._ledger.apply(order, (OrderEvent.NOT_FOUND,), reason)
-
-    async def _adopt(self, report: VenueReport) -> None:
-        quantity = report.quantity or report.filled_quantity
-        if quantity <= 0:
-            raise Unavailable(f"venue order {report.venue_order_id}: no quantity to adopt")
-        intent = Intent(
-            client_order_id=report.client_order_id or f"venue:{report.venue_order_id}",
-            symbol=report.symbol,
-            side=report.side,
-            quantity=quantity,
-            order_type=OrderType.MARKET if report.limit_price is None else OrderType.LIMIT,
-            time_in_force=TimeInForce.GTC,
-            limit_price=report.limit_price,
-        )
-        await self._ledger.adopt_order(report, intent)

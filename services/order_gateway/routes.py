@@ -1,122 +1,176 @@
 """The gateway's REST routes; what they answer is in `answers` and `models`."""
 
-from decimal import Decimal
-from typing import Annotated, Any
+import uuid
+from dataclasses import replace
+from typing import Annotated, Any, Final
 
+import structlog
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
-from lob.errors import NotFound, NotSupported
-from services.order_gateway.answers import refusal_answer, submit_answer
+from lob.errors import NotFound
+from lob.types import TimeInForce
+from services.order_gateway.answers import (
+    closed_answer,
+    refusal_answer,
+    replaced_answer,
+    submit_answer,
+)
+from services.order_gateway.books import Books
 from services.order_gateway.engine import Engine
-from services.order_gateway.kill_switch import Change, KillSwitch
-from services.order_gateway.models import (
-    KillRequest,
-    OrderRequest,
-    ReduceOnlyRequest,
-    decimal_text,
-    optional_text,
-    order_json,
-    position_json,
+from services.order_gateway.models import CloseRequest, OrderRequest, ReplaceRequest, order_json
+from services.order_gateway.replacing import Terms
+from services.order_gateway.schemas import (
+    CHANGE_FAULTS,
+    READ_FAULTS,
+    CloseAnswer,
+    EventsAnswer,
+    OrderAnswer,
+    OrdersAnswer,
+    ReplaceAnswer,
+    SubmitAnswer,
 )
 from touchstone.kit.event_store import ROWS_MAX, EventStore
+from touchstone.kit.trace import is_sampled
 from touchstone.perps.checks import Refusal
-from touchstone.perps.kill import TradingState
 from touchstone.perps.orders import OrderState
 
+_log = structlog.get_logger("touchstone.gateway")
+
+EVENTS_WAIT_SECONDS: Final = 0.5
+"""How long a question for events waits for SQL to have what has just happened."""
+
+ANSWER_SECONDS: Final = 0.5
+"""How long the answer to an immediate order waits for what became of it."""
+
+IMMEDIATE: Final = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+
 Limit = Annotated[int, Query(ge=1, le=ROWS_MAX)]
+# Whatever else a URL can carry (a NUL, half a character) is no name, and no database takes it.
+Name = Annotated[str, Query(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
 
 
-def create_router(engine: Engine, store: EventStore, kill_switch: KillSwitch) -> APIRouter:
+def create_router(engine: Engine, store: EventStore, books: Books) -> APIRouter:
     """Return the routes over these components."""
     router = APIRouter()
-    router.include_router(_order_routes(engine, store))
-    router.include_router(_account_routes(engine, store))
-    router.include_router(_kill_routes(kill_switch))
+    router.include_router(_order_routes(engine))
+    router.include_router(_look_routes(engine))
+    router.include_router(_event_routes(store, books))
     return router
 
 
-def _order_routes(engine: Engine, store: EventStore) -> APIRouter:
-    router = APIRouter()
+def _order_routes(engine: Engine) -> APIRouter:
+    router = APIRouter(responses=CHANGE_FAULTS, tags=["orders"])
 
-    @router.post("/v1/orders")
+    @router.post(
+        "/v1/orders",
+        status_code=201,
+        responses={
+            200: {"model": SubmitAnswer, "description": "The same order again"},
+            201: {"model": SubmitAnswer, "description": "A new order"},
+            202: {"model": SubmitAnswer, "description": "In the journal; its outcome is unknown"},
+        },
+    )
     async def submit(body: OrderRequest) -> JSONResponse:
+        """Check an order, write it down, send it; the same client id again is the same order.
+
+        An immediate order is answered when it is over, where that takes no longer than a moment.
+        """
         outcome = await engine.submit(body.intent())
         if isinstance(outcome, Refusal):
             return refusal_answer(outcome)
+        order = outcome.order
+        if order.intent.time_in_force in IMMEDIATE and not order.state.is_terminal:
+            await engine.wait_over(order.intent.client_order_id, ANSWER_SECONDS)
+            outcome = replace(outcome, order=engine.ledger.current(order))
+        if is_sampled():
+            status = outcome.order.state.value
+            _log.info("order", client_order_id=order.intent.client_order_id, status=status)
         return submit_answer(outcome)
 
-    @router.get("/v1/orders")
+    @router.delete(
+        "/v1/orders/{client_order_id}",
+        responses={
+            200: {"model": OrderAnswer, "description": "The order is over"},
+            202: {"model": OrderAnswer, "description": "Asked for, and repeated until it is over"},
+        },
+    )
+    async def cancel(client_order_id: str) -> JSONResponse:
+        """Cancel an order; no state of the kill switch prevents that."""
+        found = await engine.cancel(client_order_id)
+        over = found.state.is_terminal
+        return JSONResponse({"order": order_json(found)}, status_code=200 if over else 202)
+
+    @router.patch(
+        "/v1/orders/{client_order_id}",
+        responses={
+            200: {"model": ReplaceAnswer, "description": "The new order, and what it replaces"},
+            202: {"model": ReplaceAnswer, "description": "The original is not over yet"},
+        },
+    )
+    async def change(client_order_id: str, body: ReplaceRequest) -> JSONResponse:
+        """Cancel an order and have one with other terms in its place, over what did not fill."""
+        terms = Terms(body.quantity, body.limit_price, body.stop_price)
+        replaced = await engine.replace(client_order_id, terms)
+        return (
+            refusal_answer(replaced) if isinstance(replaced, Refusal) else replaced_answer(replaced)
+        )
+
+    @router.post(
+        "/v1/positions/{symbol}/close",
+        responses={200: {"model": CloseAnswer, "description": "How far it came"}},
+    )
+    async def close(symbol: str, body: CloseRequest | None = None) -> JSONResponse:
+        """Cancel every order of a symbol and close its position by orders that only reduce."""
+        request_id = (body.request_id if body else None) or uuid.uuid4().hex[:16]
+        return closed_answer(await engine.close(symbol, request_id))
+
+    return router
+
+
+def _look_routes(engine: Engine) -> APIRouter:
+    router = APIRouter(responses=READ_FAULTS, tags=["orders"])
+
+    @router.get(
+        "/v1/orders", responses={200: {"model": OrdersAnswer, "description": "Newest first"}}
+    )
     async def orders(
-        status: OrderState | None = None, symbol: str | None = None, limit: Limit = 100
+        status: OrderState | None = None, symbol: Name | None = None, limit: Limit = 100
     ) -> dict[str, Any]:
-        found = await store.load_orders(
+        """Return orders, newest first."""
+        found = await engine.ledger.orders(
             status=None if status is None else status.value, symbol=symbol, limit=limit
         )
-        # Memory is ahead of the store by what is being saved just now.
-        return {"orders": [order_json(engine.ledger.current(order)) for order in found]}
+        return {"orders": [order_json(order) for order in found]}
 
-    @router.get("/v1/orders/{client_order_id}")
+    @router.get(
+        "/v1/orders/{client_order_id}",
+        responses={200: {"model": OrderAnswer, "description": "As it stands now"}},
+    )
     async def order(client_order_id: str) -> dict[str, Any]:
+        """Return one order."""
         found = await engine.ledger.lookup(client_order_id)
         if found is None:
             raise NotFound(f"client_order_id: {client_order_id!r}: no such order")
         return {"order": order_json(found)}
 
-    @router.delete("/v1/orders/{client_order_id}")
-    async def cancel(client_order_id: str) -> JSONResponse:
-        found = await engine.cancel(client_order_id)
-        over = found.state.is_terminal
-        return JSONResponse({"order": order_json(found)}, status_code=200 if over else 202)
-
-    @router.patch("/v1/orders/{client_order_id}")
-    async def replace(client_order_id: str) -> None:
-        raise NotSupported(f"{client_order_id}: cancel/replace: not implemented in this version")
-
     return router
 
 
-def _account_routes(engine: Engine, store: EventStore) -> APIRouter:
-    router = APIRouter()
+def _event_routes(store: EventStore, books: Books) -> APIRouter:
+    router = APIRouter(responses=READ_FAULTS, tags=["events"])
 
-    @router.get("/v1/positions")
-    async def positions() -> dict[str, Any]:
-        rows = [
-            position_json(engine.ledger.position(symbol), engine.quotes.mark(symbol))
-            for symbol in engine.symbols
-        ]
-        return {"positions": rows, "reconciled": engine.reconciled}
-
-    @router.get("/v1/pnl")
-    async def pnl() -> dict[str, Any]:
-        held = [engine.ledger.position(symbol) for symbol in engine.symbols]
-        marks = {p.symbol: engine.quotes.mark(p.symbol) for p in held}
-        realized = sum((p.realized_pnl for p in held), start=Decimal(0))
-        fees = sum((p.fees for p in held), start=Decimal(0))
-        unrealized: Decimal | None = Decimal(0)
-        for position in held:
-            mark = marks[position.symbol]
-            if position.quantity and (mark is None or unrealized is None):
-                unrealized = None
-            elif position.quantity and mark is not None and unrealized is not None:
-                unrealized += position.unrealized_pnl(mark)
-        net = None if unrealized is None else realized + unrealized - fees
-        return {
-            "realized_pnl": decimal_text(realized),
-            "unrealized_pnl": optional_text(unrealized),
-            "fees": decimal_text(fees),
-            "net_pnl_before_funding": optional_text(net),
-            "funding": "not implemented",
-            "symbols": [position_json(p, marks[p.symbol]) for p in held],
-        }
-
-    @router.get("/v1/events")
+    @router.get(
+        "/v1/events", responses={200: {"model": EventsAnswer, "description": "In their order"}}
+    )
     async def events(
-        after: Annotated[int, Query(ge=0)] = 0,
+        after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
         limit: Limit = 100,
-        type: str | None = None,  # noqa: A002 - the query parameter's name
-        client_order_id: str | None = None,
+        type: Name | None = None,  # noqa: A002 - the query parameter's name
+        client_order_id: Name | None = None,
     ) -> dict[str, Any]:
+        """Return what happened, from the append-only journal."""
+        await books.projector.catch_up(EVENTS_WAIT_SECONDS)
         rows = await store.load_events(
             after=after, limit=limit, event_type=type, client_order_id=client_order_id
         )
@@ -124,44 +178,3 @@ def _account_routes(engine: Engine, store: EventStore) -> APIRouter:
         return {"events": shown, "next_after": rows[-1]["sequence"] if rows else after}
 
     return router
-
-
-def _kill_routes(kill_switch: KillSwitch) -> APIRouter:
-    router = APIRouter()
-
-    @router.get("/v1/kill-switch")
-    async def kill_state() -> dict[str, Any]:
-        return kill_switch.describe()
-
-    @router.post("/v1/kill-switch")
-    async def change(body: KillRequest) -> dict[str, Any]:
-        made = await kill_switch.change(
-            body.state,
-            actor=body.actor,
-            reason=body.reason,
-            expected_generation=body.expected_generation,
-        )
-        return _change_json(body.state, made)
-
-    @router.post("/reduce-only")
-    async def reduce_only(body: ReduceOnlyRequest | None = None) -> dict[str, Any]:
-        wanted, told = TradingState.REDUCE_ONLY, body or ReduceOnlyRequest()
-        made = await kill_switch.tighten(wanted, actor=told.actor, reason=told.reason)
-        return _change_json(wanted, made)
-
-    return router
-
-
-def _change_json(wanted: TradingState, made: Change) -> dict[str, Any]:
-    """Return what a change came to; `state` may be stricter than what was `requested`.
-
-    A tightening also says who acknowledged it: `acked`, `acks`, `lapsed`, `seconds`.
-    """
-    told = made.acknowledgement
-    return {
-        "state": made.state.value,
-        "requested": wanted.value,
-        "generation": made.generation,
-        "persisted": made.persisted,
-        "detail": made.detail,
-    } | (told.to_json() if told else {})

@@ -56,6 +56,7 @@ def up(root: Path, tmp_path: Path) -> Iterator[Up]:
     ports = Ports.free()
     errors = tmp_path / "stderr.txt"
     command = [sys.executable, "-m", "touchstone.cli", "up", "--json", "--stop-after", "150"]
+    command += ["--traffic", "2"]
     with errors.open("w") as stderr:
         process = subprocess.Popen(
             [*command, "--data-dir", str(tmp_path / "data")],
@@ -136,13 +137,16 @@ def test_a_dead_venue_refuses_orders_and_a_dead_gateway_leaves_the_router_alone(
     gateway = up.url("order_gateway")
     eventually(lambda: httpx.post(f"{gateway}/v1/orders", json=order()).status_code == 503)
     up.kill("order_gateway")
-    eventually(lambda: "order_gateway was ended by SIGKILL" in up.errors.read_text())
+    eventually(
+        lambda: "order_gateway was ended by SIGKILL and stays away until" in up.errors.read_text()
+    )
     request = next(synthetic_requests(1, 3))
     assert httpx.post(f"{up.url('router')}/v1/executions", json=request).status_code == 200
 
 
 def test_ctrl_c_stops_everything_and_frees_every_port(up: Up) -> None:
-    """Nothing listens beyond loopback while it runs; afterwards nothing runs at all."""
+    """Made-up orders go through it, none of it beyond loopback; afterwards nothing runs at all."""
+    eventually(lambda: httpx.get(f"{up.url('router')}/v1/shadow/summary").json()["mirrored"] > 0)
     listening = {address for port in ports_listening() for address in port.items()}
     ours = {port for port, _ in listening} & set(up.ports.environment().values())
     assert set(up.ports.environment().values()) == ours

@@ -16,6 +16,7 @@ import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS_MAX = 40
+MODULES = {"watchdog": "services.order_gateway.watchdog"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def running(
     log = folder / f"{name}-{port}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", f"services.{name}"],
+            [sys.executable, "-m", MODULES.get(name, f"services.{name}")],
             cwd=ROOT,
             env={**os.environ, "TOUCHSTONE_DATA_DIR": str(folder), **environment},
             stdin=subprocess.DEVNULL,
@@ -84,10 +85,14 @@ def running(
 
 
 @contextlib.contextmanager
-def paper_exchange(folder: Path, port: int = 0) -> Iterator[Service]:
+def paper_exchange(folder: Path, port: int = 0, **settings: str) -> Iterator[Service]:
     """Run a paper exchange that answers."""
     port = port or free_port()
-    with running("paper_exchange", port, folder, {"TOUCHSTONE_EXCHANGE_PORT": str(port)}) as made:
+    environment = {
+        "TOUCHSTONE_EXCHANGE_PORT": str(port),
+        **{f"TOUCHSTONE_EXCHANGE_{name.upper()}": value for name, value in settings.items()},
+    }
+    with running("paper_exchange", port, folder, environment) as made:
         made.wait_until("/healthz", status="ok")
         yield made
 
@@ -106,5 +111,24 @@ def order_gateway(
         **{f"TOUCHSTONE_GATEWAY_{name.upper()}": value for name, value in settings.items()},
     }
     with running("order_gateway", port, folder, environment) as made:
+        made.wait_until("/healthz", status="ok")
+        yield made
+
+
+@contextlib.contextmanager
+def watchdog(
+    folder: Path, redis_url: str, gateway: str, venue: str, key_file: Path, **settings: str
+) -> Iterator[Service]:
+    """Run a watchdog that answers, over the gateway and the venue at these addresses."""
+    port = free_port()
+    environment = {
+        "TOUCHSTONE_REDIS_URL": redis_url,
+        "TOUCHSTONE_WATCHDOG_PORT": str(port),
+        "TOUCHSTONE_WATCHDOG_GATEWAY_URL": gateway,
+        "TOUCHSTONE_WATCHDOG_VENUE_URL": venue,
+        "TOUCHSTONE_WATCHDOG_API_KEY_FILE": str(key_file),
+        **{f"TOUCHSTONE_WATCHDOG_{name.upper()}": value for name, value in settings.items()},
+    }
+    with running("watchdog", port, folder, environment) as made:
         made.wait_until("/healthz", status="ok")
         yield made

@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from lob.errors import Unavailable
+from lob.types import TimeInForce
 from services.order_gateway.venues.base import (
     Accepted,
     GateClosed,
@@ -19,7 +20,8 @@ from services.order_gateway.venues.base import (
     VenueReport,
 )
 from touchstone.kit.event_store import Fill
-from touchstone.perps.orders import Intent, VenueStatus
+from touchstone.perps.capabilities import ASSUMED, Capability
+from touchstone.perps.orders import Attached, Intent, OrderType, VenueStatus
 from touchstone.perps.products import ProductRules
 
 
@@ -43,8 +45,12 @@ class FakeVenue:
     by_id: dict[str, VenueReport] = field(default_factory=dict)
     fills_by_id: dict[str, list[Fill]] = field(default_factory=dict)
     held: dict[str, VenuePosition] = field(default_factory=dict)
+    capabilities: frozenset[Capability] = ASSUMED
     sent: list[Intent] = field(default_factory=list)
     cancels: list[str] = field(default_factory=list)
+    fill_requests: list[tuple[str, ...]] = field(default_factory=list)
+    fill_all_at: Decimal | None = None
+    """Where set, every immediate order trades wholly at this price before its answer leaves."""
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     async def rules(self) -> Mapping[str, ProductRules]:
@@ -68,6 +74,7 @@ class FakeVenue:
         """Take, lose or refuse an order as `fail_next` says."""
         if self.pause is not None:
             await self.pause.wait()
+        await passage.kept()
         refusal = passage()
         if refusal is not None:
             raise GateClosed(refusal)
@@ -82,9 +89,11 @@ class FakeVenue:
         if failure is Failure.REJECTED:
             return Rejected("INSUFFICIENT_FUND: no")
         report = self.accept(intent)
+        if self.fill_all_at is not None and intent.time_in_force is TimeInForce.IOC:
+            self.fill(report.venue_order_id, str(intent.quantity), str(self.fill_all_at))
         if failure is Failure.LOST_ANSWER:
             raise OutcomeUnknown("venue: create order: time-out; outcome unknown")
-        return Accepted(report.venue_order_id)
+        return Accepted(report.venue_order_id, report.attached_order_id)
 
     def accept(self, intent: Intent) -> VenueReport:
         """Put an order on the venue's books."""
@@ -97,8 +106,36 @@ class FakeVenue:
             filled_quantity=Decimal(0),
             quantity=intent.quantity,
             limit_price=intent.limit_price,
+            stop_price=intent.stop_price,
+            order_type=intent.order_type,
         )
+        if intent.attached is not None:
+            report = self._attach(report, intent.attached)
         self.by_id[report.venue_order_id] = report
+        return report
+
+    def _attach(self, entry: VenueReport, attached: Attached) -> VenueReport:
+        """Make the exit of an entry: pending, and of no size yet."""
+        child = VenueReport(
+            venue_order_id=f"v{next(self.numbers)}",
+            client_order_id="",
+            symbol=entry.symbol,
+            side=entry.side.opposite,
+            status=VenueStatus.LIVE,
+            filled_quantity=Decimal(0),
+            quantity=Decimal(0),
+            limit_price=attached.take_profit_price,
+            stop_price=attached.stop_price,
+            order_type=OrderType.BRACKET,
+            originating_order_id=entry.venue_order_id,
+        )
+        self.by_id[child.venue_order_id] = child
+        return replace(entry, attached_order_id=child.venue_order_id)
+
+    def end(self, venue_order_id: str, status: VenueStatus = VenueStatus.CANCELLED) -> VenueReport:
+        """End an order for a reason of the venue's, and return the report."""
+        report = replace(self.by_id[venue_order_id], status=status)
+        self.by_id[venue_order_id] = report
         return report
 
     def fill(self, venue_order_id: str, quantity: str, price: str = "60000") -> VenueReport:
@@ -159,13 +196,12 @@ class FakeVenue:
             if report.symbol == symbol and (report.status is VenueStatus.LIVE or not working_only)
         ]
 
-    async def fills(self, venue_order_id: str, client_order_id: str) -> list[Fill]:
-        """Return an order's fills."""
+    async def fills_of(self, venue_order_ids: Sequence[str]) -> list[Fill]:
+        """Return the fills of many orders, without their client ids."""
         self._answer()
-        return [
-            replace(fill, client_order_id=client_order_id)
-            for fill in self.fills_by_id.get(venue_order_id, [])
-        ]
+        self.fill_requests.append(tuple(venue_order_ids))
+        found = [fill for key in venue_order_ids for fill in self.fills_by_id.get(key, [])]
+        return [replace(fill, client_order_id="") for fill in found]
 
     async def positions(self) -> Mapping[str, VenuePosition]:
         """Return the open positions."""

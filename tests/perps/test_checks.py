@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lob.types import OrderType, Side, TimeInForce
+from lob.types import Side, TimeInForce
 from touchstone.perps.checks import (
     Context,
     Limits,
@@ -19,7 +19,7 @@ from touchstone.perps.checks import (
     risk_increasing,
 )
 from touchstone.perps.kill import Gate, TradingState
-from touchstone.perps.orders import Intent, Order, OrderState
+from touchstone.perps.orders import Intent, Order, OrderState, OrderType
 from touchstone.perps.positions import Position, apply_fill
 from touchstone.perps.products import ProductRules
 
@@ -84,7 +84,7 @@ def test_the_checks_run_in_the_documented_order() -> None:
         known={"a": Order(intent=INTENT)},
         gate=gate(TradingState.HALTED),
         rules=replace(RULES, disabled="trading_disabled"),
-        entry_times_ns=[10**12 - 1, 10**12 - 2],
+        entries_last_minute=2,
     )
     found = [reason(intent, context)]
     context = replace(context, known={})
@@ -93,7 +93,7 @@ def test_the_checks_run_in_the_documented_order() -> None:
     found.append(reason(intent, context))
     intent = replace(intent, quantity=Decimal("0.005"))
     found.append(reason(intent, context))
-    context = replace(context, entry_times_ns=[10**12 - 1])
+    context = replace(context, entries_last_minute=1)
     found.append(reason(intent, context))
     context = replace(context, rules=RULES)
     found.append(reason(intent, context))

@@ -1,111 +1,31 @@
 """The engine against a fake venue: lost answers, duplicates, late fills, kills in flight."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import cast
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from lob.errors import Conflict, NotFound, Unavailable
-from lob.types import OrderType, Side
-from services.order_gateway.engine import Engine, Submitted
-from services.order_gateway.kill_switch import KillSwitch
-from services.order_gateway.ledger import Ledger
-from services.order_gateway.market import Quotes
-from services.order_gateway.metrics import GatewayMetrics
+from lob.types import Side, TimeInForce
+from services.order_gateway.engine import Submitted
 from services.order_gateway.recovery import Recovery, RecoveryTimes
 from services.order_gateway.venues.base import VenuePosition
+from tests.fakes.house import LIMITS, SYMBOL, House, furnished, hold, limit, refused
 from tests.fakes.venue import Failure, FakeVenue
-from touchstone.kit.event_store import EventStore
-from touchstone.kit.event_store_url import database_url
-from touchstone.perps.checks import Limits, Refusal, RefusalReason
-from touchstone.perps.kill import Gate, TradingState
+from touchstone.kit.journal import Reading
+from touchstone.kit.ledger_entries import decode_entry
+from touchstone.perps.checks import Refusal, RefusalReason, Sizing
+from touchstone.perps.kill import TradingState
 from touchstone.perps.orders import Intent, Order, OrderState, VenueStatus
 from touchstone.perps.products import ProductRules
+from touchstone.perps.sizing import SizingMode
 
-SYMBOL = "BTC-PERP"
 Eventually = Callable[..., Awaitable[float]]
-
-
-class FakeKillSwitch:
-    """A gate that tests set."""
-
-    def __init__(self) -> None:
-        self.state = TradingState.ACTIVE
-
-    def gate(self) -> Gate:
-        """Return the state that was set."""
-        return Gate(self.state, known=True, age_seconds=0.0, why="test")
-
-
-@dataclass
-class House:
-    """An engine with everything around it."""
-
-    engine: Engine
-    recovery: Recovery
-    venue: FakeVenue
-    kill_switch: FakeKillSwitch
-    store: EventStore
-    now_ns: list[int]
-
-    @property
-    def ledger(self) -> Ledger:
-        """The engine's ledger."""
-        return self.engine.ledger
-
-    def metric(self, name: str, **labels: str) -> float:
-        """Return a metric's value."""
-        return self.registry.get_sample_value(name, labels) or 0.0
-
-    registry: CollectorRegistry
-
-    async def submit(self, intent: Intent) -> Order:
-        """Submit and return the order; fail on a refusal."""
-        outcome = await self.engine.submit(intent)
-        assert isinstance(outcome, Submitted), outcome
-        return outcome.order
-
-    async def state(self, key: str) -> OrderState:
-        """Return an order's state as stored."""
-        stored = await self.store.load_order(key)
-        assert stored is not None
-        assert stored.state is self.ledger.current(stored).state
-        return stored.state
-
-
-@asynccontextmanager
-async def furnished(folder: Path, venue: FakeVenue) -> AsyncIterator[House]:
-    """Compose an engine over a store in `folder`, not yet reconciled."""
-    url = database_url(None, folder / "events.db")
-    async with EventStore(url, bot_id="bot", deadline_seconds=10) as store:
-        registry = CollectorRegistry()
-        metrics = GatewayMetrics(registry, [SYMBOL])
-        now_ns = [1_000_000_000_000_000_000]
-        ledger = Ledger(store, metrics, now_ns=lambda: now_ns[0])
-        await ledger.load()
-        quotes, kill_switch = Quotes(), FakeKillSwitch()
-        quotes.set_level(SYMBOL, True, Decimal(60_000), Decimal(1))
-        quotes.set_level(SYMBOL, False, Decimal(60_005), Decimal(1))
-        quotes.stamp(SYMBOL)
-        engine = Engine(
-            venue,
-            ledger,
-            cast("KillSwitch", kill_switch),
-            quotes,
-            metrics,
-            symbols={SYMBOL: "BIP"},
-            limits=Limits(max_order_notional=Decimal(50_000), max_orders_per_minute=1_000),
-        )
-        recovery = Recovery(engine, RecoveryTimes(45, 90, late_arrival_seconds=40))
-        if not venue.down:
-            engine.rules = dict(await venue.rules())
-        yield House(engine, recovery, venue, kill_switch, store, now_ns, registry)
 
 
 @pytest.fixture
@@ -116,55 +36,29 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         yield made
 
 
-def limit(key: str, side: Side = Side.BUY, quantity: str = "0.02", **changes: object) -> Intent:
-    """Return a resting limit order."""
-    price = Decimal(59_000) if side is Side.BUY else Decimal(61_000)
-    intent = Intent(
-        client_order_id=key,
-        symbol=SYMBOL,
-        side=side,
-        quantity=Decimal(quantity),
-        order_type=OrderType.LIMIT,
-        limit_price=price,
-    )
-    return replace(intent, **changes)  # type: ignore[arg-type]
-
-
-async def hold(house: House, quantity: str) -> None:
-    """Make the house long by filling a buy."""
-    order = await house.submit(limit("seed", quantity=quantity))
-    await house.engine.apply_report(house.venue.fill(order.venue_order_id, quantity))
-    assert house.ledger.position(SYMBOL).quantity == Decimal(quantity)
-
-
 async def stored_as(house: House, key: str, wanted: OrderState) -> None:
-    """Wait until the store has an order in a state, while others may be changing it."""
-    async with asyncio.timeout(5):
-        # The database rings no bell.
-        while (  # noqa: ASYNC110
-            order := await house.store.load_order(key)
-        ) is None or order.state is not wanted:
-            await asyncio.sleep(0.005)
-
-
-async def refused(house: House, intent: Intent) -> RefusalReason:
-    """Submit and return why it was refused before journaling."""
-    outcome = await house.engine.submit(intent)
-    assert isinstance(outcome, Refusal)
-    return outcome.reason
+    """Wait until an order is over, and look that it is stored so."""
+    await house.engine.wait_over(key, 5)
+    assert await house.state(key) is wanted
 
 
 async def test_the_intent_is_durable_before_the_order_leaves(house: House) -> None:
     """When the venue sees the order, the journal on disk already has it."""
-    seen: list[asyncio.Task[Order | None]] = []
-    house.venue.on_arrival = lambda intent: seen.append(
-        asyncio.ensure_future(house.store.load_order(intent.client_order_id))
-    )
+    folder = house.books.journal.folder
+    synced: list[int] = []
+    seen: list[list[str]] = []
+
+    def look(_intent: Intent) -> None:
+        entries = [decode_entry(kept.payload) for kept in Reading(folder, 0)]
+        seen.append([record.type for entry in entries for record in entry.records])
+        synced.append(house.books.journal.syncs)
+
+    house.venue.on_arrival = look
+    before = house.books.journal.syncs
     await house.submit(limit("a"))
-    journaled = await seen[0]
-    assert journaled is not None
-    assert [row["type"] for row in await house.store.load_events()][:1] == ["order_intent"]
-    assert await house.state("a") is OrderState.OPEN
+    assert seen == [["order_intent"]]
+    assert synced[0] > before
+    assert await house.state("a") is OrderState.SUBMITTED
 
 
 async def test_a_repeat_returns_the_original_and_sends_nothing(house: House) -> None:
@@ -291,12 +185,12 @@ async def test_an_end_waits_for_fills_that_lag(house: House) -> None:
     report = house.venue.fill(order.venue_order_id, "0.02")
     lagging = house.venue.fills_by_id.pop(order.venue_order_id)
     await house.engine.apply_report(report)
-    assert await house.state("a") is OrderState.OPEN
-    assert house.engine.unsettled == {"a"}
+    assert await house.state("a") is OrderState.SUBMITTED
+    assert set(house.engine.unsettled) == {"a"}
     house.venue.fills_by_id[order.venue_order_id] = lagging
     await house.recovery.reconcile_orders()
     assert await house.state("a") is OrderState.FILLED
-    assert house.engine.unsettled == set()
+    assert set(house.engine.unsettled) == set()
 
 
 async def test_a_kill_between_journal_and_socket_refuses_at_the_last_gate(house: House) -> None:
@@ -343,6 +237,8 @@ async def test_a_kill_while_the_answer_is_on_its_way_cancels_the_order(house: Ho
     await house.submit(limit("a"))
     await asyncio.gather(*closing)
     await house.recovery.reconcile_orders()
+    await house.sweep()
+    await house.recovery.reconcile_orders()
     assert await house.state("a") is OrderState.CANCELLED
 
 
@@ -367,7 +263,8 @@ async def test_a_cancel_that_the_venue_does_not_answer_is_repeated(house: House)
     with pytest.raises(Unavailable):
         await house.engine.cancel("a")
     house.venue.down = False
-    assert house.engine.unsettled == {"a"}
+    assert set(house.engine.unsettled) == {"a"}
+    await house.sweep()
     await house.recovery.reconcile_orders()
     assert await house.state("a") is OrderState.CANCELLED
     with pytest.raises(Conflict, match="cancelled"):
@@ -396,19 +293,27 @@ async def test_a_restart_finds_orders_fills_and_positions(tmp_path: Path) -> Non
             "foreign": OrderState.OPEN,
         }
         assert house.ledger.position(SYMBOL).quantity == Decimal("0.01")
-        kinds = [row["type"] for row in await house.store.load_events()]
+        kinds = [row["type"] for row in await house.events()]
         assert kinds.count("order_adopted") == 1
         assert kinds.count("position_adopted") == 0
 
 
 async def test_a_position_nothing_explains_is_adopted_and_recorded(house: House) -> None:
-    """At start at once; later only when the difference stays."""
+    """Only when the difference stays the same for some seconds, also at a start."""
     house.venue.held[SYMBOL] = VenuePosition(Decimal("0.05"), Decimal(58_000))
-    await house.recovery.reconcile_positions(at_once=False)
+    times = RecoveryTimes(45, 90, late_arrival_seconds=40)
+    recovery = Recovery(house.engine, times, monotonic=lambda: clock[0])
+    clock = [0.0]
+    await recovery.reconcile_positions(at_once=False)
+    clock = [2.9]
+    with pytest.raises(Unavailable, match="position 0 here"):
+        await recovery.reconcile_positions(at_once=True)
     assert house.ledger.position(SYMBOL).quantity == Decimal(0)
-    await house.recovery.reconcile_positions(at_once=False)
+    clock = [3.0]
+    await recovery.reconcile_positions(at_once=True)
     assert house.ledger.position(SYMBOL).quantity == Decimal("0.05")
     assert house.ledger.position(SYMBOL).average_entry_price == Decimal(58_000)
+    assert await house.books.projector.catch_up(10)
     assert (await house.store.load_positions())[SYMBOL] == house.ledger.position(SYMBOL)
 
 
@@ -422,7 +327,7 @@ async def test_a_failed_fetch_is_unknown_and_never_flat(house: House) -> None:
     with pytest.raises(Unavailable):
         await house.recovery.reconcile_positions(at_once=True)
     assert house.ledger.position(SYMBOL).quantity == Decimal("0.02")
-    assert await house.state("a") is OrderState.OPEN
+    assert await house.state("a") is OrderState.SUBMITTED
 
 
 async def test_an_order_the_venue_forgot_is_missing(house: House) -> None:
@@ -430,25 +335,98 @@ async def test_an_order_the_venue_forgot_is_missing(house: House) -> None:
     order = await house.submit(limit("a"))
     del house.venue.by_id[order.venue_order_id]
     await house.recovery.reconcile_orders()
+    house.now_ns[0] += 9_900_000_000
+    await house.recovery.reconcile_orders()
+    assert await house.state("a") is OrderState.SUBMITTED
+    house.now_ns[0] += 100_000_000
+    await house.recovery.reconcile_orders()
     assert await house.state("a") is OrderState.MISSING
     name = "gateway_reconciliation_differences_total"
     assert house.metric(name, kind="order_missing") == 1
 
 
-async def test_a_journal_that_does_not_answer_stops_the_order(
-    house: House, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("call", ["write", "fdatasync"])
+async def test_a_journal_that_fails_stops_new_orders_and_nothing_else(
+    house: House, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """Nothing leaves that is not durable."""
-    monkeypatch.setattr(house.engine.ledger, "journal", _fails)
-    outcome = await house.engine.submit(limit("a"))
-    assert isinstance(outcome, Submitted)
-    assert outcome.refusal is not None
-    assert outcome.refusal.reason is RefusalReason.JOURNAL_UNAVAILABLE
-    assert house.venue.sent == []
+    """Nothing leaves that is not durable; what rests is cancelled, and its fills count."""
+    resting = await house.submit(limit("resting"))
+
+    def fails(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(f"touchstone.kit.journal.os.{call}", fails)
+    for key in ("a", "b"):
+        outcome = await house.engine.submit(limit(key))
+        reason = outcome.reason if isinstance(outcome, Refusal) else outcome.refusal.reason  # type: ignore[union-attr]
+        assert reason is RefusalReason.JOURNAL_UNAVAILABLE
+    assert [intent.client_order_id for intent in house.venue.sent] == ["resting"]
+    await house.engine.apply_report(house.venue.fill(resting.venue_order_id, "0.01"))
+    assert house.ledger.position(SYMBOL).quantity == Decimal("0.01")
+    assert (await house.engine.cancel("resting")).state is OrderState.CANCELLED
+    assert "No space left on device" in house.ledger.failure
+    assert house.metric("gateway_journal_writable") == 0
+    monkeypatch.undo()
 
 
-async def _fails(_order: Order) -> None:
-    raise Unavailable("event store: gone")
+async def test_an_entry_is_sized_and_the_event_says_from_what_to_what(house: House) -> None:
+    """One coin at either touch: 60,005 dollars of asks are both levels, and 10 bps allow a part."""
+    house.engine.limits = replace(LIMITS, sizing=Sizing(SizingMode.CONSERVATIVE, Decimal(2)))
+    wanted = limit("a", quantity="0.5", limit_price=Decimal(60_005))
+    order = await house.submit(wanted)
+    assert order.intent.quantity == Decimal("0.40")
+    assert order.intent.asked_quantity == Decimal("0.5")
+    again = await house.engine.submit(wanted)
+    assert isinstance(again, Submitted)
+    assert again.repeated
+    (event,) = await house.events("order_sized")
+    payload = event["payload"]
+    assert (payload["original_notional"], payload["adjusted_notional"]) == ("30002.5", "24002.0")
+    assert (payload["depth_l1"], payload["depth_l10"]) == ("60005", "60005")
+    house.engine.quotes.reset(SYMBOL)
+    house.engine.quotes.set_level(SYMBOL, False, Decimal(60_005), Decimal(0))
+    assert await refused(house, limit("b")) is RefusalReason.NO_QUOTE
+
+
+async def test_a_dry_run_goes_to_the_last_gate_and_no_further(house: House) -> None:
+    """The order is journaled and refused; what rests at the venue is not cancelled either."""
+    await house.submit(limit("real"))
+    house.engine.limits = replace(LIMITS, dry_run=True)
+    order = await house.submit(limit("a"))
+    assert (order.state, order.reason.split(":")[0]) == (OrderState.REFUSED, "DRY_RUN")
+    assert await house.engine.cancel_entries() == 1
+    with pytest.raises(Unavailable, match="dry run"):
+        await house.engine.cancel("real")
+    assert [intent.client_order_id for intent in house.venue.sent] == ["real"]
+    assert house.venue.cancels == []
+
+
+async def test_a_time_that_is_over_is_looked_up_where_nobody_told(house: House) -> None:
+    """The venue ends a good-till-date order; its word may have been lost."""
+    now_ns = [1_000]
+    house.engine.venue_now_ns = lambda: now_ns[0]
+    order = await house.submit(
+        limit("a", time_in_force=TimeInForce.GTD, expires_at_ns=10_000_000_000)
+    )
+    await house.told(order.venue_order_id)
+    house.venue.end(order.venue_order_id, VenueStatus.EXPIRED)
+    await house.sweep()
+    assert house.ledger.current(order).state is OrderState.OPEN
+    now_ns[0] = 12_000_000_001
+    await house.sweep()
+    assert house.ledger.current(order).state is OrderState.EXPIRED
+
+
+async def test_fills_of_somebody_else_explain_a_position(house: House) -> None:
+    """A liquidation, or an order by hand: taken in with its trades, nothing is adopted blindly."""
+    ours = await house.submit(limit("a"))
+    foreign = house.venue.accept(limit("by-hand", Side.SELL, "0.03"))
+    house.venue.fill(foreign.venue_order_id, "0.03", "61000")
+    await house.told(ours.venue_order_id)
+    await house.recovery.reconcile_positions(at_once=False)
+    assert house.ledger.position(SYMBOL).quantity == Decimal("-0.03")
+    kinds = [row["type"] for row in await house.events()]
+    assert (kinds.count("order_adopted"), kinds.count("position_adopted")) == (1, 0)
 
 
 async def test_an_impossible_event_is_reported_and_changes_nothing(house: House) -> None:
@@ -459,7 +437,7 @@ async def test_an_impossible_event_is_reported_and_changes_nothing(house: House)
     await house.engine.apply_report(replace(report, status=VenueStatus.FAILED))
     assert await house.state("a") is OrderState.FILLED
     assert house.metric("gateway_order_defects_total") == 1
-    defects = await house.store.load_events(event_type="order_defect")
+    defects = await house.events("order_defect")
     assert (defects[0]["payload"]["from"], defects[0]["payload"]["event"]) == ("filled", "rejected")
 
 
@@ -470,7 +448,7 @@ async def test_a_drain_takes_nothing_new_and_cancels_entries(house: House) -> No
     await house.submit(limit("exit", Side.SELL, reduce_only=True))
     await house.engine.drain()
     assert await house.state("entry") is OrderState.CANCELLED
-    assert await house.state("exit") is OrderState.OPEN
+    assert await house.state("exit") is OrderState.SUBMITTED
     assert await refused(house, limit("new")) is RefusalReason.DRAINING
 
 
@@ -486,9 +464,10 @@ async def test_an_order_the_venue_does_not_show_yet_is_not_missing(
     monkeypatch.setattr(house.venue, "order", not_yet)
     order = await house.submit(limit("a", Side.SELL, reduce_only=True))
     assert order.state is OrderState.SUBMITTED
-    assert house.engine.unsettled == {"a"}
+    assert set(house.engine.unsettled) == {"a"}
     second = await refused(house, limit("b", Side.SELL, reduce_only=True))
     assert second is RefusalReason.REDUCE_ONLY_WOULD_INCREASE
+    await house.engine.refresh(order)
     house.now_ns[0] += 11 * 10**9
     await house.engine.refresh(order)
     assert await house.state("a") is OrderState.MISSING
@@ -497,7 +476,7 @@ async def test_an_order_the_venue_does_not_show_yet_is_not_missing(
 @asynccontextmanager
 async def reconciling(house: House) -> AsyncIterator[Recovery]:
     """Run reconciliation at a rate that tests can wait for."""
-    recovery = Recovery(house.engine, RecoveryTimes(0.02, 0.02, late_arrival_seconds=40))
+    recovery = Recovery(house.engine, RecoveryTimes(0.02, 0.02, 40, certain_seconds=0))
     task = asyncio.create_task(recovery.reconcile_forever())
     try:
         yield recovery

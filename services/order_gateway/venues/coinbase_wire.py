@@ -1,38 +1,45 @@
-"""Coinbase's JSON to our words and back, in one place for REST and WebSocket."""
+"""Coinbase's values, products and positions, and ours: contracts and texts to coins and decimals.
+
+Nothing here talks to anybody. What does not have the protocol's shape raises `Unavailable`: an
+answer of another shape says nothing, and must never be read as "none".
+"""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final
 
-from lob.errors import NotSupported, Unavailable
-from lob.types import OrderType, Side, TimeInForce
-from services.order_gateway.venues.base import VenuePosition, VenueReport
-from touchstone.kit.event_store import Fill
-from touchstone.perps.orders import Intent, VenueStatus
+from lob.errors import Unavailable
+from services.order_gateway.venues.base import VenuePosition
 from touchstone.perps.products import ProductRules
 
-# FAILED is an order that never became live; everything not listed here may still trade.
-STATUSES: Final = {
-    "FILLED": VenueStatus.FILLED,
-    "CANCELLED": VenueStatus.CANCELLED,
-    "EXPIRED": VenueStatus.EXPIRED,
-    "FAILED": VenueStatus.FAILED,
-}
-WORKING_STATUSES: Final = ("PENDING", "OPEN", "QUEUED", "CANCEL_QUEUED", "EDIT_QUEUED")
+_NANOSECONDS: Final = 1_000_000_000
+_FRACTION_DIGITS: Final = 9
 
 
 def number(value: Any, name: str) -> Decimal:
     """Return a decimal that the venue sent as text, number or `{value, currency}`."""
+    if type(value) is str:
+        found = _decimal(value)
+        if found is not None:
+            return found
     if isinstance(value, Mapping):
         value = value.get("value")
-    try:
-        result = Decimal(str(value))
-    except InvalidOperation:
-        result = Decimal("NaN")
-    if not result.is_finite():
-        raise Unavailable(f"venue: {name}: {value!r} is no number")
+    result = _decimal(str(value))
+    if result is None:
+        raise Unavailable(f"venue: {name}: {value!r:.80} is no number")
     return result
+
+
+@lru_cache(maxsize=16_384)
+def _decimal(text: str) -> Decimal | None:
+    """Return a finite decimal, None where there is none; levels come again and again."""
+    try:
+        result = Decimal(text)
+    except InvalidOperation:
+        return None
+    return result if result.is_finite() else None
 
 
 def optional(value: Any, name: str) -> Decimal | None:
@@ -47,34 +54,6 @@ def _increment(value: Any, name: str) -> Decimal:
     if result <= 0:
         raise Unavailable(f"venue: {name}: {value!r} is not above 0")
     return result
-
-
-_SENT_TYPES: Final = frozenset({OrderType.LIMIT, OrderType.MARKET})
-_SENT_TIMES: Final = frozenset({TimeInForce.GTC, TimeInForce.IOC})
-
-
-def order_configuration(
-    intent: Intent, rules: ProductRules, *, forward_reduce_only: bool
-) -> dict[str, Any]:
-    """Return the one entry of `order_configuration` that says what `intent` says.
-
-    Raises:
-        NotSupported: the order's type or time in force has no entry here; the checks refuse it
-            first, so that it never becomes another order on its way.
-    """
-    if intent.order_type not in _SENT_TYPES or intent.time_in_force not in _SENT_TIMES:
-        raise NotSupported(
-            f"type: {intent.order_type} {intent.time_in_force}; allowed: LIMIT, MARKET; GTC, IOC"
-        )
-    fields: dict[str, Any] = {"base_size": f"{rules.to_venue_size(intent.quantity):f}"}
-    if intent.reduce_only and forward_reduce_only:
-        fields["reduce_only"] = True
-    if intent.order_type is OrderType.MARKET:
-        return {"market_market_ioc": fields}
-    fields["limit_price"] = f"{intent.limit_price:f}"
-    if intent.time_in_force is TimeInForce.IOC:
-        return {"sor_limit_ioc": fields}
-    return {"limit_limit_gtc": fields | {"post_only": intent.post_only}}
 
 
 def rules_from(product: Mapping[str, Any], symbol: str) -> ProductRules:
@@ -100,70 +79,38 @@ def rules_from(product: Mapping[str, Any], symbol: str) -> ProductRules:
     )
 
 
-def report_from(order: Mapping[str, Any], rules: ProductRules) -> VenueReport:
-    """Return the report in a REST order or in an order of the user channel."""
-    filled = order.get("filled_size", order.get("cumulative_quantity"))
-    quantity, limit_price = _terms(order, rules)
-    texts = ("reject_message", "reject_reason", "cancel_message", "cancel_reason")
-    reasons = [str(order.get(name) or "") for name in texts]
-    return VenueReport(
-        venue_order_id=str(order["order_id"]),
-        client_order_id=str(order.get("client_order_id") or ""),
-        symbol=rules.symbol,
-        side=Side(str(order.get("side") or order.get("order_side"))),
-        status=STATUSES.get(str(order.get("status")), VenueStatus.LIVE),
-        filled_quantity=rules.to_coins(optional(filled, "filled_size") or Decimal(0)),
-        quantity=quantity,
-        limit_price=limit_price,
-        reason=next((r for r in reasons if r and "UNSPECIFIED" not in r), ""),
-    )
-
-
-def _terms(order: Mapping[str, Any], rules: ProductRules) -> tuple[Decimal | None, Decimal | None]:
-    configuration = order.get("order_configuration") or {}
-    for fields in configuration.values():
-        size = optional(fields.get("base_size"), "base_size")
-        price = optional(fields.get("limit_price"), "limit_price")
-        return (None if size is None else rules.to_coins(size)), price
-    leaves = optional(order.get("leaves_quantity"), "leaves_quantity")
-    filled = optional(order.get("cumulative_quantity"), "cumulative_quantity")
-    price = optional(order.get("limit_price"), "limit_price")
-    live = str(order.get("status")) not in STATUSES
-    if leaves is None or not live:
-        return None, price
-    return rules.to_coins(leaves + (filled or 0)), price
-
-
-def fill_from(fill: Mapping[str, Any], rules: ProductRules, client_order_id: str) -> Fill:
-    """Return one entry of `/orders/historical/fills`."""
-    size, price = number(fill["size"], "size"), number(fill["price"], "price")
-    if fill.get("size_in_quote"):
-        size = size / price / rules.contract_size
-    return Fill(
-        venue_order_id=str(fill["order_id"]),
-        trade_id=str(fill["trade_id"]),
-        client_order_id=client_order_id,
-        symbol=rules.symbol,
-        side=Side(str(fill["side"])),
-        quantity=rules.to_coins(size),
-        price=price,
-        fee=optional(fill.get("commission"), "commission") or Decimal(0),
-        liquidity=str(fill.get("liquidity_indicator") or ""),
-        ts_event_ns=nanoseconds(fill.get("trade_time")),
-    )
-
-
 def position_from(position: Mapping[str, Any], rules: ProductRules) -> VenuePosition:
-    """Return a position of `/cfm/positions` or `/intx/positions`."""
+    """Return a position of `/cfm/positions` or `/intx/positions`.
+
+    The former has no liquidation price of a position, only the account's buffer.
+    """
     if "number_of_contracts" in position:
         sign = -1 if str(position.get("side")) == "SHORT" else 1
         size = sign * abs(number(position["number_of_contracts"], "number_of_contracts"))
         entry = optional(position.get("avg_entry_price"), "avg_entry_price")
+        mark = optional(position.get("current_price"), "current_price")
     else:
         short = "SHORT" in str(position.get("position_side"))
         size = abs(number(position.get("net_size"), "net_size")) * (-1 if short else 1)
         entry = optional(position.get("entry_vwap"), "entry_vwap")
-    return VenuePosition(rules.to_coins(size), entry)
+        mark = _money(position, "mark_price")
+    return VenuePosition(
+        rules.to_coins(size),
+        entry,
+        mark_price=mark,
+        liquidation_price=_money(position, "liquidation_price"),
+        unrealized_pnl=None
+        if position.get("unrealized_pnl") in (None, "")
+        else number(position["unrealized_pnl"], "unrealized_pnl"),
+    )
+
+
+def _money(row: Mapping[str, Any], name: str) -> Decimal | None:
+    """Return an amount, None where there is none, or 0."""
+    value = row.get(name)
+    if isinstance(value, Mapping):
+        value = value.get("value")
+    return optional(value, name)
 
 
 def nanoseconds(text: Any) -> int | None:
@@ -174,7 +121,17 @@ def nanoseconds(text: Any) -> int | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    whole = int(moment.replace(microsecond=0).timestamp()) * 1_000_000_000
+    whole = int(moment.replace(microsecond=0).timestamp()) * _NANOSECONDS
     _, dot, rest = text.partition(".")
-    digits = "".join(c for c in rest[:9] if c.isdigit()) if dot else ""
-    return whole + int(digits.ljust(9, "0") if digits else 0)
+    digits = "".join(c for c in rest[:_FRACTION_DIGITS] if c.isdigit()) if dot else ""
+    return whole + int(digits.ljust(_FRACTION_DIGITS, "0") if digits else 0)
+
+
+def rfc3339(time_ns: int) -> str:
+    """Return a time as the venue reads it.
+
+    >>> rfc3339(1_700_000_000_000_000_001)
+    '2023-11-14T22:13:20.000000001Z'
+    """
+    seconds, fraction = divmod(time_ns, _NANOSECONDS)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
