@@ -13,6 +13,7 @@ from touchstone.kit.lifecycle import run_service, serve_web
 from touchstone.kit.logs import configure_logging
 from touchstone.kit.settings import load
 from touchstone.kit.tasks import stop_tasks
+from touchstone.kit.trace import configure_tracing
 
 
 async def serve() -> None:
@@ -20,7 +21,8 @@ async def serve() -> None:
     event = hangups()
     settings = load(RouterSettings)
     require_token_beyond_loopback(settings.host, settings.token, "TOUCHSTONE_ROUTER_API_TOKEN")
-    configure_logging("router", settings.log_level)
+    configure_logging("router", settings.log_level, settings.log_format)
+    configure_tracing("router")
     async with wire(settings) as components:
         reload = asyncio.create_task(
             follow_hangups(event, settings, components.control, components.reloads)

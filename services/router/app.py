@@ -14,6 +14,7 @@ from services.router.routes_go_no_go import go_no_go_routes
 from services.router.routes_rollout import rollout_routes, stale_generation
 from services.router.wiring import Components
 from touchstone.kit.guard import ControlGuard, is_loopback
+from touchstone.kit.trace import TraceRequests
 from touchstone.kit.web import create_web_app
 
 
@@ -54,3 +55,4 @@ def _guard(app: FastAPI, components: Components) -> None:
         allowed_hosts=settings.allowed_hosts,
     )
     app.add_middleware(RequestShape, operations=operations(settings.batch_size_max))
+    app.add_middleware(TraceRequests)

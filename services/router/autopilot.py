@@ -10,6 +10,7 @@ from services.router.analysis import Analysis
 from services.router.counterfactual import Counterfactual
 from services.router.go_no_go import GoNoGo
 from services.router.judgement import JudgeWatch
+from services.router.metrics import PairMetrics
 from services.router.providers import Provider
 from services.router.rollout_control import RolloutControl
 from services.router.scheduler import Scheduler
@@ -28,11 +29,13 @@ class Autopilot:
     judgement: JudgeWatch
     go_no_go: GoNoGo
     scheduler: Scheduler
+    pairs: PairMetrics
 
     def observe(self, pair: ShadowPair) -> None:
         """Learn from an order that both providers executed, in shadow or live."""
         self.analysis.observe(pair)
         self.go_no_go.observe(pair)
+        self.pairs.observe(pair)
 
     def work(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """Return what has to run until cancelled."""
@@ -71,5 +74,6 @@ def build_autopilot(
         JudgeWatch(analysis, control, enabled=settings.auto_rollback_enabled, registry=registry),
         go,
         Scheduler(control, analysis, go, registry=registry),
+        PairMetrics(registry),
     )
     return autopilot

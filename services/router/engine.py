@@ -15,6 +15,7 @@ from services.router.rollout_control import RolloutControl
 from services.router.shadow import Mirror, ShadowRunner
 from touchstone.kit.codec import complete
 from touchstone.kit.received import ReceivedFill, bps_of
+from touchstone.kit.trace import about, trace_id
 from touchstone.rollout.assignment import Arm, Assignment, RoutingConfig, Rule, assign
 from touchstone.rollout.dossier import LiveOrder
 
@@ -110,7 +111,7 @@ class Router:
                 started = time.perf_counter()
                 outcome: Fill | Fault
                 try:
-                    outcome = await self._l3.execute(request, self._seed)
+                    outcome = await self._execute_one_by_l3(route)
                 except Fault as fault:
                     outcome = fault
                 if self._control.withdrawn():
@@ -144,6 +145,12 @@ class Router:
             await self._answered(self._answer_by_l2(route)) if result is None else result
             for route, result in zip(routes, results, strict=True)
         ]
+
+    async def _execute_one_by_l3(self, route: Route) -> Fill:
+        if not trace_id():
+            return await self._l3.execute(route.request, self._seed)
+        with about(decision_id=route.identity):
+            return await self._l3.execute(route.request, self._seed)
 
     async def _execute_l3(self, routes: list[Route]) -> list[Answer | Fault]:
         """Return the answers to orders that go to L3 as one; those that fail are L2's."""

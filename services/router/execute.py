@@ -5,10 +5,11 @@ import re
 import time
 import types
 from collections import deque
-from collections.abc import Awaitable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Generator, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
+import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from execution_providers import ExecutionRequest
@@ -26,6 +27,7 @@ from touchstone.kit.codec import (
 from touchstone.kit.errors import PayloadTooLarge, describe, outcome_of
 from touchstone.kit.quick_posts import Outcome, QuickPosts, Reply, stopping
 from touchstone.kit.tasks import stop_tasks
+from touchstone.kit.trace import is_sampled
 from touchstone.rollout.assignment import Arm, Rule
 
 ACCOUNT_CHARACTERS_MAX: Final = 128
@@ -40,7 +42,7 @@ others' time up to the deadline, and keep single executions waiting behind it.
 SLICE_SECONDS_QUICK: Final = 0.05
 """Beyond it nothing is gained by a second slice, which has the same deadline and waits longer."""
 
-
+_log = structlog.get_logger("touchstone.router")
 _PLAIN_ACCOUNT: Final = re.compile(
     rb"account=([A-Za-z0-9_.~-]{0,%d})" % ACCOUNT_CHARACTERS_MAX
 ).fullmatch
@@ -133,6 +135,8 @@ class ExecuteOne:
 
     async def _execute(self, request: ExecutionRequest, account: str) -> Reply:
         answer = await self._router.execute(request, account)
+        if is_sampled():
+            _told([answer])
         took = b"provider;dur=%.4f" % (answer.provider_seconds * 1_000)
         return Reply(200, encode_answer(answer), took)
 
@@ -204,10 +208,20 @@ class ExecuteBatch:
             self._under_way -= 1
             self._slice_seconds = time.perf_counter() - started
         results = [one if isinstance(one, Fault) else next(answers) for one in read]
+        if is_sampled():
+            _told(results)
         return [
             encode_json(describe(one)) if isinstance(one, Fault) else encode_answer(one)
             for one in results
         ]
+
+
+def _told(results: Iterable[Answer | Fault]) -> None:
+    """Log the decisions behind a traced request, so that its trace leads to them and back."""
+    for one in results:
+        if not isinstance(one, Fault):
+            made = one.decision
+            _log.info("execution", decision_id=made.id, arm=made.arm, status=one.fill.status)
 
 
 def encode_answer(answer: Answer) -> bytes:

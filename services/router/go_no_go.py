@@ -29,6 +29,7 @@ from touchstone.rollout.go_no_go import (
     Verdict,
     Waiver,
     decide,
+    verdict_to_json,
 )
 from touchstone.rollout.measurements import WINDOW_SECONDS, ExecutionTally, measurements
 from touchstone.rollout.plan import Plan
@@ -264,31 +265,7 @@ class GoNoGo:
         )
 
     async def _run(self, script: str, key: str, *arguments: str, what: str) -> Any:
-        return await self._store.run_script(script, (key,), arguments, what)
-
-
-def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as JSON values, with everything it was made from."""
-    return {
-        "decision": verdict.decision.value,
-        "at": verdict.at,
-        "reasons": list(verdict.reasons),
-        "rows": [
-            {
-                **asdict(row.row),
-                "colour": row.colour.value,
-                "reason": row.reason,
-                "interval": None
-                if row.interval is None
-                else {"low": row.interval.low, "high": row.interval.high},
-                "measurement": None if row.measurement is None else asdict(row.measurement),
-            }
-            for row in verdict.rows
-        ],
-        "waivers": [asdict(waiver) for waiver in verdict.waivers],
-        "clear_since": verdict.clear_since,
-        "dwell_seconds": verdict.dwell_seconds,
-    }
+        return await self._store.run_script(script, (key,), arguments, what, patient=True)
 
 
 def _require_row(row: str) -> None:

@@ -14,6 +14,7 @@ from touchstone.kit.errors import OUTCOMES
 from touchstone.kit.received import bps_of, notional_of
 from touchstone.kit.tallies import Count, Counts, Distribution, Distributions
 from touchstone.rollout.assignment import Rule, assign
+from touchstone.rollout.shadow import ShadowPair
 from touchstone.rollout.state import LIVE_PHASES, Phase
 from touchstone.rollout.triggers import LATENCY_EDGES_SECONDS, SLIPPAGE_EDGES_BPS
 
@@ -37,14 +38,16 @@ class _Series:
         orders: dict[str, Count],
         latency: Distribution,
         slippage: Distribution,
-        sums: tuple[Count, Count],
+        signed: tuple[Count, Count],
+        squares: Count,
         notional: Count,
     ) -> None:
         self.orders = orders
         self.by_status = {status: orders[status.value.lower()] for status in FillStatus}
         self.latency = latency
         self.slippage = slippage
-        self.slippage_sum, self.slippage_squares = sums
+        self.gains, self.costs = signed
+        self.slippage_squares = squares
         self.notional = notional
 
 
@@ -64,12 +67,12 @@ class ExecutionMetrics:
         squares = Counts(
             "exec_slippage_bps_square", "Sum of squared slippage, for the RMSE", labels, registry
         )
-        sums = Counts(
-            "exec_slippage_bps_signed_sum",
-            "Sum of signed slippage since the start, which may fall",
-            labels,
+        signed = Counts(
+            "exec_slippage_bps_signed",
+            "Sum of slippage, costs and gains apart (both positive): their difference over the"
+            " count is the mean",
+            [*labels, "sign"],
             registry,
-            falls=True,
         )
         latency = Distributions(
             "exec_latency_seconds",
@@ -93,7 +96,8 @@ class ExecutionMetrics:
                 {name: orders.labels(*series, name) for name in OUTCOME_NAMES},
                 latency.labels(*series),
                 slippage.labels(*series),
-                (sums.labels(*series), squares.labels(*series)),
+                (signed.labels(*series, "gain"), signed.labels(*series, "cost")),
+                squares.labels(*series),
                 notional.labels(*series),
             )
             for series in SERIES
@@ -109,18 +113,22 @@ class ExecutionMetrics:
         """Count executions that gave fills together; `seconds` is what each took."""
         series = self._series[provider, mode]
         by_status, slippage = series.by_status, series.slippage
-        notional = total = squares = 0.0
+        notional = costs = gains = squares = 0.0
         for fill in fills:
             by_status[fill.status].value += 1
             notional += notional_of(fill) or 0.0
             bps = bps_of(fill)
             if bps is not None:
                 slippage.observe(bps)
-                total += bps
+                if bps >= 0:
+                    costs += bps
+                else:
+                    gains -= bps
                 squares += bps * bps
         series.latency.observe_equal(seconds, len(fills))
         series.notional.value += notional
-        series.slippage_sum.value += total
+        series.costs.value += costs
+        series.gains.value += gains
         series.slippage_squares.value += squares
 
     def on_fault(self, provider: str, mode: str, fault: errors.Fault, seconds: float) -> None:
@@ -165,6 +173,79 @@ class ShadowMetrics:
         )
         self.dropped = {reason: dropped.labels(reason) for reason in DROP_REASONS}
         self.errors = {code: failed.labels(code) for code in (*FAULT_CODES, GARBAGE)}
+
+
+class PairMetrics:
+    """Sums over pairs, of shadow and live orders alike, from which a correlation can be taken.
+
+    All of them only grow, so that a rate over any window, and the sum over routers, is right:
+    what is signed is counted by its sign, and the sum of products follows from
+    2 xy = x^2 + y^2 - (y - x)^2.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        priced = Counts("pair_priced", "Pairs in which both sides filled something", (), registry)
+        sums = Counts(
+            "pair_slippage_bps",
+            "Sum of slippage over such pairs, costs and gains apart (both positive)",
+            ["provider", "sign"],
+            registry,
+        )
+        squares = Counts(
+            "pair_slippage_bps_square",
+            "Sum of squared slippage over such pairs",
+            ["provider"],
+            registry,
+        )
+        differences = Counts(
+            "pair_slippage_difference_bps_square",
+            "Sum of squared differences, L3 minus L2, over such pairs",
+            (),
+            registry,
+        )
+        answered = Counts(
+            "pair_answered", "Pairs in which the candidate gave an answer", (), registry
+        )
+        seconds = Counts(
+            "pair_latency_seconds", "Time to compute answers of such pairs", ["provider"], registry
+        )
+        shares = Counts(
+            "pair_filled_share",
+            "Sum of the share of the order that was filled, over such pairs",
+            ["provider"],
+            registry,
+        )
+        self._priced, self._differences = priced.labels(), differences.labels()
+        self._answered = answered.labels()
+        self._sums = {
+            provider: (sums.labels(provider, "gain"), sums.labels(provider, "cost"))
+            for provider in ("L2", "L3")
+        }
+        self._squares = {provider: squares.labels(provider) for provider in self._sums}
+        self._seconds = {provider: seconds.labels(provider) for provider in self._sums}
+        self._shares = {provider: shares.labels(provider) for provider in self._sums}
+
+    def observe(self, pair: ShadowPair) -> None:
+        """Count one pair."""
+        candidate = pair.candidate
+        if candidate is None:
+            return
+        self._answered.inc()
+        sides = (
+            ("L2", pair.control, pair.control_seconds),
+            ("L3", candidate, pair.candidate_seconds),
+        )
+        for provider, fill, seconds in sides:
+            self._seconds[provider].inc(max(0.0, seconds))
+            self._shares[provider].inc(float(fill.filled_quantity / pair.quantity))
+        control_bps, candidate_bps = bps_of(pair.control), bps_of(candidate)
+        if control_bps is None or candidate_bps is None:
+            return
+        self._priced.inc()
+        self._differences.inc((candidate_bps - control_bps) ** 2)
+        for provider, bps in (("L2", control_bps), ("L3", candidate_bps)):
+            self._sums[provider][bps >= 0].inc(abs(bps))
+            self._squares[provider].inc(bps * bps)
 
 
 def export_control(registry: CollectorRegistry, control: RolloutControl) -> None:

@@ -6,8 +6,10 @@ from services.router.openapi_executions import EXAMPLE, FILL_EXAMPLE, GENERATION
 from services.router.openapi_model import (
     EVERY,
     Answer,
+    Body,
     Operation,
     Schema,
+    closed,
     in_path,
     limit,
     nullable,
@@ -15,6 +17,7 @@ from services.router.openapi_model import (
     ref,
     told,
 )
+from services.router.openapi_rollout import CHANGE
 from services.router.routes_decisions import LIMIT_MAX
 from touchstone.rollout.assignment import Arm
 from touchstone.rollout.state import KEY_CHARACTERS_MAX
@@ -44,6 +47,62 @@ RECORD: Final = told(
     "decisions replay` makes them again. See `docs/decisions.md`.",
 )
 SCHEMAS: Final[dict[str, Schema]] = {"DecisionRecord": RECORD}
+REPLAYED: Final = told(
+    {
+        "same": {"type": "boolean"},
+        "decisions": {"type": "integer", "minimum": 0},
+        "candidates": {"type": "integer", "minimum": 0},
+        "identical": {"type": "integer", "minimum": 0},
+        "different": {"type": "integer", "minimum": 0},
+        "build": {"type": "string"},
+        "recorded_by_other_builds": {"type": "object"},
+        "first_different": {"type": "array", "items": {"type": "object"}},
+    },
+    description="`same` says that everything made again equals the log byte for byte.",
+)
+_PROPOSED: Final = (
+    "phase",
+    "basis_points",
+    "percentage",
+    "salt",
+    "canary_symbols",
+    "canary_accounts",
+    "deny_symbols",
+    "deny_accounts",
+)
+PROPOSAL: Final = closed(
+    {name: CHANGE["properties"][name] for name in _PROPOSED}
+    | {
+        "l3_config": {"type": "object", "description": "Another configuration of L3, whole."},
+        "keep_failures": {
+            "type": "boolean",
+            "default": False,
+            "description": "Also where the control state was away.",
+        },
+        "day": {"type": "string", "format": "date", "description": "Only this day (UTC)."},
+    },
+    (),
+) | {
+    "required": [],
+    "anyOf": [{"required": [name]} for name in (*_PROPOSED, "l3_config")],
+    "not": {"required": ["percentage", "basis_points"]},
+}
+_SHARE: Final = told(
+    {"orders": {"type": "integer", "minimum": 0}, "notional": {"type": "string"}},
+    description="Orders, and what they were worth in quote currency.",
+)
+_ROWS: Final = {"type": "array", "items": {"type": "object"}}
+WHAT_IF: Final = told(
+    {
+        "proposal": {"type": "object"},
+        "decisions": _SHARE,
+        "moves": _SHARE,
+        "ways": _ROWS,
+        "symbols": _ROWS,
+        "accounts": _ROWS,
+        "changes": {"type": "object"},
+    }
+)
 
 _EXAMPLE: Final[dict[str, Any]] = {
     "kind": "decision",
@@ -61,6 +120,26 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "build": "0.1.0",
     "request": EXAMPLE,
     "fill": FILL_EXAMPLE,
+}
+_REPLAYED_EXAMPLE: Final = {
+    "same": True,
+    "decisions": 1,
+    "candidates": 1,
+    "identical": 2,
+    "different": 0,
+    "build": "0.1.0",
+    "recorded_by_other_builds": {},
+    "first_different": [],
+}
+_MOVED: Final = {"orders": 147, "notional": "3756555.325"}
+_WHAT_IF: Final = {
+    "proposal": {"document": {"phase": "EXPANSION", "basis_points": 5_000}, "enabled": True},
+    "decisions": {"orders": 449, "notional": "24439828.435"},
+    "moves": _MOVED,
+    "ways": [{"from": "L2 by shadow", "to": "L3 by percentage", **_MOVED}],
+    "symbols": [{"symbol": "NVDA", "moves": "L2 -> L3", **_MOVED}],
+    "accounts": [{"account": "(none)", "moves": "L2 -> L3", **_MOVED}],
+    "changes": {"executed_again": 147, "fills_that_differ": 2},
 }
 
 
@@ -118,5 +197,45 @@ def operations() -> tuple[Operation, ...]:
                 )
             },
             refusals=(*EVERY, 404),
+        ),
+        *_again(identity),
+    )
+
+
+def _again(identity: Schema) -> tuple[Operation, ...]:
+    return (
+        Operation(
+            method="POST",
+            path="/v1/decisions/{identity}/replay",
+            name="replay_decision",
+            tag=_TAG,
+            summary="Make a decision again",
+            description="Route and fills, from what the log has, in a process of its own at the "
+            "lowest priority; one at a time. Needs no body.",
+            control=True,
+            parameters=(in_path("identity", identity, "The id of an answer's decision.", _ID),),
+            answers={200: Answer("What came of it.", REPLAYED, {"same": _REPLAYED_EXAMPLE})},
+            refusals=(*EVERY, 404, 503, 504),
+        ),
+        Operation(
+            method="POST",
+            path="/v1/rollout/what-if",
+            name="what_if",
+            tag="rollout",
+            summary="Try a proposal on what was recorded",
+            description="Runs the decisions of the log, of one day or of all, under the rollout "
+            "proposed, as `touchstone decisions what-if` does; what is not named is as in the "
+            "newest decision. Nothing is changed. In a process of its own at the lowest priority; "
+            "one at a time, a quarter of an hour at most.",
+            control=True,
+            body=Body(
+                PROPOSAL,
+                {
+                    "half": {"phase": "EXPANSION", "percentage": 0.5},
+                    "canary": {"phase": "CANARY", "canary_symbols": ["AAPL", "MSFT"]},
+                },
+            ),
+            answers={200: Answer("Who moves, and what changes.", WHAT_IF, {"one": _WHAT_IF})},
+            refusals=(*EVERY, 404, 503, 504),
         ),
     )

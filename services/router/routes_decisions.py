@@ -4,11 +4,13 @@ import asyncio
 import re
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from lob.errors import InvalidInput, NotFound
+from services.router.body import read_json, require_object
 from services.router.decision_log import DecisionLog
 from services.router.decision_segments import find_lines
+from services.router.recorded import WHAT_IF_KEYS, RecordedDecisions
 from touchstone.rollout.decisions import (
     CandidateRecord,
     DecisionRecord,
@@ -26,7 +28,7 @@ Symbol = Annotated[str, Query(max_length=KEY_CHARACTERS_MAX, description="Only t
 
 
 def decision_routes(log: DecisionLog) -> APIRouter:
-    """Return the routes that show decisions."""
+    """Return the routes that show decisions, make them again, and try a proposal on them."""
     routes = APIRouter()
     # One search of the log at a time: each may read all of it.
     searching = asyncio.Semaphore(1)
@@ -42,9 +44,9 @@ def decision_routes(log: DecisionLog) -> APIRouter:
         body = b'{"decisions":[' + b",".join(map(shown_json, lines)) + b"]}"
         return Response(body, media_type="application/json")
 
-    @routes.get("/v1/decisions/{identity}")
-    async def decision(identity: str) -> dict[str, Any]:
-        """Return a decision as it is in the log, and what the candidate made of the order."""
+    recorded = RecordedDecisions(log.folder)
+
+    async def find(identity: str) -> dict[str, Any]:
         if not _ID.fullmatch(identity):
             raise NotFound("decision: allowed: an id that an execution was answered with")
         lines = log.recent_lines(identity)
@@ -56,6 +58,22 @@ def decision_routes(log: DecisionLog) -> APIRouter:
         if found["decision"] is None:
             raise NotFound(f"decision: {identity}: not in the log, or not any more")
         return found
+
+    @routes.get("/v1/decisions/{identity}")
+    async def decision(identity: str) -> dict[str, Any]:
+        """Return a decision as it is in the log, and what the candidate made of the order."""
+        return await find(identity)
+
+    @routes.post("/v1/decisions/{identity}/replay")
+    async def replay(identity: str) -> dict[str, Any]:
+        """Make the decision again; say whether route and fills are the same byte for byte."""
+        await find(identity)
+        return await recorded.replay(identity)
+
+    @routes.post("/v1/rollout/what-if")
+    async def what_if(request: Request) -> dict[str, Any]:
+        """Run the recorded decisions under a proposed rollout: who moves, and what changes."""
+        return await recorded.what_if(require_object(await read_json(request), WHAT_IF_KEYS))
 
     return routes
 

@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse
 
 from lob.errors import InvalidInput
 from services.router.body import read_json, require_object, take_text
-from services.router.go_no_go import GoNoGo, verdict_to_json
-from touchstone.rollout.go_no_go import Measurement
+from services.router.go_no_go import GoNoGo
+from touchstone.rollout.go_no_go import Measurement, verdict_to_json
 
 _MEASUREMENT_KEYS: Final = ("measured_at", "n", "part", "total", "squares", "values", "by")
 

@@ -1,5 +1,6 @@
 """One L3 configuration in force: its providers, its name, and what `Describe` says of it."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,5 +38,9 @@ def configured(config: L3ExecutionConfig, seed: int, version: int) -> Configured
 
 
 def read(path: Path, seed: int, version: int) -> Configured:
-    """Return what a file configures; `ConfigError` names file, key, value and what is allowed."""
-    return configured(L3ExecutionConfig.from_yaml(path), seed, version)
+    """Return what a file and the environment's `TOUCHSTONE_L3__*` configure.
+
+    Raises:
+        ConfigError: it names file or variable, key, value and what is allowed.
+    """
+    return configured(L3ExecutionConfig.from_yaml(path, os.environ), seed, version)

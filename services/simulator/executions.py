@@ -100,7 +100,7 @@ class Executions:
             if session is not None:
                 started = _now()
                 fill = await self._live.execute(session, request, seed, under, remaining)
-                self._metrics.record_fill(request.order, fill, _now() - started)
+                self._metrics.record_fill(request, fill, _now() - started)
                 return fill
             if self.is_quick(request):
                 return self.execute_now(request, seed, under)[0]
@@ -145,7 +145,7 @@ class Executions:
         spent, waits = min(ran, self._outlier_seconds), _waits(request)
         kinds = self._usual_seconds
         kinds[waits] += _SMOOTHING * (spent - kinds[waits])
-        self._metrics.record_fill(request.order, fill, seconds)
+        self._metrics.record_fill(request, fill, seconds)
 
     def estimate(self, request: ExecutionRequest) -> tuple[CostEstimate, Configured]:
         """Return what the request's order is expected to cost now, and under what."""

@@ -1,17 +1,19 @@
 """ExecuteMany: requests as JSON, many at a time on one stream, answered as they are ready."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Final, NamedTuple, NoReturn
 
 import structlog
 
-from execution_providers.types import ExecutionRequest
+from execution_providers.types import ExecutionRequest, Fill
 from lob.errors import DeadlineExceeded, Fault
 from services.simulator.executions import Executions
 from touchstone.kit.codec import decode_execution_request, encode_fill
 from touchstone.kit.rpc import failure_to_proto
+from touchstone.kit.trace import Carried, continued, is_sampled
 from touchstone.v1 import execution_pb2 as pb
 
 TURN_SECONDS: Final = 0.003
@@ -19,6 +21,7 @@ TURN_SECONDS: Final = 0.003
 of 64 quick orders takes less, and so is answered in one."""
 _now = time.perf_counter
 _LOG: Final = structlog.get_logger("services.simulator")
+_UNTRACED: Final = contextlib.nullcontext()
 
 
 class Terms(NamedTuple):
@@ -70,13 +73,14 @@ class ManyStream:
         for asked in message.requests:
             seed = asked.seed if asked.HasField("seed") else None
             terms = Terms(seed, asked.seconds_left, read_at)
-            for number, encoded in enumerate((asked.request, *asked.more), asked.request_id):
-                self._execute(number, encoded, terms, now, results)
-                now = _now()
-                if now - turn_at > TURN_SECONDS:
-                    await self._write(results.take())
-                    await asyncio.sleep(0)
-                    now = turn_at = _now()
+            with _within_trace(asked):
+                for number, encoded in enumerate((asked.request, *asked.more), asked.request_id):
+                    self._execute(number, encoded, terms, now, results)
+                    now = _now()
+                    if now - turn_at > TURN_SECONDS:
+                        await self._write(results.take())
+                        await asyncio.sleep(0)
+                        now = turn_at = _now()
             results.close()
         await self._write(results.take())
 
@@ -93,6 +97,8 @@ class ManyStream:
             if 0 < terms.seconds_allowed <= now - terms.read_at:
                 _refuse_late()
             fill, seconds = executions.execute_now(request, terms.seed)
+            if is_sampled():
+                _tell(request, fill)
             results.add_fill(number, encode_fill(fill), seconds)
         except Fault as fault:
             executions.count_fault(request, fault)
@@ -128,6 +134,8 @@ class ManyStream:
         started = _now()
         try:
             fill = await self._executions.execute(request, terms.seed, terms.seconds_left)
+            if is_sampled():
+                _tell(request, fill)
             result = pb.JsonResult(
                 request_id=number,
                 fill=encode_fill(fill),
@@ -187,6 +195,17 @@ class _Results:
             )
             self._fills, self._seconds = [], 0.0
         self._first = -1
+
+
+def _within_trace(asked: pb.JsonRequest) -> contextlib.AbstractContextManager[object]:
+    if not asked.traceparent:
+        return _UNTRACED
+    return continued(Carried(asked.traceparent, asked.baggage), "ExecuteMany")
+
+
+def _tell(request: ExecutionRequest, fill: Fill) -> None:
+    """Log a traced execution: its line has the ids of the trace and of the decision."""
+    _LOG.info("execution", symbol=request.order.symbol, status=fill.status)
 
 
 def _refuse_late() -> NoReturn:

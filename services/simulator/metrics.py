@@ -4,10 +4,11 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from execution_providers.types import Fill, FillStatus, Order
+from execution_providers.types import ExecutionRequest, Fill, FillStatus, Order
 from execution_providers.written import latency_ns_of
 from lob.errors import Fault
 from lob.types import Side
+from services.simulator.forecasts import ForecastAccuracy
 from touchstone.kit.errors import OUTCOMES, outcome_of
 from touchstone.kit.tallies import Count, Counts, Distributions
 
@@ -42,14 +43,14 @@ class SimulatorMetrics:
             registry,
             SLIPPAGE_BPS_BUCKETS,
         ).labels()
-        # A histogram with negative buckets has no sum: these two and its count give mean and RMSE.
-        self._slippage_sum = Counts(
-            "l3_slippage_bps_signed_sum",
-            "Sum of the slippage of L3 fills",
-            [],
+        # A histogram with negative buckets has no sum: these and its count give mean and RMSE.
+        signed = Counts(
+            "l3_slippage_bps_signed",
+            "Sum of the slippage of L3 fills, costs and gains apart (both positive)",
+            ["sign"],
             registry,
-            falls=True,
-        ).labels()
+        )
+        self._gains, self._costs = signed.labels("gain"), signed.labels("cost")
         self._slippage_squares = Counts(
             "l3_slippage_bps_squared_total",
             "Sum of the squared slippage of L3 fills",
@@ -70,6 +71,7 @@ class SimulatorMetrics:
             registry,
             LATENCY_SECONDS_BUCKETS,
         ).labels()
+        self._forecasts = ForecastAccuracy(registry)
         self._note_configurations(registry)
         self.in_flight = Gauge(
             "simulator_in_flight", "Executions accepted and not answered yet", registry=registry
@@ -131,8 +133,9 @@ class SimulatorMetrics:
         self._checks[passed].inc()
         self._serving.set(1 if passed else 0)
 
-    def record_fill(self, order: Order, fill: Fill, seconds: float) -> None:
+    def record_fill(self, request: ExecutionRequest, fill: Fill, seconds: float) -> None:
         """Count one answered execution."""
+        order = request.order
         key = (order.symbol, order.side, fill.status)
         count = self._fills.get(key)
         if count is None:
@@ -146,8 +149,12 @@ class SimulatorMetrics:
         if slippage is not None:
             bps = float(slippage)
             self._slippage.observe(bps)
-            self._slippage_sum.value += bps
+            if bps >= 0:
+                self._costs.value += bps
+            else:
+                self._gains.value -= bps
             self._slippage_squares.value += bps * bps
+        self._forecasts.observe(fill, request)
 
     def record_fault(self, order: Order | None, fault: Fault) -> None:
         """Count one execution that ended in a fault; `order` None when it could not be read."""

@@ -86,6 +86,7 @@ def test_the_printed_curl_closes_the_gate(gateway: Service) -> None:
     assert ack["member"].startswith("gateway:")
     assert answer.pop("seconds") >= ack["seconds"] > 0
     assert answer == {
+        "scope": "global",
         "state": "REDUCE_ONLY",
         "requested": "REDUCE_ONLY",
         "generation": 2,

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from services.router.app import create_app
+from tests.fakes.postgresql import PostgresqlServer, running_postgresql, wipe
 from tests.services.router_harness import Harness, running_router
 from touchstone.kit.control import ControlStore
 from touchstone.kit.lifecycle import serve_web
@@ -31,6 +33,34 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis server of this test's own, to be killed, paused and flushed."""
     with running_redis(tmp_path / "redis") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A PostgreSQL server for the session; TEST_POSTGRESQL_URL may name another."""
+    named = os.environ.get("TEST_POSTGRESQL_URL")
+    if named:
+        yield named
+        return
+    with running_postgresql() as server:
+        yield server.url
+
+
+@pytest.fixture
+def own_postgresql() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server of this test's own, to be killed and started again."""
+    with running_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url_text(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'events.db'}"
+    url: str = request.getfixturevalue("postgresql_url")
+    asyncio.run(wipe(url))
+    return url
 
 
 @pytest.fixture

@@ -1,13 +1,7 @@
-"""The event store on SQLite and on a real PostgreSQL: durable, append-only, exact, bounded."""
+"""The event store on SQLite and on a real PostgreSQL: exact, append-only, each entry once."""
 
-import asyncio
-import os
-import shutil
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -19,12 +13,21 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from lob.errors import ConfigError, Conflict, DeadlineExceeded, Unavailable
-from lob.types import OrderType, Side
-from touchstone.kit import event_store as event_store_module
-from touchstone.kit.event_store import EventStore, Fill, Record, Watermark
+from lob.types import Side
+from tests.fakes.postgresql import wipe
+from touchstone.kit.event_store import EventStore
 from touchstone.kit.event_store_url import database_url
-from touchstone.perps.orders import Intent, Order, OrderState
-from touchstone.perps.positions import Position, apply_fill, difference
+from touchstone.kit.ledger_entries import (
+    VERSION,
+    DailyMetrics,
+    Entry,
+    Fill,
+    FundingPayment,
+    Record,
+    Watermark,
+)
+from touchstone.perps.orders import Attached, Intent, Order, OrderState, OrderType, Replacement
+from touchstone.perps.positions import Position, apply_fill
 
 # As the rollout plan prints them.
 ORDER_SUCCESS_RATE = """
@@ -46,7 +49,6 @@ SELECT
 FROM positions
 GROUP BY symbol;
 """
-BINARIES = Path("/usr/lib/postgresql/15/bin")
 
 
 def intent(key: str, side: Side = Side.BUY) -> Intent:
@@ -56,16 +58,20 @@ def intent(key: str, side: Side = Side.BUY) -> Intent:
         symbol="BTC-PERP",
         side=side,
         quantity=Decimal("0.333333333333333333"),
-        order_type=OrderType.LIMIT,
+        order_type=OrderType.STOP_LIMIT,
         limit_price=Decimal("60000.10"),
-        post_only=True,
+        stop_price=Decimal("60000.05"),
+        attached=Attached(take_profit_price=Decimal("61000.5"), stop_price=Decimal(59_000)),
+        expires_at_ns=2_000_000_000_000_000_000,
+        strategy="ma_crossover",
     )
 
 
-def order(key: str, state: OrderState = OrderState.PENDING_SUBMIT) -> Order:
+def order(key: str, state: OrderState = OrderState.PENDING_SUBMIT, **changes: Any) -> Order:
     """Return an order made now."""
     now = time.time_ns()
-    return Order(intent=intent(key), state=state, created_ns=now, updated_ns=now)
+    made = Order(intent=intent(key), state=state, created_ns=now, updated_ns=now)
+    return replace(made, **changes)
 
 
 def fill(trade_id: str, side: Side, quantity: str, price: str) -> Fill:
@@ -79,91 +85,30 @@ def fill(trade_id: str, side: Side, quantity: str, price: str) -> Fill:
         quantity=Decimal(quantity),
         price=Decimal(price),
         fee=Decimal("0.01"),
+        ts_event_ns=1_800_000_000_000_000_000 + int(trade_id),
     )
 
 
-@pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of its own on loopback; TEST_POSTGRESQL_URL may name another."""
-    named = os.environ.get("TEST_POSTGRESQL_URL")
-    if named:
-        yield named
-        return
-    found = shutil.which("initdb", path=f"{os.environ.get('PATH', '')}:{BINARIES}")
-    if found is None:
-        pytest.skip(f"no PostgreSQL server on PATH or in {BINARIES}")
-    as_root = os.geteuid() == 0
-    if as_root and shutil.which("runuser") is None:
-        pytest.skip("PostgreSQL does not run as root, and there is no runuser")
-    folder = tmp_path_factory.mktemp("postgresql")
-    prefix = ["runuser", "-u", "postgres", "--"] if as_root else []
-    if as_root:
-        for parent in (folder, *folder.parents[:3]):
-            parent.chmod(0o755)
-        shutil.chown(folder, "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    initdb = [found, "-D", str(folder / "db"), "-U", "touchstone", "-A", "trust", "--no-sync"]
-    done = subprocess.run(
-        [*prefix, *initdb], check=False, cwd="/", capture_output=True, text=True, timeout=60
-    )
-    if done.returncode:
-        pytest.skip(f"initdb failed: {done.stderr.strip()}")
-    server = subprocess.Popen(
-        [
-            *prefix,
-            str(Path(found).with_name("postgres")),
-            *("-D", str(folder / "db"), "-p", str(port), "-h", "127.0.0.1"),
-            *("-k", str(folder), "-c", "fsync=off", "-c", "timezone=UTC"),
-        ],
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait_for_port(port)
-        yield f"postgresql://touchstone@127.0.0.1:{port}/postgres"
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
+def entry(*kinds: str, **parts: Any) -> Entry:
+    """Return an entry made now with events of these kinds."""
+    records = tuple(Record(type=kind, client_order_id="a") for kind in kinds)
+    return Entry(version=VERSION, at_ns=time.time_ns(), records=records, **parts)
 
 
-def _wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < deadline, "PostgreSQL did not start"
-            time.sleep(0.05)
-        else:
-            return
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url_text(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'events.db'}"
-    url: str = request.getfixturevalue("postgresql_url")
-    asyncio.run(_wipe(url))
-    return url
-
-
-async def _wipe(url: str) -> None:
-    engine = create_async_engine(database_url(url, Path()))
-    async with engine.begin() as connection:
-        await connection.execute(text("DROP SCHEMA public CASCADE"))
-        await connection.execute(text("CREATE SCHEMA public"))
-    await engine.dispose()
+async def put(store: EventStore, *entries: Entry, journal: str = "j") -> None:
+    """Write entries as a journal's next ones, in one batch."""
+    batcher = await store.batcher(journal)
+    first = -1 if batcher.place is None else batcher.place
+    batch = batcher.begin()
+    for number, made in enumerate(entries, first + 1):
+        batcher.add(batch, number, made)
+    await store.write(batcher.end(batch))
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[EventStore]:
+async def opened(url: str, bot_id: str = "bot") -> AsyncIterator[EventStore]:
     """Open the store; a loaded test machine gets more time than production would."""
-    store = EventStore(database_url(url, Path()), bot_id="bot", deadline_seconds=10)
+    store = EventStore(database_url(url, Path()), bot_id=bot_id, deadline_seconds=10)
     async with store:
         yield store
 
@@ -177,29 +122,67 @@ async def events_db(url_text: str) -> AsyncIterator[EventStore]:
 
 async def test_an_order_comes_back_as_it_went_in(events_db: EventStore, url_text: str) -> None:
     """Every field survives, decimals to the last digit, also for the next process."""
-    kept = replace(order("a"), venue_order_id="v", reason="because", cancel_wanted=True)
-    await events_db.journal_order(kept, Record(type="order_intent", client_order_id="a"))
+    wish = Replacement(client_order_id="a.r1", quantity=Decimal("0.1"), limit_price=Decimal(1))
+    kept = order("a", venue_order_id="v", reason="because", cancel_wanted=True, replacement=wish)
+    await put(events_db, entry("order_intent", order=kept))
     async with opened(url_text) as again:
         assert await again.load_order("a") == kept
-        assert await again.load_orders(working_only=True) == [kept]
+        assert await again.load_orders(not_done=True) == [kept]
         over = replace(kept, state=OrderState.CANCELLED)
-        await again.save_order(over)
-        assert await again.load_orders(working_only=True) == []
-        assert await again.load_orders(status="cancelled") == [over]
+        await put(again, entry(order=over))
+        assert await again.load_orders(not_done=True) == [over]
+        done = replace(over, replacement=replace(wish, carried_out=True))
+        await put(again, entry(order=done))
+        assert await again.load_orders(not_done=True) == []
+        assert await again.load_orders(status="cancelled", symbol="BTC-PERP") == [done]
+        assert await again.load_last_changed(5) == [done]
+        assert [key async for key in again.load_ids()] == ["a"]
 
 
-async def test_a_client_order_id_is_taken_once(events_db: EventStore) -> None:
-    """The second order of an id is a conflict and leaves nothing behind."""
-    await events_db.journal_order(order("a"), Record(type="order_intent"))
+async def test_the_columns_say_what_the_document_says(events_db: EventStore, url_text: str) -> None:
+    """Whoever queries orders by SQL sees every term."""
+    await put(events_db, entry(order=order("a", OrderState.OPEN)))
+    [row] = await rows_of(url_text, "SELECT * FROM orders")
+    asked = intent("a")
+    assert (row["bot_id"], row["status"], row["type"]) == ("bot", "open", "STOP_LIMIT")
+    assert Decimal(row["quantity"]) == asked.quantity
+    assert Decimal(row["stop_price"]) == asked.stop_price
+    assert Decimal(row["attached_take_profit_price"]) == Decimal("61000.5")
+    assert Decimal(row["attached_stop_price"]) == Decimal(59_000)
+    assert (row["strategy"], row["expires_at_ns"]) == ("ma_crossover", asked.expires_at_ns)
+
+
+async def rows_of(url_text: str, query: str) -> list[dict[str, Any]]:
+    """Return what a query says, past the store."""
+    engine = create_async_engine(database_url(url_text, Path()))
+    async with engine.connect() as connection:
+        rows = (await connection.execute(text(query))).mappings().all()
+    await engine.dispose()
+    return [dict(row) for row in rows]
+
+
+async def test_a_batch_is_written_once_and_in_its_place(events_db: EventStore) -> None:
+    """The same batch again, or one that leaves entries out, changes nothing."""
+    batcher = await events_db.batcher("j")
+    first = batcher.begin()
+    for number in range(3):
+        batcher.add(first, number, entry("one"))
+    await events_db.write(batcher.end(first))
+    assert await events_db.place("j") == 2
     with pytest.raises(Conflict):
-        await events_db.journal_order(order("a"), Record(type="order_intent"))
-    assert len(await events_db.load_events()) == 1
+        await events_db.write(first)
+    stale = await events_db.batcher("j")
+    await put(events_db, entry("two"))
+    late = stale.begin()
+    stale.add(late, 3, entry("three"))
+    with pytest.raises(Conflict, match="entry 2 is not the last one"):
+        await events_db.write(stale.end(late))
+    assert [row["type"] for row in await events_db.load_events()] == ["one"] * 3 + ["two"]
+    assert await events_db.places() == {"j": 3}
 
 
-async def test_a_fill_is_booked_once_with_its_position(events_db: EventStore) -> None:
-    """Fill, position delta, order and event are one transaction, and happen once."""
-    placed = order("a")
-    await events_db.journal_order(placed, Record(type="order_intent"))
+async def test_fills_positions_and_funding_add_up_exactly(events_db: EventStore) -> None:
+    """What stands after each booking is what SUM and the totals say, to the last digit."""
     position = Position(symbol="BTC-PERP")
     fills = [
         fill("1", Side.BUY, "0.3", "60000.123456789"),
@@ -207,30 +190,81 @@ async def test_a_fill_is_booked_once_with_its_position(events_db: EventStore) ->
         fill("3", Side.SELL, "0.3", "59000.7"),
     ]
     for booked in fills:
-        after = apply_fill(position, booked.side, booked.quantity, booked.price, booked.fee)
-        placed = placed.with_fill(booked.quantity, booked.price, booked.fee)
-        record = Record(type="fill", client_order_id="a")
-        await events_db.book_fill(booked, placed, difference(after, position), record)
-        position = after
-    with pytest.raises(Conflict):
-        await events_db.book_fill(fills[0], placed, position, Record(type="fill"))
+        position = apply_fill(position, booked.side, booked.quantity, booked.price, booked.fee)
+        await put(events_db, entry("fill", fill=booked, position=position, cause="fill"))
+    paid = FundingPayment(
+        symbol="BTC-PERP",
+        funding_time_ns=1_800_000_000_000_000_000,
+        quantity=Decimal("-0.1"),
+        mark_price=Decimal(60_000),
+        rate=Decimal("0.0001"),
+        amount=Decimal("-0.6"),
+    )
+    position = replace(position, funding_paid=position.funding_paid + paid.amount)
+    await put(events_db, entry("funding", funding=paid, position=position, cause="funding"))
     assert await events_db.load_positions() == {"BTC-PERP": position}
     assert await events_db.load_fill_ids(["v"]) == {("v", "1"), ("v", "2"), ("v", "3")}
-    stored = await events_db.load_order("a")
-    assert stored is not None
-    assert stored.filled_value == placed.filled_value
-    assert len(await events_db.load_events(event_type="fill")) == 3
+    assert await events_db.load_fills("BTC-PERP") == fills
+    assert await events_db.load_fills(since_ns=fills[1].ts_event_ns or 0) == fills[1:]
+    assert await events_db.load_funding_times() == {("BTC-PERP", paid.funding_time_ns)}
+
+
+async def test_a_position_that_jumped_is_made_up_for(events_db: EventStore, url_text: str) -> None:
+    """Entries that SQL never saw are in the next delta: the sum is what the journal says."""
+    await put(events_db, entry("a", position=Position(symbol="X", quantity=Decimal(1))))
+    await put(events_db, entry("b", position=Position(symbol="X", quantity=Decimal(7))))
+    rows = await rows_of(url_text, "SELECT quantity FROM positions ORDER BY sequence")
+    assert [Decimal(row["quantity"]) for row in rows] == [1, 6]
+
+
+async def test_what_was_booked_under_another_journal_is_not_booked_again(
+    events_db: EventStore, url_text: str
+) -> None:
+    """The same fill and funding told by a second journal of the bot leave one row each."""
+    booked = fill("1", Side.BUY, "0.3", "60000")
+    position = apply_fill(Position(symbol="BTC-PERP"), Side.BUY, booked.quantity, booked.price)
+    made = entry("fill", fill=booked, position=position, cause="fill")
+    await put(events_db, made)
+    await put(events_db, made, journal="k")
+    assert await events_db.load_fills() == [booked]
+    assert await events_db.load_positions() == {"BTC-PERP": position}
+    rows = await rows_of(url_text, "SELECT quantity FROM positions ORDER BY sequence")
+    assert sum(Decimal(row["quantity"]) for row in rows) == booked.quantity
+
+
+async def test_two_bots_in_one_database_do_not_see_one_another(url_text: str) -> None:
+    """The same ids, symbols and scopes stay apart."""
+    async with opened(url_text) as one, opened(url_text, bot_id="other") as other:
+        for store, amount in ((one, 1), (other, 2)):
+            made = order("a", OrderState.OPEN, filled_quantity=Decimal(amount))
+            position = Position(symbol="BTC-PERP", quantity=Decimal(amount))
+            mark = Watermark(amount, "HALTED")
+            booked = replace(fill("1", Side.BUY, "1", "1"), quantity=Decimal(amount))
+            parts = {"order": made, "position": position, "fill": booked}
+            await put(store, entry("x", watermark=("kill:global", mark), **parts))
+        for store, amount in ((one, 1), (other, 2)):
+            stored = await store.load_order("a")
+            assert stored is not None
+            assert stored.filled_quantity == amount
+            assert (await store.load_positions())["BTC-PERP"].quantity == amount
+            assert (await store.load_watermarks())["kill:global"].generation == amount
+            assert [f.quantity for f in await store.load_fills()] == [amount]
+            assert len(await store.load_events()) == 1
+            assert len(await store.load_orders(not_done=True)) == 1
 
 
 async def test_events_are_append_only_by_the_database_itself(
     events_db: EventStore, url_text: str
 ) -> None:
     """Neither an update nor a delete gets through, whoever sends it."""
-    await events_db.append(Record(type="one", payload={"price": "0.1"}), Record(type="two"))
+    paid = Entry(version=VERSION, at_ns=1, records=(Record(type="one", payload={"price": "0.1"}),))
+    await put(events_db, paid, entry("two"))
     rows = await events_db.load_events()
     assert [(row["type"], row["bot_id"]) for row in rows] == [("one", "bot"), ("two", "bot")]
     assert rows[0]["payload"] == {"price": "0.1"}
     assert await events_db.load_events(after=rows[0]["sequence"], limit=5) == rows[1:]
+    assert await events_db.load_events(newest_first=True) == rows[::-1]
+    assert await events_db.load_events(before=rows[1]["sequence"]) == rows[:1]
     engine = create_async_engine(database_url(url_text, Path()))
     for statement in ("UPDATE events SET type = 'x'", "DELETE FROM events"):
         with pytest.raises(Exception, match="append-only"):
@@ -239,50 +273,31 @@ async def test_events_are_append_only_by_the_database_itself(
     await engine.dispose()
 
 
-async def test_watermarks_only_rise(events_db: EventStore) -> None:
-    """A lower generation never replaces a higher one."""
-    assert await events_db.load_watermark("kill:global") is None
-    for mark in (Watermark(3, "HALTED"), Watermark(2, "ACTIVE")):
-        await events_db.raise_watermark("kill:global", mark)
-    assert await events_db.load_watermark("kill:global") == Watermark(3, "HALTED")
+async def test_the_days_figures_are_replaced_by_later_ones(
+    events_db: EventStore, url_text: str
+) -> None:
+    """One row a day, and it is the last word."""
+    for trades in (1, 2):
+        day = DailyMetrics(day="2026-11-21", equity_close=Decimal("10.5"), trades=trades)
+        await put(events_db, entry("daily_metrics", day=day))
+    assert await events_db.load_days() == [day]
+    [row] = await rows_of(url_text, "SELECT day, trades, win_rate FROM daily_metrics")
+    assert row == {"day": "2026-11-21", "trades": 2, "win_rate": None}
 
 
 async def test_the_plans_queries_run_verbatim(postgresql_url: str) -> None:
     """Both dashboard queries run on PostgreSQL and their sums are right."""
-    await _wipe(postgresql_url)
+    await wipe(postgresql_url)
     async with opened(postgresql_url) as store:
         states = [OrderState.FILLED, OrderState.FILLED, OrderState.REJECTED, OrderState.CANCELLED]
-        for number, state in enumerate(states):
-            await store.journal_order(order(str(number), state), Record(type="order_intent"))
-        for realized in ("1.25", "-0.5"):
-            delta = Position(symbol="BTC-PERP", realized_pnl=Decimal(realized))
-            await store.adjust_position(delta, "fill", Record(type="fill"))
-    engine = create_async_engine(database_url(postgresql_url, Path()))
-    async with engine.connect() as connection:
-        rate = (await connection.execute(text(ORDER_SUCCESS_RATE))).one()
-        summary = (await connection.execute(text(PNL_SUMMARY))).one()
-    await engine.dispose()
-    assert tuple(rate) == (4, 2, 1, Decimal(50))
-    assert tuple(summary) == ("BTC-PERP", Decimal("0.75"), 0, 1, Decimal("0.75"))
-
-
-async def test_the_intent_survives_the_process_being_killed(tmp_path: Path) -> None:
-    """What `journal_order` returned for is on disk when the process dies the next instant."""
-    program = (
-        "import asyncio, os, pathlib\n"
-        "from tests.services.test_event_store import *\n"
-        "async def main():\n"
-        f"    async with opened('sqlite:///{tmp_path}/events.db') as store:\n"
-        "        await store.journal_order(order('a'), Record(type='order_intent'))\n"
-        "        os.kill(os.getpid(), 9)\n"
-        "asyncio.run(main())\n"
-    )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, cwd=Path(__file__).parents[2]
-    )
-    assert await asyncio.wait_for(process.wait(), 30) == -9
-    async with opened(f"sqlite:///{tmp_path}/events.db") as store:
-        assert await store.load_order("a") is not None
+        await put(store, *(entry(order=order(str(n), state)) for n, state in enumerate(states)))
+        for realized in ("1.25", "0.75"):
+            position = Position(symbol="BTC-PERP", realized_pnl=Decimal(realized))
+            await put(store, entry("fill", position=position, cause="fill"))
+    [rate] = await rows_of(postgresql_url, ORDER_SUCCESS_RATE)
+    [summary] = await rows_of(postgresql_url, PNL_SUMMARY)
+    assert tuple(rate.values()) == (4, 2, 1, Decimal(50))
+    assert tuple(summary.values()) == ("BTC-PERP", Decimal("0.75"), 0, 1, Decimal("0.75"))
 
 
 async def test_a_database_that_is_away_is_one_clear_fault() -> None:
@@ -304,12 +319,12 @@ async def test_a_locked_database_is_bounded_in_time(tmp_path: Path) -> None:
             with pytest.raises(
                 (Unavailable, DeadlineExceeded), match=r"locked|no answer"
             ) as caught:
-                await store.append(Record(type="one"))
+                await put(store, entry("one"))
             assert time.monotonic() - started < 3
             assert caught.value.retryable
             await holder.rollback()
         await engine.dispose()
-        await store.append(Record(type="two"))
+        await put(store, entry("two"))
         assert [row["type"] for row in await store.load_events()] == ["two"]
 
 
@@ -335,25 +350,3 @@ def test_the_usual_ssl_parameter_reaches_the_driver() -> None:
     """What every PostgreSQL URL calls `sslmode`, asyncpg calls `ssl`."""
     url = database_url("postgres://a:b@c/d?sslmode=require", Path())
     assert (url.drivername, dict(url.query)) == ("postgresql+asyncpg", {"ssl": "require"})
-
-
-async def test_positions_are_added_up_over_any_number_of_pages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each read is bounded, the sum is that of all deltas, and no read asks for everything."""
-    monkeypatch.setattr(event_store_module, "PAGE_ROWS", 2)
-    delta = Position(symbol="BTC-PERP", quantity=Decimal("0.1"), cost=Decimal(6_000))
-    async with opened(f"sqlite:///{tmp_path}/events.db") as store:
-        for _ in range(5):
-            await store.adjust_position(delta, "test", Record(type="test"))
-        pages = []
-        read = store._rows
-
-        async def counted(what: str, query: Any) -> Any:
-            rows = await read(what, query)
-            pages.append(len(rows))
-            return rows
-
-        monkeypatch.setattr(store, "_rows", counted)
-        assert (await store.load_positions())["BTC-PERP"].quantity == Decimal("0.5")
-        assert pages == [2, 2, 1, 0]

@@ -194,7 +194,10 @@ async def test_slippage_is_counted_with_its_sign_and_its_square(harness: Harness
     """The histogram has negative edges; the moments have families of their own."""
     await harness.execute()
     labels = '{mode="live",provider="L2"}'
-    assert await harness.metric(f"exec_slippage_bps_signed_sum{labels}") == pytest.approx(1.0)
+    signed = "exec_slippage_bps_signed_total"
+    for sign, bps in (("cost", 1.0), ("gain", 0.0)):
+        child = f'{signed}{{mode="live",provider="L2",sign="{sign}"}}'
+        assert await harness.metric(child) == pytest.approx(bps)
     assert await harness.metric(f"exec_slippage_bps_square_total{labels}") == pytest.approx(1.0)
     text = (await harness.client.get("/metrics")).text
     assert 'exec_slippage_bps_bucket{le="-0.5",mode="live",provider="L2"} 0.0' in text

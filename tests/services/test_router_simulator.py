@@ -1,6 +1,7 @@
 """The router with the real simulator over gRPC: L3 answers, and dies, and comes back."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -9,12 +10,15 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
 from tests.services.router_harness import (
     ROOT,
     control_of,
+    request_json,
     running_router,
     to_canary,
 )
@@ -31,6 +35,7 @@ class Simulator:
             second.bind(("127.0.0.1", 0))
             self.port, self.metrics_port = first.getsockname()[1], second.getsockname()[1]
         self.data_dir = data_dir
+        self.log = data_dir / "simulator.log"
         self.start()
 
     def start(self) -> None:
@@ -45,7 +50,7 @@ class Simulator:
             [sys.executable, "-m", "services.simulator"],
             cwd=ROOT,
             env=env,
-            stderr=subprocess.DEVNULL,
+            stderr=self.log.open("a"),
         )
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -109,3 +114,34 @@ async def test_l3_answers_dies_and_comes_back(
             assert time.monotonic() < deadline, answer["decision"]
             # A client in this process leaves the loop no time to renew the router's lease.
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("router_environment")
+async def test_a_trace_leads_from_the_request_to_the_simulator(
+    simulator: Simulator, eventually: Eventually
+) -> None:
+    """Both services log the caller's trace id and the decision's id, one by one and in batch."""
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+
+    def logged() -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in simulator.log.read_text().splitlines()]
+        return [line for line in lines if line["event"] == "execution"]
+
+    async with running_router(simulator=f"127.0.0.1:{simulator.port}") as harness:
+        await eventually(lambda: control_of(harness).reader.view().known)
+        await to_canary(harness)
+        assert "L3" == (await harness.execute())["decision"]["arm"]
+        with structlog.testing.capture_logs() as ours:
+            one = await harness.client.post("/v1/executions", json=request_json(), headers=headers)
+            body = {"requests": [request_json(), request_json()]}
+            many = await harness.client.post("/v1/executions/batch", json=body, headers=headers)
+        assert (200, 200) == (one.status_code, many.status_code)
+        assert trace in one.headers["traceresponse"]
+        await eventually(lambda: len(logged()) == 3)
+    identity = one.json()["decision"]["id"]
+    assert [trace] * 3 == [line["trace_id"] for line in logged()]
+    assert identity == logged()[0]["decision_id"]
+    answers = [one.json(), *many.json()["results"]]
+    told = [line["decision_id"] for line in ours if line["event"] == "execution"]
+    assert [answer["decision"]["id"] for answer in answers] == told

@@ -14,6 +14,7 @@ import pytest
 
 from lob.errors import ConfigError, Fault, InvariantViolation
 from services.simulator import reload
+from services.simulator.configured import read
 from services.simulator.executions import Executions
 from tests.services.simulator_harness import Running, request, running_simulator
 from tests.services.test_simulator_process import free_port, process, until_ready
@@ -271,3 +272,15 @@ async def test_sighup_reads_the_file_again(file: Path) -> None:
                         break
                     await asyncio.sleep(0.02)
             assert "FILLED" == (await client.execute(request(), 1)).status
+
+
+def test_variables_of_the_environment_override_keys(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the simulator executes under is the file with `TOUCHSTONE_L3__*` on top."""
+    path = root / "configs" / "execution_l3.yaml"
+    monkeypatch.setenv("TOUCHSTONE_L3__LATENCY__PROFILE", "retail")
+    assert "retail" == read(path, seed=1, version=1).config.latency.profile
+    monkeypatch.setenv("TOUCHSTONE_L3__LATENCY__PROFILE", "teleport")
+    with pytest.raises(ConfigError, match="TOUCHSTONE_L3__LATENCY__PROFILE"):
+        read(path, seed=1, version=1)
