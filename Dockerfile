@@ -32,8 +32,12 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels 
 FROM locked AS installed
 COPY --from=distribution /wheels /wheels
 # Without its extension the distribution would install too, with the slow book: not in an image.
+# What only developers of libraries want goes: headers, tests, and Arrow's clients of other services.
 RUN pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl \
- && /opt/venv/bin/python -c "import lob.native"
+ && cd /opt/venv/lib/python3*/site-packages \
+ && rm -rf pyarrow/include pyarrow/tests pyarrow/src pyarrow/libarrow_flight* pyarrow/_flight* \
+      numpy/*/tests numpy/tests sqlalchemy/testing \
+ && /opt/venv/bin/python -c "import lob.native, lob.feeds, pyarrow.parquet, sqlalchemy.ext.asyncio"
 
 FROM ${PYTHON_IMAGE}
 # Fixed ids, so that volumes written by one version belong to the next one too.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import httpx
 
 TOKEN = "compose-test-token"
-OURS = ("simulator", "router", "paper-exchange", "order-gateway")
+OURS = ("simulator", "router", "paper-exchange", "order-gateway", "watchdog")
 SERVICES = (*OURS, "redis", "postgres", "prometheus", "alertmanager", "grafana")
 PORT_NAMES = {
     "router": "TOUCHSTONE_ROUTER_PORT",
@@ -22,6 +22,7 @@ PORT_NAMES = {
     "simulator": "TOUCHSTONE_SIMULATOR_PORT",
     "simulator-metrics": "TOUCHSTONE_SIMULATOR_METRICS_PORT",
     "redis": "TOUCHSTONE_REDIS_PORT",
+    "watchdog": "TOUCHSTONE_WATCHDOG_PORT",
     "postgres": "POSTGRES_PORT",
     "prometheus": "PROMETHEUS_PORT",
     "alertmanager": "ALERTMANAGER_PORT",
@@ -69,8 +70,11 @@ class ComposeStack:
     report: Callable[[str], None]
     ports: dict[str, int] = field(default_factory=free_ports)
 
-    def compose(self, *arguments: str) -> str:
-        """Run one compose command and return its output; AssertionError where it fails."""
+    def compose(self, *arguments: str, **settings: str) -> str:
+        """Run one compose command and return its output; AssertionError where it fails.
+
+        `settings` are variables of the environment beside the stack's own.
+        """
         environment = {
             # A developer's own settings stay out of the test; .env is overridden name by name.
             **{k: v for k, v in os.environ.items() if not k.startswith("TOUCHSTONE_")},
@@ -81,6 +85,7 @@ class ComposeStack:
             "DASHBOARDS_DB_PASSWORD": "compose-test-dashboards",
             "ALERT_WEBHOOK_URL": "",
             "WATCHDOG_WEBHOOK_URL": "",
+            **settings,
         }
         started = time.monotonic()
         result = subprocess.run(  # noqa: PLW1510 - the assertion says more than the exception
@@ -107,15 +112,19 @@ class ComposeStack:
         self.compose("down", "--remove-orphans", "--timeout", "5", *options)
 
     def container(self, service: str) -> dict[str, Any]:
-        """Return what the engine says of a service's container."""
+        """Return what the engine says of a service's only container."""
+        found = self.containers(service)
+        assert 1 == len(found), f"{service}: {found}"
+        return found[0]
+
+    def containers(self, service: str) -> list[dict[str, Any]]:
+        """Return what the engine says of a service's containers."""
         filters = (
             f"label=com.docker.compose.project={self.project}",
             f"label=com.docker.compose.service={service}",
         )
         found = docker("ps", "-aq", "--filter", filters[0], "--filter", filters[1]).split()
-        assert 1 == len(found), f"{service}: {found}"
-        document: dict[str, Any] = json.loads(docker("inspect", found[0]))[0]
-        return document
+        return [json.loads(docker("inspect", one))[0] for one in found]
 
     def wait_healthy(self, services: Sequence[str], seconds: float = 90) -> None:
         """Wait until these services' health checks pass."""

@@ -5,23 +5,12 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from tests.fakes.families import OWN, exported_samples, names_in
-
-RULE_FILES = ("l3_alerts.yaml", "perps_alerts.yaml")
-UNIT_TESTS = ("l3_alerts.yml", "burn_rate.yml", "perps_alerts.yml")
-
-# The guide's expressions, which never work, by the alert that they would replace.
-GUIDE_FORMS = {
-    "L3HighErrorRate": 'rate(exec_orders_total{outcome="error"}[5m]) / rate(exec_orders_total[5m])'
-    " > 0.001",
-    "L3HighSlippage": "histogram_quantile(0.95, exec_slippage_bps) > 5",
-    "L3HighLatency": "histogram_quantile(0.95, exec_latency_seconds) > 0.005",
-}
+from tests.monitoring.rules import UNIT_TESTS, rules
 
 
 def tool(name: str, package: str) -> str:
@@ -43,17 +32,6 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def rules(root: Path) -> list[dict[str, Any]]:
-    """Return the rules of all files."""
-    yaml = YAML(typ="safe")
-    return [
-        rule
-        for name in RULE_FILES
-        for group in yaml.load(root / "alerts" / name)["groups"]
-        for rule in group["rules"]
-    ]
-
-
 def test_prometheus_accepts_its_configuration_and_the_rules(root: Path) -> None:
     """`promtool check config` passes, and it finds both rule files."""
     result = run(tool("promtool", "prometheus"), "check", "config", root / "configs/prometheus.yml")
@@ -68,38 +46,9 @@ def test_rules_fire_stay_quiet_and_bear_no_data(root: Path, name: str) -> None:
     assert 0 == result.returncode, result.stdout + result.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("alert", GUIDE_FORMS)
-def test_the_guides_form_of_a_rule_breaks_its_unit_tests(
-    root: Path,
-    tmp_path: Path,
-    alert: str,
-) -> None:
-    """Putting the guide's expression back makes `promtool test rules` fail."""
-    promtool = tool("promtool", "prometheus")
-    text = (root / "alerts/l3_alerts.yaml").read_text()
-    pattern = rf"(alert: {alert}\n(?: +#[^\n]*\n)*) +expr: >-\n(?:          [^\n]*\n)+"
-    changed, count = re.subn(pattern, rf"\1        expr: {GUIDE_FORMS[alert]}\n", text)
-    assert 1 == count
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "l3_alerts.yaml").write_text(changed)
-    shutil.copy(root / "alerts/tests/l3_alerts.yml", tmp_path / "tests")
-    assert 0 == run(promtool, "check", "rules", tmp_path / "l3_alerts.yaml").returncode
-    result = run(promtool, "test", "rules", tmp_path / "tests/l3_alerts.yml")
-    assert 1 == result.returncode
-    assert alert in result.stdout + result.stderr
-
-
-def test_every_alert_is_seen_firing_in_a_unit_test(root: Path) -> None:
-    """No alert is without a case that expects it."""
-    cases = "".join((root / "alerts/tests" / name).read_text() for name in UNIT_TESTS)
-    expected = set(re.findall(r"labels: '[^']*alertname=\"(\w+)\"", cases))
-    assert set() == {rule["alert"] for rule in rules(root) if "alert" in rule} - expected
-
-
 def test_every_alert_has_a_severity_and_a_summary(root: Path) -> None:
     """Nobody is woken by an alert that does not say what and how bad."""
-    for rule in rules(root):
+    for rule in rules():
         if "alert" in rule:
             assert rule["labels"]["severity"] in {"critical", "warning", "none"}, rule["alert"]
             assert rule["annotations"]["summary"], rule["alert"]
@@ -108,15 +57,15 @@ def test_every_alert_has_a_severity_and_a_summary(root: Path) -> None:
 def test_every_series_that_a_rule_reads_is_exported_or_recorded(root: Path) -> None:
     """A rule on a name that nobody exports would be silent for ever."""
     exported = {name for name, _labels in exported_samples()}
-    recorded = {rule["record"] for rule in rules(root) if "record" in rule}
-    wanted = {name for rule in rules(root) for name in names_in(rule["expr"])}
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    wanted = {name for rule in rules() for name in names_in(rule["expr"])}
     assert set() == wanted - exported - recorded - OWN
 
 
 def test_every_label_that_a_no_data_rule_asks_for_exists_before_any_traffic(root: Path) -> None:
     """What `absent()` looks for is exported from the start, so that a quiet system is no alarm."""
     exported = exported_samples()
-    for rule in rules(root):
+    for rule in rules():
         for name, matchers in re.findall(r"absent\((\w+)\{([^}]*)\}\)", rule["expr"]):
             wanted = dict(re.findall(r'(\w+)="([^"]*)"', matchers))
             wanted.pop("job", None)
@@ -132,7 +81,7 @@ def test_every_threshold_of_a_bucket_rule_is_an_edge(root: Path) -> None:
     edges = {
         (name, dict(labels)["le"]) for name, labels in exported_samples() if "le" in dict(labels)
     }
-    for rule in rules(root):
+    for rule in rules():
         for name, matchers in re.findall(r"(\w+_bucket)\{([^}]*)\}", rule["expr"]):
             for le in re.findall(r'le="([^"]*)"', matchers):
                 assert (name, le) in edges, rule["alert"]

@@ -19,7 +19,7 @@ def test_every_port_names_loopback(document: dict[str, Any]) -> None:
     """A port without an address would be open to the network."""
     ports = [port for service in document["services"].values() for port in service["ports"]]
     assert [] == [port for port in ports if not port.startswith("127.0.0.1:${")]
-    assert 10 == len(ports)
+    assert 11 == len(ports)
 
 
 def test_every_service_is_hardened_restarted_and_watched(document: dict[str, Any]) -> None:

@@ -294,6 +294,7 @@ def test_short_markets_warm_up_in_a_third() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_the_aapl_hour(market_data: Path) -> None:
     """Every bar holds on the AAPL hour of 21 June 2012."""
     (path,) = (market_data / "lobster").glob("AAPL*message_50.csv")

@@ -1,0 +1,1 @@
+"""Grafana: its provisioning, and the dashboards with what writes them."""
