@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from bench.processor_time import cpu_seconds
 from bench.router_stack import (
     call_json,
     checkout_environment,
@@ -48,11 +48,7 @@ class Served:
 
     def cpu_seconds(self) -> float:
         """Return what the exchange has computed since its start, from /proc; 0 without it."""
-        stat = Path(f"/proc/{self.process.pid}/stat")
-        if not stat.exists():
-            return 0.0
-        fields = stat.read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.process.pid)
 
     def pause_flow(self, paused: bool) -> None:
         """Have the background flow stop, or go on."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bench.processor_time import cpu_seconds
 from lob.errors import Unavailable
 from touchstone.kit.lifecycle import die_with_parent
 from touchstone.kit.redis_server import running_redis
@@ -34,13 +35,10 @@ class Stack:
 
     def cpu_seconds(self) -> dict[str, float]:
         """Return what each process has computed since its start, from /proc; Linux only."""
-        ticks = os.sysconf("SC_CLK_TCK")
         found = {}
         for name, process in (("router", self.router), ("simulator", self.simulator)):
-            stat = Path(f"/proc/{process.pid}/stat")
-            if stat.exists():
-                fields = stat.read_text().rpartition(")")[2].split()
-                found[name] = (int(fields[11]) + int(fields[12])) / ticks
+            if Path(f"/proc/{process.pid}").exists():
+                found[name] = cpu_seconds(process.pid)
         return found
 
     def load(self, home: Path, **job: Any) -> dict[str, Any]:

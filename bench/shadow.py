@@ -23,6 +23,7 @@ from typing import Any, Final
 import httpx
 import uvloop
 
+from bench.processor_time import cpu_seconds
 from bench.shadow_candidates import HOSTILE
 from bench.shadow_load import Block, Load, request_bodies
 from lob.errors import InvalidInput, Unavailable
@@ -87,9 +88,9 @@ class Arm:
 
     def measured(self, seconds: float, expected: dict[int, bytes]) -> Block:
         """Return a block of load, with the processor time that the router took for it."""
-        before = _cpu_seconds(self.pid)
+        before = cpu_seconds(self.pid)
         block = self.load.run(seconds, expected)
-        block.cpu_seconds = _cpu_seconds(self.pid) - before
+        block.cpu_seconds = cpu_seconds(self.pid) - before
         return block
 
     async def samples(self, *starts: str) -> dict[str, float]:
@@ -305,11 +306,6 @@ def _line(name: str, one: dict[str, Any]) -> str:
         line += f"{one['changed']:>8}{one['failed']:>7}{pairs:>8,.0f}"
         line += f"{one['router_cpu_off_us']:>7.0f}{one['router_cpu_shadow_us']:>7.0f}"
     return f"{line}  {one['outcome']}"
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _cpu_us(blocks: Sequence[Block]) -> float:

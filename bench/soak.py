@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import grpc
 
+from bench.processor_time import cpu_seconds
 from bench.router_stack import running_simulator
 from execution_providers.types import BarData, ExecutionRequest, MarketState, Order
 from lob.errors import Fault, InvalidInput
@@ -166,7 +167,7 @@ class _Soak:
             "config": config.name,
             "seconds": seconds,
             "per_second": self._done / seconds,
-            "server_cpu_us": _cpu_seconds(self._pid) / self._done * 1e6,
+            "server_cpu_us": cpu_seconds(self._pid) / self._done * 1e6,
             "answers": dict(sorted(self._answers.items())),
             "faults": dict(self._faults.most_common(20)),
             "sessions": self._sessions,
@@ -213,8 +214,3 @@ def _requests() -> list[list[ExecutionRequest]]:
 def _resident_mib(pid: int) -> float:
     pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / _MIB
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -15,6 +15,7 @@ from bench.book import Options, chosen_sizes, held, lines_of, measure
 from bench.book_cases import kinds
 from bench.book_docs import read_document, write
 from bench.footprint import import_ms, measured_bytes
+from bench.stream import SIZES, cached
 from lob.errors import ConfigError, InvalidInput
 from touchstone.cli.bench import app
 
@@ -23,9 +24,15 @@ RUNNER = CliRunner()
 
 
 @pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkout that a run measures from."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def document(home: Path) -> dict[str, Any]:
     """A run of 2,000 commands with the books there are."""
-    return measure(TINY, tmp_path_factory.mktemp("home"), lambda _text: None)
+    return measure(TINY, home, lambda _text: None)
 
 
 def _rates(**rates: float) -> dict[str, Any]:
@@ -88,13 +95,15 @@ def test_every_case_of_a_native_book_is_measured(
     assert {contestant["touch_ok"] for contestant in contestants.values()} == {True}
 
 
-def test_stream_is_cached_under_the_checkout(tmp_path: Path) -> None:
-    """A second run reads what the first made."""
-    measure(TINY, tmp_path, lambda _text: None)
-    (path,) = (tmp_path / ".touchstone" / "bench").glob("*.npz")
+@pytest.mark.usefixtures("document")
+def test_stream_is_cached_under_the_checkout(home: Path) -> None:
+    """What a run made is there for the next, which reads it."""
+    folder = home / ".touchstone" / "bench"
+    (path,) = folder.glob("*.npz")
     made = path.stat().st_mtime_ns
-    measure(TINY, tmp_path, lambda _text: None)
-    assert path.stat().st_mtime_ns == made
+    stream = cached(folder, SIZES["2k"], TINY.messages, TINY.seed)
+    assert (2_000, [path]) == (stream.body_commands, list(folder.glob("*.npz")))
+    assert made == path.stat().st_mtime_ns
 
 
 def test_a_wrong_touch_is_shown_and_fails(document: dict[str, Any]) -> None:
