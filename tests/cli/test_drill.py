@@ -16,13 +16,14 @@ from rich.console import Console
 
 from tests.conftest import ROOT
 from touchstone.cli.drill import trials as drilling
-from touchstone.cli.drill.folder import PREFIX, drill_folder, sweep
+from touchstone.cli.drill.folder import PREFIX, held_folder, sweep
 from touchstone.cli.drill.proxy import Proxy
 from touchstone.cli.drill.report import histogram, quantile, show, summarise
 from touchstone.cli.drill.ring import STAMPS, OrderRing
 from touchstone.cli.drill.stage import Stage
-from touchstone.cli.drill.trials import FAULTS, Kind, Trial, run_trial
+from touchstone.cli.drill.trials import CLOSED_MS_MAX, FAULTS, Kind, Trial, run_trial
 from touchstone.cli.drill.worker import WorkerConfig
+from touchstone.kit.membership import Acknowledgement
 
 
 def touchstone(*words: str, seconds: float = 110) -> subprocess.CompletedProcess[str]:
@@ -59,6 +60,26 @@ def test_a_drill_with_every_fault_passes() -> None:
     assert report["kinds"]["partition"]["lapsed"] == 1
     assert report["kinds"]["worker-crashed"]["lapsed"] == 1
     assert done.stderr.count("last order") == 2 + len(FAULTS)
+
+
+@pytest.mark.parametrize(("late_ms_max", "told"), [(0.0, False), (-CLOSED_MS_MAX, True)])
+async def test_a_kill_that_is_answered_late_is_a_problem(late_ms_max: float, told: bool) -> None:
+    """Lease and drain are the protocol's; what comes on top is the machine's, and has a limit."""
+
+    class Answering:
+        rings: tuple[OrderRing, ...] = ()
+        written_ns = 0
+
+        def __init__(self) -> None:
+            self.late_ms_max = late_ms_max
+
+        async def kill(self) -> Acknowledgement:
+            return Acknowledgement(1, {}, (), 0.0)
+
+    trial = Trial(1, Kind.HEALTHY)
+    stage: Any = Answering()
+    await drilling._kill(stage, trial)
+    assert told is any("the kill took" in problem for problem in trial.problems)
 
 
 @pytest.mark.slow
@@ -150,7 +171,7 @@ def test_only_the_folders_of_dead_drills_are_swept(tmp_path: Path) -> None:
 
 def test_a_drills_folder_is_held_and_goes_with_it() -> None:
     """Another drill that starts meanwhile leaves it alone."""
-    with drill_folder() as folder:
+    with held_folder() as folder:
         assert folder not in sweep(folder.parent)
         assert folder.is_dir()
     assert not folder.exists()

@@ -10,7 +10,7 @@ from touchstone.cli.ports import PORT_NAMES, Ports
 
 def test_defaults_are_the_documented_ports() -> None:
     """Clients and docs rely on these numbers."""
-    expected = Ports(6379, 50051, 50052, 9101, 8000, 8080, 8090)
+    expected = Ports(6379, 50051, 50052, 9101, 8000, 8080, 8090, 8081)
     assert expected == Ports.from_environment({})
 
 

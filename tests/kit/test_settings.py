@@ -3,8 +3,15 @@
 import pytest
 from pydantic import Field
 
+from lob.config.document import ENVIRONMENT_PREFIX
 from lob.errors import ConfigError
-from touchstone.kit.settings import ServiceSettings, load, service_config, without_password
+from touchstone.kit.settings import (
+    L3_PREFIX,
+    ServiceSettings,
+    load,
+    service_config,
+    without_password,
+)
 
 
 class RouterLike(ServiceSettings):
@@ -40,6 +47,25 @@ def test_names_of_other_services_are_theirs_to_check(monkeypatch: pytest.MonkeyP
     """One environment serves all services."""
     monkeypatch.setenv("TOUCHSTONE_GATEWAY_PORT", "9999")
     assert load(RouterLike).port == 8000
+
+
+def test_keys_of_the_l3_file_are_checked_where_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`TOUCHSTONE_L3__*` is for the simulator's file, and stops no other service."""
+    monkeypatch.setenv("TOUCHSTONE_L3__LATENCY__CV", "0.4")
+    assert load(RouterLike).port == 8000
+    assert ENVIRONMENT_PREFIX == L3_PREFIX
+
+
+def test_a_secret_that_is_wrong_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line goes to logs and terminals: it names the variable and the reason only."""
+
+    class WithToken(RouterLike):
+        api_token: str = Field(default="0123456789", min_length=10)
+
+    monkeypatch.setenv("TOUCHSTONE_ROUTER_API_TOKEN", "abc-1")
+    with pytest.raises(ConfigError, match=r"API_TOKEN: \[hidden\]: .* 10 ") as caught:
+        load(WithToken)
+    assert "abc-1" not in str(caught.value)
 
 
 def test_a_wrong_value_names_variable_value_and_reason(monkeypatch: pytest.MonkeyPatch) -> None:

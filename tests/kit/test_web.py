@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from lob.errors import Conflict
 from touchstone.kit.health import Readiness
@@ -17,6 +17,26 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     size: int
+
+
+class Band(BaseModel):
+    """A body whose fields are checked by code, one alone and both together."""
+
+    low: int
+    high: int
+
+    @field_validator("low")
+    @classmethod
+    def _is_even(cls, low: int) -> int:
+        if low % 2:
+            raise ValueError("allowed: even numbers")
+        return low
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Band":
+        if self.low > self.high:
+            raise ValueError(f"low: {self.low}; allowed: at most high, {self.high}")
+        return self
 
 
 def client_of(readiness: Readiness) -> httpx.AsyncClient:
@@ -34,6 +54,10 @@ def client_of(readiness: Readiness) -> httpx.AsyncClient:
     @app.post("/sized")
     async def sized(body: Body) -> int:
         return body.size
+
+    @app.post("/band")
+    async def band(body: Band) -> int:
+        return body.low
 
     # As over a socket: the server answers and logs, where the transport would raise here.
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
@@ -103,6 +127,15 @@ async def test_faults_and_bad_bodies_have_one_shape() -> None:
     assert wrong.status_code == 400
     assert "size: 'huge'" in wrong.json()["error"]["message"]
     assert "sizes" in unknown.json()["error"]["message"]
+
+
+async def test_a_check_of_our_own_is_told_in_its_own_words() -> None:
+    """Without pydantic's prefix; of fields together, without the whole body before it."""
+    async with client_of(Readiness()) as client:
+        alone = (await client.post("/band", json={"low": 3, "high": 5})).json()
+        together = (await client.post("/band", json={"low": 6, "high": 5})).json()
+    assert "low: 3: allowed: even numbers" == alone["error"]["message"]
+    assert "low: 6; allowed: at most high, 5" == together["error"]["message"]
 
 
 async def test_unknown_paths_methods_and_defects_have_the_same_shape() -> None:

@@ -41,6 +41,7 @@ def sanitized(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     configure = [
         *(str(tools / "cmake"), "-S", str(root / "src" / "lob" / "_native"), "-B", str(build)),
         *("-G", "Ninja", "-DTOUCHSTONE_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug"),
+        "-DCMAKE_CXX_FLAGS_DEBUG=-g1",
         *(f"-DPython_EXECUTABLE={tools / 'python'}", f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}"),
     ]
     for step in (
