@@ -148,6 +148,18 @@ async def trade(gateway: Service, rounds: int) -> None:
                     sides[row["symbol"]] = "SELL" if held > 0 else "BUY"
 
 
+def buy(gateway: Service, quantity: str) -> None:
+    """Buy at market; where the book is empty or a quote old for a moment, ask once more."""
+    body = {"symbol": "BTC-PERP", "side": "BUY", "quantity": quantity, "type": "MARKET"}
+    deadline = time.monotonic() + 40
+    while (answer := gateway.call("POST", "/v1/orders", json=body)).status_code not in (201, 202):
+        print(answer.status_code, answer.text)
+        assert answer.status_code in (422, 503), answer.text
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.1)
+    print(answer.text)
+
+
 def liquidate(exchange: Service, gateway: Service) -> None:
     """Buy four times the equity and let the index fall by a fifth."""
     equity = D(money_of(exchange)["equity"])
@@ -156,8 +168,7 @@ def liquidate(exchange: Service, gateway: Service) -> None:
     wanted = D("4.2") * equity / D(row["mark_price"]) - D(row["quantity"])
     for _ in range(4):
         quantity = str((wanted / 4).quantize(D("0.001")))
-        body = {"symbol": "BTC-PERP", "side": "BUY", "quantity": quantity, "type": "MARKET"}
-        assert gateway.call("POST", "/v1/orders", json=body).status_code in (201, 202)
+        buy(gateway, quantity)
     price = (D(row["mark_price"]) * D("0.8")).quantize(D(1))
     body = {"coin": "BTC", "price": str(price)}
     assert exchange.call("POST", "/admin/index", json=body).status_code == 200
@@ -210,7 +221,13 @@ def run(exchange: Service, gateway: Service) -> None:
         shown = exchange.call("GET", "/admin/money").json()
         return shown["liquidation"]["orders"] > 0 and not money_of(exchange)["liquidating"]
 
-    wait_for("no liquidation", liquidated)
+    try:
+        wait_for("no liquidation", liquidated)
+    except AssertionError:
+        print(exchange.call("GET", "/admin/money").text[:3000])
+        print(gateway.call("GET", "/v1/positions").text)
+        print(gateway.call("GET", "/v1/pnl").text)
+        raise
     stop_marks(exchange)
 
 

@@ -230,7 +230,8 @@ def test_maintenance_closes_the_feed(venue: RunningExchange) -> None:
     with heartbeats(venue) as peer:
         number = fault(venue, on="feed", kind="maintenance")
         with pytest.raises(ConnectionClosed) as caught:
-            peer.recv(timeout=5)
+            for _ in range(3):
+                peer.recv(timeout=5)
     assert caught.value.rcvd is not None
     assert 1012 == caught.value.rcvd.code
     with pytest.raises(InvalidStatus) as refused:
@@ -247,7 +248,9 @@ def test_the_feed_can_be_disconnected(venue: RunningExchange, code: int | None) 
     with heartbeats(venue) as peer:
         fault(venue, on="feed", kind="disconnect", channel="heartbeats", code=code, count=1)
         with pytest.raises(ConnectionClosed) as caught:
-            peer.recv(timeout=5)
+            # A beat that was on its way before the fault was in force comes through.
+            for _ in range(3):
+                peer.recv(timeout=5)
     assert (code is None) == isinstance(caught.value, ConnectionClosedError)
 
 
