@@ -225,13 +225,18 @@ def heartbeats(venue: RunningExchange) -> Connection:
     return peer
 
 
+def until_closed(peer: Connection) -> None:
+    """Receive; a beat that was on its way before a fault was in force comes through."""
+    for _ in range(3):
+        peer.recv(timeout=5)
+
+
 def test_maintenance_closes_the_feed(venue: RunningExchange) -> None:
     """Clients are sent away with 1012, and new ones are refused until it is over."""
     with heartbeats(venue) as peer:
         number = fault(venue, on="feed", kind="maintenance")
         with pytest.raises(ConnectionClosed) as caught:
-            for _ in range(3):
-                peer.recv(timeout=5)
+            until_closed(peer)
     assert caught.value.rcvd is not None
     assert 1012 == caught.value.rcvd.code
     with pytest.raises(InvalidStatus) as refused:
@@ -248,9 +253,7 @@ def test_the_feed_can_be_disconnected(venue: RunningExchange, code: int | None) 
     with heartbeats(venue) as peer:
         fault(venue, on="feed", kind="disconnect", channel="heartbeats", code=code, count=1)
         with pytest.raises(ConnectionClosed) as caught:
-            # A beat that was on its way before the fault was in force comes through.
-            for _ in range(3):
-                peer.recv(timeout=5)
+            until_closed(peer)
     assert (code is None) == isinstance(caught.value, ConnectionClosedError)
 
 
