@@ -231,19 +231,17 @@ class Funding:
         self._book(checked, paid, is_late=is_late)
         return True
 
-    def _dues(self) -> list[Due]:
-        return [
-            Due(
-                symbol=one.symbol,
-                time_ns=one.time_ns,
-                quantity=self._tape.position_at(
-                    one.symbol, one.time_ns, self._ledger.position(one.symbol).quantity
-                ),
-                rate=one.rate,
-                marks=one.marks or self._marks_now(one.symbol),
-            )
-            for one in self._pending.values()
-        ]
+    def _due(self, one: Pending) -> Due:
+        now = self._ledger.position(one.symbol).quantity
+        quantity, *otherwise = self._tape.positions_at(one.symbol, one.time_ns, now)
+        return Due(
+            symbol=one.symbol,
+            time_ns=one.time_ns,
+            quantity=quantity,
+            rate=one.rate,
+            marks=one.marks or self._marks_now(one.symbol),
+            otherwise=tuple(otherwise),
+        )
 
     def _marks_now(self, symbol: str) -> tuple[Decimal, ...]:
         """Return the mark by now, for a time that passed before any was known."""
@@ -251,7 +249,7 @@ class Funding:
         return () if mark is None else (mark,)
 
     def _book(self, checked: Checked | None, paid: Decimal | None, *, is_late: bool = True) -> None:
-        settled = settle(self._dues(), paid)
+        settled = settle([self._due(one) for one in self._pending.values()], paid)
         if not settled.proven and not is_late:
             return
         booked = sum((self._book_one(one) for one in settled.bookings), Decimal(0))

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from touchstone.kit.ledger_entries import Entry, Fill
-from touchstone.perps.funding import position_at
+from touchstone.perps.funding import positions_at
 
 CHANGES_MAX: Final = 200_000
 """Changes kept for each symbol: hours of the busiest trading."""
@@ -44,9 +44,9 @@ class PositionTape:
             self._add(position.symbol, self._venue_now_ns() or 0, moved)
         self._quantities[position.symbol] = position.quantity
 
-    def position_at(self, symbol: str, time_ns: int, now: Decimal) -> Decimal:
-        """Return the signed position at a moment, from what it is `now`. O(changes since)."""
-        return position_at(time_ns, now, self._changes.get(symbol, ()))
+    def positions_at(self, symbol: str, time_ns: int, now: Decimal) -> tuple[Decimal, ...]:
+        """Return the signed positions of a moment, from what it is `now`. O(changes kept)."""
+        return positions_at(time_ns, now, self._changes.get(symbol, ()))
 
     def _take_fill(self, fill: Fill) -> None:
         key = (fill.venue_order_id, fill.trade_id)

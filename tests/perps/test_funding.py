@@ -15,7 +15,7 @@ from touchstone.perps.funding import (
     Source,
     funding_times,
     payment,
-    position_at,
+    positions_at,
     settle,
 )
 
@@ -60,11 +60,32 @@ def test_funding_times_are_the_venues() -> None:
 
 
 def test_the_position_is_that_of_the_moment() -> None:
-    """What traded after the funding time does not count, what traded at it does."""
+    """What traded after the funding time does not count; what traded at it may, or not."""
     fills = [(100, D(1)), (200, D(2)), (201, D(-4)), (300, D(1))]
-    assert D(3) == position_at(200, D(0), fills)
-    assert D(1) == position_at(199, D(0), fills)
-    assert D(0) == position_at(300, D(0), fills)
+    assert (D(3), D(1)) == positions_at(200, D(0), fills)
+    assert (D(1),) == positions_at(199, D(0), fills)
+    assert (D(0), D(-1)) == positions_at(300, D(0), fills)
+    assert (D(0), D(3), D(2)) == positions_at(5, D(0), [(5, D(1)), (5, D(-3)), (4, D(2))])
+    assert (D(2), D(3)) == positions_at(5, D(2), [(5, D(1)), (5, D(-1))])
+
+
+def test_the_account_says_what_was_held_at_the_very_moment() -> None:
+    """Of two symbols with a trade at the funding time it charged one before and one after it."""
+    both = [
+        due(otherwise=(D(5), D(7))),
+        due(symbol="ETH", quantity=D(-1), marks=(D(4_000),), otherwise=(D(30),)),
+    ]
+    settled = settle(both, D("35.1") - D("0.4"))
+    assert settled.proven
+    held = {one.symbol: (one.quantity, one.source) for one in settled.bookings}
+    assert {"BTC": (D(7), Source.ACCOUNT), "ETH": (D(-1), Source.ACCOUNT)} == held
+    assert settle(both, D(10) - D("0.4")).bookings[0].quantity == D(2)
+    assert not settle([due(otherwise=(D(0),))], D(3)).proven
+    flat = settle([due(otherwise=(D(0),))], D(0))
+    assert (flat.proven, flat.bookings) == (True, ())
+    unproven = settle(both, D(3_000))
+    assert not unproven.proven
+    assert [D(2), D(-1)] == [one.quantity for one in unproven.bookings]
 
 
 def test_the_account_is_exact() -> None:

@@ -399,7 +399,13 @@ def post(url: str, symbol: str, **order: Any) -> Any:
 def run_phases(url: str, simulator: subprocess.Popen[str], wait: Callable[..., None]) -> list[str]:
     """Send orders through shadow, canary, and a simulator that is killed; return the ids."""
     answers = [post(url, f"S{n}", quantity=str(n + 1)) for n in range(20)]
-    wait(lambda: httpx.get(f"{url}/v1/shadow/summary").json()["mirrored"] > 0)
+
+    def mirrored() -> bool:
+        """Send one more: the candidate's process may not have been there for the first."""
+        answers.append(post(url, "SLOW", quantity="1"))
+        return bool(httpx.get(f"{url}/v1/shadow/summary").json()["mirrored"] > 0)
+
+    wait(mirrored)
     changes = {"phase": "CANARY", "reason": "a test"}
     changed = httpx.put(f"{url}/v1/rollout", json=changes, headers={"If-Match": '"1"'}, timeout=5)
     assert changed.status_code == 200, changed.text

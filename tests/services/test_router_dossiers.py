@@ -144,10 +144,11 @@ async def test_each_trigger_rolls_back_once_and_leaves_its_dossier(
         state = (await running.client.get("/v1/rollout")).json()
         assert ("CANARY", []) == (state["phase"], running.components.dossiers.names())
         stub.fault = name
-        for _ in range(150):
-            if control_of(running).latch is not None or name == "health_check":
-                break
-            await running.execute()
+        # On a busy machine L2 answers at times, which is no fault of L3's: as many as it takes.
+        async with asyncio.timeout(30):
+            while control_of(running).latch is None and name != "health_check":
+                await running.execute()
+                await asyncio.sleep(0.001)
         [dossier] = await dossiers(running)
         assert ("automatic", name) == (dossier["kind"], dossier["trigger"]["trigger"])
         assert dossier["rollback"]["reason"].startswith(f"{name}: ")

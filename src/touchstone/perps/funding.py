@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
+from itertools import islice, product
 from typing import Final
 
 from lob.errors import InvalidInput
@@ -26,6 +27,9 @@ SMALL: Final = Decimal("0.01")
 """What it may be off by whatever the formula says, in dollars."""
 UNSEEN_RATE_MAX: Final = Decimal("0.005")
 """The highest rate of a funding time that an unseen rate is believed to have had."""
+
+CHOICES_MAX: Final = 64
+"""How many ways are tried of what was held where something traded at the funding time itself."""
 
 _ZERO: Final = Decimal(0)
 _CONTEXT: Final = Context(prec=60)
@@ -55,6 +59,8 @@ class Due:
     """One funding time of one symbol that is to be booked: signed coins held then.
 
     `rate` is None where nobody saw it; `marks` are the nearest that were seen, before and after.
+    `otherwise` is what else was held at that very moment, where something traded at it: which of
+    them the venue charged, only the account can say.
     """
 
     symbol: str
@@ -62,6 +68,7 @@ class Due:
     quantity: Decimal
     rate: Decimal | None
     marks: tuple[Decimal, ...]
+    otherwise: tuple[Decimal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +123,24 @@ def funding_times(after_ns: int, next_time_ns: int, interval_ns: int) -> list[in
     return [next_time_ns - interval_ns * back for back in range(count, 0, -1)]
 
 
-def position_at(time_ns: int, now: Decimal, fills: Iterable[tuple[int, Decimal]]) -> Decimal:
-    """Return the signed position at a past moment: the present one less all fills after it.
+def positions_at(
+    time_ns: int, now: Decimal, fills: Iterable[tuple[int, Decimal]]
+) -> tuple[Decimal, ...]:
+    """Return the signed positions of a past moment: the present one less all fills after it.
 
-    `fills` are (venue time, signed quantity) of at least everything that traded since.
+    They are several where something traded at the very moment, the last of them first. `fills` are
+    (venue time, signed quantity) of at least everything that traded since, in their order.
+
+    >>> one, two = Decimal(1), Decimal(2)
+    >>> positions_at(20, Decimal(4), [(10, one), (20, two), (30, one)])
+    (Decimal('3'), Decimal('1'))
     """
-    return now - sum((quantity for at, quantity in fills if at > time_ns), _ZERO)
+    kept = list(fills)
+    held = [now - sum((quantity for at, quantity in kept if at > time_ns), _ZERO)]
+    for at, quantity in reversed(kept):
+        if at == time_ns:
+            held.append(held[-1] - quantity)
+    return tuple(dict.fromkeys(held))
 
 
 def settle(due: Sequence[Due], paid: Decimal | None) -> Settled:
@@ -131,6 +150,19 @@ def settle(due: Sequence[Due], paid: Decimal | None) -> Settled:
         due: everything that is due and not booked yet, of all symbols of the account.
         paid: by how much the account's book value fell by it; None where that cannot be known.
     """
+    first = _settle(due, paid)
+    if first.proven or paid is None:
+        return first
+    held = product(*((one.quantity, *one.otherwise) for one in due))
+    for quantities in islice(held, 1, CHOICES_MAX):
+        chosen = [replace(one, quantity=q) for one, q in zip(due, quantities, strict=True)]
+        settled = _settle(chosen, paid)
+        if settled.proven and (settled.bookings or not paid):
+            return settled
+    return first
+
+
+def _settle(due: Sequence[Due], paid: Decimal | None) -> Settled:
     held = [one for one in due if one.quantity and one.marks]
     lost = tuple(one for one in due if one.quantity and not one.marks)
     known = [one for one in held if one.rate is not None]
