@@ -239,12 +239,13 @@ class Funding:
             time_ns=one.time_ns,
             quantity=quantity,
             rate=one.rate,
-            marks=one.marks or self._marks_now(one.symbol),
+            # The one of the last statement, too: a mark may fall far between two of them.
+            marks=(*self._marks_now(one.symbol), *one.marks),
             otherwise=tuple(otherwise),
         )
 
     def _marks_now(self, symbol: str) -> tuple[Decimal, ...]:
-        """Return the mark by now, for a time that passed before any was known."""
+        """Return the mark by now: the only one where a time passed before any was known."""
         mark = self._account.last_mark(symbol)
         return () if mark is None else (mark,)
 

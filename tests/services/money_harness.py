@@ -96,6 +96,7 @@ class FakeVenue:
     liquidation: dict[str, Decimal] = field(default_factory=dict)
     down: bool = False
     tells_interval: bool = True
+    tells_mark: bool = True
 
     async def statement(self) -> Stated:
         """State the account."""
@@ -123,8 +124,9 @@ class FakeVenue:
         if self.down:
             raise Unavailable("venue: down")
         interval = HOUR_NS if self.tells_interval else None
+        mark = self.marks[symbol] if self.tells_mark else None
         return FundingFigures(
-            rate=self.rate, next_time_ns=self.next_ns, interval_ns=interval, mark=self.marks[symbol]
+            rate=self.rate, next_time_ns=self.next_ns, interval_ns=interval, mark=mark
         )
 
     @property

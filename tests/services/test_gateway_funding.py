@@ -98,6 +98,34 @@ async def test_what_was_held_at_the_time_counts(house: Followed) -> None:
     assert [(BTC, 10, paid, "account")] == house.booked()
 
 
+@pytest.mark.parametrize("charged_first", [True, False])
+async def test_what_traded_at_the_very_moment_is_the_accounts_to_say(
+    house: Followed, charged_first: bool
+) -> None:
+    """A fill dated at the funding time itself was charged or not, as the venue went about it."""
+    house.trade(BTC, "0.2")
+    await house.funding.step()
+    house.now_ns = house.venue.next_ns
+    paid = house.venue.pay() if charged_first else D(0)
+    house.trade(BTC, "-0.15")
+    paid = paid if charged_first else house.venue.pay()
+    house.now_ns += 1
+    await house.funding.step()
+    assert [(BTC, 10, paid, "account")] == house.booked()
+
+
+async def test_a_mark_that_falls_far_just_before_the_time(house: Followed) -> None:
+    """Where the venue publishes none with its funding, the statement's is believed as well."""
+    house.venue.tells_mark = False
+    house.trade(BTC, "0.2")
+    await house.account.refresh()
+    await house.funding.step()
+    house.venue.marks[BTC] *= D("0.8")
+    paid = await house.pass_time()
+    await house.funding.step()
+    assert [(BTC, 10, paid, "account")] == house.booked()
+
+
 async def test_a_fill_that_is_on_its_way_is_waited_for(house: Followed) -> None:
     """While the venue holds what we have not booked, nobody knows what was held; then we do."""
     await house.funding.step()
