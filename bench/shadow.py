@@ -2,15 +2,17 @@
 
 A router process under uvicorn, a real Redis, and load at a constant rate. Blocks with the phase
 SHADOW and blocks with the phase OFF alternate, in the order off, shadow, shadow, off, so that what
-drifts hits both. Each pair of neighbouring blocks gives a ratio of their p99; the figure is the
-median of the ratios, with a bootstrap interval over the pairs. Every answer in the shadow phase is
-compared byte by byte with that of the same request in the phase OFF, its decision aside.
+drifts hits both. Each pair of neighbouring blocks gives a ratio of their p99; the figure is their
+middle by Hodges and Lehmann (the median of the means of any two, of logarithms: a machine that
+stands still for a moment does not move it, and it needs a third fewer pairs than the median), with
+a bootstrap interval over the pairs. Every answer in the shadow phase is compared byte by byte with
+that of the same request in the phase OFF, its decision aside.
 """
 
 import asyncio
 import contextlib
+import math
 import os
-import random
 import statistics
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import numpy as np
 import uvloop
 
 from bench.processor_time import cpu_seconds
@@ -255,20 +258,25 @@ async def _started(process: "subprocess.Popen[bytes]", client: httpx.AsyncClient
 
 
 def summary(ratios: Sequence[float]) -> dict[str, Any]:
-    """Return the median of ratios with its 95 % bootstrap interval, and what it says of the bar."""
-    rng = random.Random(0)  # noqa: S311 - a resample, reproducible
-    medians = sorted(
-        statistics.median(rng.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES)
-    )
-    low, high = medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES)]
+    """Return the middle of ratios with its 95 % bootstrap interval, and what it says of the bar."""
+    rng = np.random.default_rng(0)
+    logs = np.log(ratios)
+    middles = sorted(_middle_of(rng.choice(logs, len(logs))) for _ in range(RESAMPLES))
+    low, high = middles[int(0.025 * RESAMPLES)], middles[int(0.975 * RESAMPLES)]
     outcome = "held" if high < BAR else "not held" if low >= BAR else "not decided"
     return {
-        "p99_ratio": statistics.median(ratios),
+        "p99_ratio": _middle_of(logs),
         "p99_ratio_low": low,
         "p99_ratio_high": high,
         "pairs_of_blocks": len(ratios),
         "outcome": outcome,
     }
+
+
+def _middle_of(logs: "np.ndarray[Any, np.dtype[np.float64]]") -> float:
+    """Return the middle of ratios by Hodges and Lehmann (1963), from their logarithms."""
+    first, second = np.triu_indices(len(logs))
+    return math.exp(float(np.median((logs[first] + logs[second]) / 2)))
 
 
 def held(document: dict[str, Any]) -> bool:

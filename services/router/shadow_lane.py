@@ -43,7 +43,7 @@ from services.router.shadow_work import inputs_digest
 from touchstone.kit.codec import request_bytes
 
 TICK_SECONDS_MIN: Final = 0.01
-TICK_SECONDS_MAX: Final = 0.25
+TICK_SECONDS_MAX: Final = 0.5
 SLICE_SECONDS: Final = 0.0001
 HEAVY_SECONDS: Final = 0.0003
 DEAF_FACTOR: Final = 100
