@@ -135,11 +135,15 @@ def positions_at(
     >>> positions_at(20, Decimal(4), [(10, one), (20, two), (30, one)])
     (Decimal('3'), Decimal('1'))
     """
-    kept = list(fills)
-    held = [now - sum((quantity for at, quantity in kept if at > time_ns), _ZERO)]
-    for at, quantity in reversed(kept):
-        if at == time_ns:
-            held.append(held[-1] - quantity)
+    after, tied = _ZERO, []
+    for at, quantity in fills:
+        if at > time_ns:
+            after += quantity
+        elif at == time_ns:
+            tied.append(quantity)
+    held = [now - after]
+    for quantity in reversed(tied):
+        held.append(held[-1] - quantity)
     return tuple(dict.fromkeys(held))
 
 
