@@ -117,9 +117,11 @@ def test_a_wrong_key_in_a_file_is_one_line_and_exit_code_2(root: Path, tmp_path:
     assert f"{path}: rollout.percent: no such key; allowed: enabled, phase, percentage" in stderr
 
 
-def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    """Return when a condition of a running process holds; it has twenty seconds."""
-    deadline = time.monotonic() + 20
+def wait_for(
+    process: subprocess.Popen[str], condition: Callable[[], bool], seconds: float = 20
+) -> None:
+    """Return when a condition of a running process holds."""
+    deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(httpx.TransportError):
             if condition():

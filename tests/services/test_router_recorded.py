@@ -11,6 +11,9 @@ from tests.services.conftest import Eventually
 from tests.services.router_harness import running_router
 from tests.services.test_router_decisions import CONFIG, RealL3, in_shadow
 
+# What is tried runs at the lowest priority: beside other tests it may take its time.
+pytestmark = pytest.mark.timeout(600)
+
 
 async def test_decisions_are_made_again_and_tried_under_a_proposal(
     router_environment: str, eventually: Eventually
