@@ -81,6 +81,9 @@ def test_the_account_says_what_was_held_at_the_very_moment() -> None:
     assert {"BTC": (D(7), Source.ACCOUNT), "ETH": (D(-1), Source.ACCOUNT)} == held
     assert settle(both, D(10) - D("0.4")).bookings[0].quantity == D(2)
     assert not settle([due(otherwise=(D(0),))], D(3)).proven
+    [closed] = settle([due(quantity=D(0), otherwise=(D(2),))], D(10)).bookings
+    assert (closed.quantity, closed.amount) == (D(2), D(10))
+    assert settle([due(quantity=D(0), otherwise=(D(2),))], D(0)).bookings == ()
     flat = settle([due(otherwise=(D(0),))], D(0))
     assert (flat.proven, flat.bookings) == (True, ())
     unproven = settle(both, D(3_000))

@@ -155,15 +155,20 @@ def settle(due: Sequence[Due], paid: Decimal | None) -> Settled:
         paid: by how much the account's book value fell by it; None where that cannot be known.
     """
     first = _settle(due, paid)
-    if first.proven or paid is None:
+    if paid is None or _explains(first, paid):
         return first
     held = product(*((one.quantity, *one.otherwise) for one in due))
     for quantities in islice(held, 1, CHOICES_MAX):
         chosen = [replace(one, quantity=q) for one, q in zip(due, quantities, strict=True)]
         settled = _settle(chosen, paid)
-        if settled.proven and (settled.bookings or not paid):
+        if _explains(settled, paid):
             return settled
     return first
+
+
+def _explains(settled: Settled, paid: Decimal) -> bool:
+    """Return whether bookings are proven; where nothing was held, nothing explains a payment."""
+    return settled.proven and bool(settled.bookings or not paid)
 
 
 def _settle(due: Sequence[Due], paid: Decimal | None) -> Settled:
