@@ -13,14 +13,20 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from services.router.shadow_confine import confine
 
+if TYPE_CHECKING:
+    from touchstone.kit.simulator_client import SimulatorClient
+
 STREAM_BYTES_MAX: Final = 1024 * 1024
 REST_SECONDS: Final = 0.002
+RETRY_SECONDS: Final = 0.05
+CONNECT_SECONDS_MAX: Final = 2.0
 _FAILED: Final = 1
 
 
@@ -83,7 +89,24 @@ async def _candidate(task: Task) -> AsyncIterator[Any]:
 
     deadline = task.simulator_deadline_seconds
     async with SimulatorClient(task.simulator_address, deadline) as client:
+        await _connect(client)
         yield client
+
+
+async def _connect(client: "SimulatorClient") -> None:
+    """Have the connection before the first order, or go on without one: its faults are told then.
+
+    At the lowest priority connecting can take longer than an order waits for it, which is no fault
+    of the candidate's.
+    """
+    from lob.errors import Fault  # noqa: PLC0415
+
+    until = time.monotonic() + CONNECT_SECONDS_MAX
+    while time.monotonic() < until:
+        with contextlib.suppress(Fault):
+            await client.check()
+            return
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 async def _work(
