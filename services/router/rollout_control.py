@@ -263,7 +263,7 @@ class RolloutControl:
         """
         require_text("actor", actor)
         require_text("reason", reason)
-        record = await self._store.read(ROLLOUT_SCOPE)
+        record = await self._store.read(ROLLOUT_SCOPE, patient=True)
         before = self._require_document(record)
         if record is None or before.phase not in LIVE_PHASES:
             return None
@@ -402,7 +402,7 @@ class RolloutControl:
             )
 
     async def _expect(self, expected: int) -> ControlRecord | None:
-        record = await self._store.read(ROLLOUT_SCOPE)
+        record = await self._store.read(ROLLOUT_SCOPE, patient=True)
         present = 0 if record is None else record.generation
         if present != expected:
             raise StaleGeneration(expected, present)

@@ -212,11 +212,11 @@ class ControlStore:
             async with asyncio.timeout(self._write_timeout):
                 await self._redis.aclose()
 
-    async def read(self, scope: str) -> ControlRecord | None:
-        """Return the present record of `scope`; None when there is none."""
+    async def read(self, scope: str, *, patient: bool = False) -> ControlRecord | None:
+        """Return the present record of `scope`; None when there is none. `patient` as a script."""
         fields = await self._bounded(
             self._redis.hgetall(record_key(scope)),
-            self._read_timeout,
+            self._write_timeout if patient else self._read_timeout,
             f"read of {scope}",
         )
         return record_from_fields(scope, fields) if fields else None
