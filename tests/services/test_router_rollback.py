@@ -149,9 +149,9 @@ async def test_a_rollback_that_comes_while_a_rearm_reads_is_not_lost(
     assert first is not None
     read = control._store.read
 
-    async def rolled_back_meanwhile(scope: str) -> Any:
+    async def rolled_back_meanwhile(scope: str, *, patient: bool) -> Any:
         monkeypatch.setattr(control._store, "read", read)
-        found = await read(scope)
+        found = await read(scope, patient=patient)
         control.latch_here(actor="b", reason="second")
         return found
 
