@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench.memory import in_memory
 from services.router.app import create_app
 from tests.fakes.postgresql import PostgresqlServer, running_postgresql, wipe
 from tests.services.router_harness import Harness, running_router
@@ -23,8 +25,15 @@ _databases = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One durable Redis server for the session; tests that stop it start their own."""
-    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+    """One durable Redis server for the session; tests that stop it start their own.
+
+    Its file is in memory where it can be: a disk that stands still for a second is another test's
+    matter.
+    """
+    with (
+        tempfile.TemporaryDirectory(dir=in_memory(tmp_path_factory.getbasetemp())) as folder,
+        running_redis(Path(folder)) as server,
+    ):
         yield server
 
 
@@ -123,7 +132,7 @@ def router_environment(
 async def harness(router_environment: str, eventually: Eventually) -> AsyncIterator[Harness]:
     """A router that has initialised an empty Redis."""
     async with running_router() as running:
-        await eventually(lambda: running.components.control.reader.view().known)
+        await eventually(lambda: running.decides)
         yield running
 
 

@@ -17,6 +17,7 @@ from services.router.rollout_control import RolloutControl
 from services.router.settings import RouterSettings
 from services.router.wiring import Components, wire
 from touchstone.kit.settings import load
+from touchstone.rollout.assignment import Rule
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,6 +51,12 @@ class Harness:
     client: httpx.AsyncClient
     components: Components
     l3: StubL3
+
+    @property
+    def decides(self) -> bool:
+        """Say whether the router knows the state and has its lease: until then, all is L2's."""
+        rule = self.components.router.assign("AAPL").rule
+        return control_of(self).reader.view().known and rule not in (Rule.UNKNOWN, Rule.STALE)
 
     async def put(self, generation: int, **changes: Any) -> httpx.Response:
         """Change the rollout under `generation`."""

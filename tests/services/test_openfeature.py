@@ -143,7 +143,7 @@ async def test_cut_off_it_says_l2_within_the_lease_and_recovers(
     made = TouchstoneProvider(f"redis://127.0.0.1:{own_redis.port}/0", switches=ON)
     try:
         async with running_router() as harness:
-            await eventually(lambda: control_of(harness).reader.view().known)
+            await eventually(lambda: harness.decides)
             await to_canary(harness)
             await asyncio.to_thread(api.set_provider_and_wait, made)
             client = api.get_client()

@@ -13,7 +13,6 @@ from tests.services.router_harness import (
     Harness,
     StubL3,
     bounded,
-    control_of,
     copy_configs,
     edit,
     request_json,
@@ -82,7 +81,7 @@ async def test_where_l3_fails_l2_answers_and_says_so(
     """The client gets a fill; decision and metrics tell that it was a fallback."""
     async with running_router() as harness:
         harness.components.router._l3 = bounded(StubL3(error=error))
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness)
         answer = await harness.execute()
         assert answer["fill"]["average_price"] == "100.01"
@@ -169,7 +168,7 @@ async def test_master_flags_and_environment_forbid(
     for value, rule in (("true", "master_flag"), ("false", "environment")):
         monkeypatch.setenv("USE_L3_SIMULATOR", value)
         async with running_router(folder=folder) as harness:
-            await eventually(lambda h=harness: control_of(h).reader.view().known)
+            await eventually(lambda h=harness: h.decides)
             assert (await harness.execute())["decision"]["rule"] == rule
             body = (await harness.client.get("/v1/rollout")).json()
             assert body["flags"]["off_because"] == ["execution.level: L2"]

@@ -383,7 +383,7 @@ async def test_without_redis_a_change_is_503_and_a_rollback_202(
     """What loosens waits for Redis; what tightens is done here and now."""
     monkeypatch.setenv("TOUCHSTONE_REDIS_URL", f"redis://127.0.0.1:{own_redis.port}/0")
     async with running_router() as harness:
-        await eventually(lambda: harness.components.control.reader.view().known)
+        await eventually(lambda: harness.decides)
         own_redis.stop()
         response = await harness.put(1, phase="OFF")
         check(DOCUMENT, "/v1/rollout", response, response.status_code)
@@ -409,7 +409,7 @@ def test_what_needs_the_token_says_so() -> None:
 async def guarded(router_environment: str, eventually: Eventually) -> AsyncIterator[Harness]:
     """A router beyond loopback with a token."""
     async with running_router(host="0.0.0.0", api_token=TOKEN) as running:
-        await eventually(lambda: running.components.control.reader.view().known)
+        await eventually(lambda: running.decides)
         yield running
 
 
@@ -457,7 +457,7 @@ async def test_two_routers_race_and_one_change_is_made(
     """The other is 409 STALE_GENERATION, with the present generation in body and ETag."""
     monkeypatch.setenv("TOUCHSTONE_DATA_DIR", str(tmp_path / "second"))
     async with running_router() as second:
-        await eventually(lambda: second.components.control.reader.view().known)
+        await eventually(lambda: second.decides)
         for generation in range(1, 21):
             answers = await asyncio.gather(
                 harness.put(generation, basis_points=100 + generation, reason="first"),

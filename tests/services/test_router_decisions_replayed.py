@@ -10,7 +10,7 @@ from execution_providers import AssetClass, ExecutionRequest, Fill, create_execu
 from lob.errors import Conflict, DeadlineExceeded, Fault, NotSupported, Overloaded, Unavailable
 from tests.services.conftest import Eventually
 from tests.services.conftest import eventually as eventually_
-from tests.services.router_harness import Harness, StubL3, control_of, request_json, running_router
+from tests.services.router_harness import Harness, StubL3, request_json, running_router
 from tests.services.test_router_decisions import CONFIG, RealL3, count, decisions_in, replay_folder
 
 TIMES = ("GTC", "DAY", "IOC", "FOK")
@@ -86,7 +86,7 @@ async def test_every_kind_of_order_replays_on_either_arm(eventually: Eventually)
     bodies = orders()
     async with running_router(l3=L3OfAllClasses(), shadow_queue_size=10_000) as harness:
         harness.components.decisions.learn_l3(CONFIG.model_dump(mode="json"), "its build")
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         for start in range(0, len(bodies), 100):
             await batch(harness, bodies[start : start + 100])
         await eventually(lambda: harness.components.shadow.depth == 0)
@@ -110,7 +110,7 @@ async def test_a_fallback_replays_before_the_simulator_said_what_it_runs(
 ) -> None:
     """L2's fill in its place, whatever the code of the failure."""
     async with running_router(l3=StubL3(error=fault("a test"))) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await harness.put(1, phase="CANARY", canary_symbols=["AAPL"])
         await harness.execute()
         folder = harness.components.decisions.folder

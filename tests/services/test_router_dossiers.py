@@ -57,7 +57,7 @@ async def test_an_automatic_rollback_leaves_a_whole_dossier(eventually: Eventual
     """Trigger with value and limit, orders, pairs, evidence, what changed, and the timeline."""
     stub = Dear()
     async with running_router(l3=stub) as running:
-        await eventually(lambda: control_of(running).reader.view().known)
+        await eventually(lambda: running.decides)
         for n in range(5):
             await running.execute(client_order_id=f"s{n}")
         await eventually(lambda: len(running.components.shadow.store) == 5)
@@ -136,7 +136,7 @@ async def test_each_trigger_rolls_back_once_and_leaves_its_dossier(
     monkeypatch.setattr("services.router.health_watch.HEALTH_SECONDS", 0.1)
     stub = Faulty()
     async with running_router(l3=stub, l3_check=stub.check) as running:
-        await eventually(lambda: control_of(running).reader.view().known)
+        await eventually(lambda: running.decides)
         await to_canary(running, canary_symbols=["AAPL"])
         for _ in range(50):
             await running.execute()
@@ -183,7 +183,7 @@ async def test_a_restart_writes_none_for_a_rollback_of_before(
 ) -> None:
     """What an earlier life has written stays, and is not written again."""
     async with running_router() as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await harness.client.post("/v1/rollout/rollback", json={"reason": "r"})
         [before] = await dossiers(harness)
     async with running_router() as harness:
@@ -199,7 +199,7 @@ async def test_without_redis_a_dossier_is_written_and_says_so(
     """Within the same ten seconds: generation unknown, audit not readable, the rest is there."""
     monkeypatch.setenv("TOUCHSTONE_REDIS_URL", own_redis.url)
     async with running_router() as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness, canary_symbols=["AAPL"])
         harness.l3.error = Unavailable("gone")
         await harness.execute()
@@ -234,7 +234,7 @@ async def test_what_redis_got_later_completes_the_dossier(
     """Written without a generation while Redis is away; the same one has it afterwards."""
     monkeypatch.setenv("TOUCHSTONE_REDIS_URL", own_redis.url)
     async with running_router() as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         own_redis.stop()
         await harness.client.post("/v1/rollout/rollback", json={"reason": "no redis"})
         [first] = await dossiers(harness)

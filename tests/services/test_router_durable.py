@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from tests.services.router_harness import control_of, running_router
+from tests.services.router_harness import running_router
 from touchstone.cli.status import _probe_redis
 from touchstone.kit.redis_server import RedisServer
 
@@ -45,7 +45,7 @@ async def test_where_it_is_required_only_tightening_is_taken(
 ) -> None:
     """Promotion, arming and re-arm are refused with the reason; going back always works."""
     async with running_router(require_durable_control=True) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         for changes in ({"phase": "CANARY"}, {"schedule_armed": True}):
             refused = await harness.put(1, **changes)
             assert (409, True) == (
@@ -82,5 +82,5 @@ async def test_where_it_is_not_required_it_is_only_said(
     """As before: a warning, and the change is taken."""
     assert forgetful
     async with running_router() as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         assert 200 == (await harness.put(1, phase="CANARY")).status_code

@@ -70,7 +70,7 @@ async def many(eventually: Eventually) -> AsyncIterator[tuple[Harness, ManyStub]
     """A router in the canary phase whose L3 takes requests together."""
     stub = ManyStub()
     async with running_router(l3=stub) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness)
         yield harness, stub
 
@@ -129,7 +129,7 @@ async def test_a_market_that_is_wrong_is_400_by_either_arm(arm: str) -> None:
         running_simulator(l3_config_path=CONFIG) as simulator,
         running_router(simulator=simulator.address) as harness,
     ):
-        while not control_of(harness).reader.view().known:  # noqa: ASYNC110 - it is no event
+        while not harness.decides:  # noqa: ASYNC110 - it is no event
             await asyncio.sleep(0.005)
         await to_canary(harness)
         response = await harness.client.post("/v1/executions", json=wrong)
@@ -220,7 +220,7 @@ async def test_a_kill_waits_for_a_batch_that_is_under_way(
             return await super().execute_many(requests, seed)
 
     async with running_router(l3=Held()) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness)
         gate = control_of(harness).send_gate
         task = asyncio.create_task(batch(harness, [request_json()] * 3))
@@ -242,7 +242,7 @@ async def test_two_pieces_of_a_batch_are_under_way(
     l3 = HeldMany()
     waiting = l3.waiting
     async with running_router(l3=l3) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness)
         gate = control_of(harness).send_gate
         wanted = [str(n + 100) for n in range(3 * 64 + 1)]
@@ -264,7 +264,7 @@ async def test_beside_another_each_batch_has_one_piece_under_way(eventually: Eve
     l3 = HeldMany()
     waiting = l3.waiting
     async with running_router(l3=l3) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness)
         first = asyncio.create_task(batch(harness, [request_json()] * (3 * 64)))
         await eventually(lambda: len(waiting) == 2)
@@ -298,7 +298,7 @@ async def test_pieces_that_take_long_go_one_after_the_other(eventually: Eventual
             return await super().execute_many(requests, seed)
 
     async with running_router(l3=Slow()) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness)
         assert 4 * 64 == len(await batch(harness, [request_json()] * (4 * 64)))
     assert [1, 2, 1, 1] == under_way
@@ -310,7 +310,7 @@ async def test_a_batch_has_room_in_a_simulator_that_is_slow(eventually: Eventual
         running_simulator(inline_seconds_max=0.0) as simulator,
         running_router(simulator=simulator.address, simulator_deadline_seconds=5.0) as harness,
     ):
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness)
         await batch(harness, [request_json()])  # now the kind is known to be slow
         results = await batch(harness, [request_json()] * 256)

@@ -36,7 +36,7 @@ class Slow(StubL3):
 async def slow_router(eventually: Eventually, **overrides: Any) -> AsyncIterator[Harness]:
     """Run a router in the canary phase whose L3 waits to be told."""
     async with running_router(l3=Slow(), **overrides) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         if control_of(harness).routing().generation == 1:
             await to_canary(harness, canary_symbols=["AAPL"])
         yield harness

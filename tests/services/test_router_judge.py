@@ -17,7 +17,6 @@ from services.router.shadow_frames import LateFill
 from tests.services.router_harness import (
     Harness,
     StubL3,
-    control_of,
     request_json,
     running_router,
     to_canary,
@@ -113,7 +112,7 @@ async def test_without_auto_rollback_harm_is_only_said(
     """`AUTO_ROLLBACK_ENABLED=false`: counted and shown, and L3 stays."""
     monkeypatch.setenv("AUTO_ROLLBACK_ENABLED", "false")
     async with running_router() as running:
-        await eventually(lambda: control_of(running).reader.view().known)
+        await eventually(lambda: running.decides)
         prove(running, 2.0)
         for _ in range(2):
             await running.components.autopilot.judgement.look()
@@ -126,7 +125,7 @@ async def test_live_orders_go_on_being_compared_in_pairs(eventually: Eventually)
     stub = Fixed()
     stub.worse_bps = Decimal("0.75")
     async with running_router(l3=stub) as running:
-        await eventually(lambda: control_of(running).reader.view().known)
+        await eventually(lambda: running.decides)
         await to_canary(running, canary_symbols=["AAPL"])
         for n in range(20):
             assert "L3" == (await running.execute(client_order_id=f"c{n}"))["decision"]["arm"]

@@ -118,7 +118,7 @@ async def answer_of(reader: asyncio.StreamReader) -> tuple[str, list[str], Any]:
 async def served(*, quick: bool, **more: Any) -> AsyncIterator[Served]:
     """Serve a router on a port; with the short way, or with the long one only."""
     async with running_router(l3=PausingL3()) as harness:
-        await eventually(lambda: harness.components.control.reader.view().known)
+        await eventually(lambda: harness.decides)
         app = create_app(harness.components)
         if not quick:
             app.state.quick_posts = None

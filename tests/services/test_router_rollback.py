@@ -241,7 +241,7 @@ async def test_without_redis_a_rollback_still_holds_here_and_over_a_restart(
     """In process first; what Redis did not get is kept on disk, and written when it is back."""
     monkeypatch.setenv("TOUCHSTONE_REDIS_URL", own_redis.url)
     async with running_router() as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness)
         own_redis.stop()
         response = await harness.client.post("/v1/rollout/rollback", json={"reason": "no redis"})
@@ -279,7 +279,7 @@ async def test_when_redis_dies_l3_ends_with_the_lease(
     """L3 goes on answering for half a second at most, then L2; it comes back with Redis."""
     monkeypatch.setenv("TOUCHSTONE_REDIS_URL", own_redis.url)
     async with running_router() as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness)
         own_redis.process.kill()
         own_redis.process.wait()
@@ -302,7 +302,7 @@ async def test_a_rollback_is_acknowledged_once_l3_has_nothing_under_way(
     """L2 answers at once; the call returns only after the L3 execution begun before it."""
     slow, stub = held_l3()
     async with running_router(l3=stub) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         generation = await to_canary(harness)
         waiting = asyncio.create_task(harness.execute())
         await eventually(lambda: control_of(harness).send_gate.open_passages == 1)
@@ -325,7 +325,7 @@ async def test_an_answer_of_l3_after_the_acknowledgement_is_thrown_away(
     """An execution that outlasts the lease: the kill is acknowledged without it, so L2 answers."""
     slow, stub = held_l3()
     async with running_router(l3=stub) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness)
         path, body = "/v1/executions", request_json()
         if many:
@@ -351,7 +351,7 @@ async def test_an_answer_of_l3_without_redis_for_a_lease_is_thrown_away(
     monkeypatch.setenv("TOUCHSTONE_REDIS_URL", own_redis.url)
     slow, stub = held_l3()
     async with running_router(l3=stub) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness)
         waiting = asyncio.create_task(harness.execute())
         await eventually(lambda: control_of(harness).send_gate.open_passages == 1)
@@ -390,12 +390,12 @@ async def test_a_restart_after_a_lost_rollback_does_not_rearm(
 ) -> None:
     """Redis lost everything while the router was away: it comes back rolled back."""
     async with running_router() as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await harness.client.post("/v1/rollout/rollback", json={"reason": "bad fills"})
         await eventually(lambda: control_of(harness)._saved.rolled_back)
     async with Redis.from_url(router_environment) as client:
         await client.flushdb()
     async with running_router() as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         body = (await harness.client.get("/v1/rollout")).json()
         assert (body["phase"], body["generation"]) == ("ROLLED_BACK", 3)

@@ -39,7 +39,7 @@ async def test_a_file_cannot_promote(
     edit(folder / "l3_rollout.yaml", "phase: shadow", f"phase: {phase}")
     edit(folder / "l3_rollout.yaml", "0.05", "1.0" if phase == "full" else "0.1")
     async with running_router(folder=folder) as running:
-        await eventually(lambda: running.components.control.reader.view().known)
+        await eventually(lambda: running.decides)
         assert (await running.client.get("/v1/rollout")).json()["phase"] == "SHADOW"
 
 

@@ -11,7 +11,6 @@ from services.router import routes
 from tests.services.router_harness import (
     Harness,
     StubL3,
-    control_of,
     running_router,
 )
 from touchstone.rollout.shadow import ShadowPair, ShadowSummary, summarise
@@ -78,7 +77,7 @@ async def test_a_hanging_candidate_delays_nobody_and_a_full_queue_drops(
             await asyncio.sleep(30)
 
     async with running_router(l3=Hanging(), shadow_queue_size=3, shadow_workers=1) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         for _ in range(10):
             async with asyncio.timeout(1.0):
                 await harness.execute()
@@ -97,7 +96,7 @@ async def test_a_rollback_lets_go_of_what_waits(eventually: Eventually) -> None:
 
     stub = Gated()
     async with running_router(l3=stub, shadow_workers=1) as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         for _ in range(5):
             await harness.execute()
         await eventually(lambda: harness.components.shadow.depth == 4)

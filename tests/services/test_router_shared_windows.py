@@ -52,7 +52,7 @@ async def two_routers(tmp_path: Path, eventually: Eventually) -> AsyncIterator[l
             for n in range(2)
         ]
         for router in routers:
-            await eventually(lambda r=router: control_of(r).reader.view().known)
+            await eventually(lambda r=router: r.decides)
         generation = await to_canary(routers[0], canary_symbols=["AAPL"])
         for router in routers:
             await eventually(lambda r=router: control_of(r).routing().generation == generation)

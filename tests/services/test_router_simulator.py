@@ -17,7 +17,6 @@ import structlog
 
 from tests.services.router_harness import (
     ROOT,
-    control_of,
     request_json,
     running_router,
     to_canary,
@@ -85,7 +84,7 @@ async def test_l3_answers_dies_and_comes_back(
     """
     monkeypatch.setenv("AUTO_ROLLBACK_ENABLED", "false")
     async with running_router(simulator=f"127.0.0.1:{simulator.port}") as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await harness.execute()
         await eventually(lambda: harness.components.shadow.mirrored == 1)
         pair = (await harness.client.get("/v1/shadow/pairs")).json()["pairs"][0]
@@ -129,7 +128,7 @@ async def test_a_trace_leads_from_the_request_to_the_simulator(
         return [line for line in lines if line["event"] == "execution"]
 
     async with running_router(simulator=f"127.0.0.1:{simulator.port}") as harness:
-        await eventually(lambda: control_of(harness).reader.view().known)
+        await eventually(lambda: harness.decides)
         await to_canary(harness)
         assert "L3" == (await harness.execute())["decision"]["arm"]
         with structlog.testing.capture_logs() as ours:

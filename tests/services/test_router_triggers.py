@@ -89,7 +89,7 @@ async def test_a_state_that_was_lost_does_not_open_the_latch(
     await eventually(lambda: control_of(harness).latch is None)
     async with Redis.from_url(router_environment) as client:
         await client.flushdb()
-    await eventually(lambda: not control_of(harness).reader.view().known)
+    await eventually(lambda: not harness.decides)
     await asyncio.sleep(0.6)
     assert board.trip is not None
     rearm = await harness.client.post(
@@ -125,7 +125,7 @@ async def test_biased_slippage_rolls_back(eventually: Eventually) -> None:
             )
 
     async with running_router(l3=Dear()) as running:
-        await eventually(lambda: control_of(running).reader.view().known)
+        await eventually(lambda: running.decides)
         await to_canary(running, canary_symbols=["AAPL"])
         for _ in range(100):
             await running.execute()
@@ -152,7 +152,7 @@ async def test_without_auto_rollback_a_trip_is_only_said(
     """`AUTO_ROLLBACK_ENABLED=false`: counted and shown, and L3 stays."""
     monkeypatch.setenv("AUTO_ROLLBACK_ENABLED", "false")
     async with running_router() as running:
-        await eventually(lambda: control_of(running).reader.view().known)
+        await eventually(lambda: running.decides)
         await to_canary(running, canary_symbols=["AAPL"])
         running.l3.error = Fault("a defect")
         await running.execute()
@@ -213,7 +213,7 @@ async def test_each_step_is_an_experiment_of_its_own(harness: Harness) -> None:
 async def test_a_dead_simulator_is_rolled_back(eventually: Eventually) -> None:
     """Nobody listens at the simulator's address: L2 answers each order, then every order."""
     async with running_router(simulator="127.0.0.1:1") as running:
-        await eventually(lambda: control_of(running).reader.view().known)
+        await eventually(lambda: running.decides)
         await to_canary(running, canary_symbols=["AAPL"])
         rules = set()
         for _ in range(40):
@@ -234,7 +234,7 @@ async def test_a_failing_health_check_rolls_back_without_any_order(
         raise Unavailable("NOT_SERVING")
 
     async with running_router(l3_check=failing) as running:
-        await eventually(lambda: control_of(running).reader.view().known)
+        await eventually(lambda: running.decides)
         await asyncio.sleep(0.3)
         assert [] == checks
         await to_canary(running, canary_symbols=["AAPL"])
