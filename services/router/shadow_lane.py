@@ -45,7 +45,8 @@ from touchstone.kit.codec import request_bytes
 TICK_SECONDS_MIN: Final = 0.01
 TICK_SECONDS_MAX: Final = 0.5
 SLICE_SECONDS: Final = 0.0001
-HEAVY_SECONDS: Final = 0.0003
+HEAVY_SECONDS: Final = 0.001
+"""A fill with a long attribution costs half of it on a slow machine, and there are thousands."""
 DEAF_FACTOR: Final = 100
 """After a message that cost more than that, none is heard for so many times its cost."""
 IDLE_SECONDS: Final = 0.05
