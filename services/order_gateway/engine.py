@@ -172,30 +172,39 @@ class Engine:
             order = self.ledger.place(outcome)
         except JournalFailed as fault:
             return self._refuse(intent, not_kept(fault))
+        # From here on the disk is at work beside everything else.
+        keeping = self._keep()
         if not reduces(outcome, context.position, context.working):
             self.surroundings.entered(context.now_ns)
         self.surroundings.note_sizing(intent, outcome, context)
         self._arrived[intent.client_order_id] = arrived
         # A caller that goes away must not leave an order half sent.
-        submitted = await asyncio.shield(self._start(self._journal_and_send(order)))
+        submitted = await asyncio.shield(self._start(self._hold_or_send(order, keeping)))
         self._arrived.pop(intent.client_order_id, None)
         self.metrics.latency.observe(time.perf_counter() - arrived)
         return submitted
 
     def send_soon(self, order: Order) -> None:
         """Send an order that is in the journal, without waiting for what becomes of it."""
-        self._start(self._journal_and_send(order))
+        self._start(self._send(order, self._keep()))
 
-    async def _journal_and_send(self, order: Order) -> Submitted:
+    def _keep(self) -> "asyncio.Future[None]":
+        """Begin to have the disk know the journal; where that fails, the future says so."""
         started = time.perf_counter()
         try:
             keeping = self.ledger.keep()
         except JournalFailed as fault:
-            return self._not_sent(order, not_kept(fault))
+            keeping = asyncio.get_running_loop().create_future()
+            keeping.set_exception(fault)
+            keeping.exception()
+            return keeping
         keeping.add_done_callback(
             lambda _: self.metrics.journal_latency.observe(time.perf_counter() - started)
         )
-        if not order.intent.held_here or order.sent_ns:
+        return keeping
+
+    async def _hold_or_send(self, order: Order, keeping: "asyncio.Future[None]") -> Submitted:
+        if not order.intent.held_here:
             return await self._send(order, keeping)
         try:
             await keeping
@@ -213,8 +222,8 @@ class Engine:
         def gate() -> Refusal | None:
             return last_gate(intent, self.surroundings.for_last_gate(intent))
 
-        refusal = gate()
-        if refusal is not None:
+        if self.limits.dry_run and (refusal := gate()) is not None:
+            # It does not even take a key.
             return self._not_sent(order, refusal)
         passage = Passage(self._send_gate, gate, keeping)
         try:

@@ -1,5 +1,7 @@
 """Which client order ids were ever used, in little memory: orders that are over leave it."""
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -13,8 +15,10 @@ class UsedIds:
 
     def __init__(self, before: Iterable[str] = ()) -> None:
         """Begin with the ids of earlier runs. O(n log n)."""
-        self._before = np.fromiter(_hashes(before), dtype=np.int64)
-        self._before.sort()
+        found = np.fromiter(_hashes(before), dtype=np.int64)
+        found.sort()
+        # One number of it is read in a tenth of the time that it takes to read one of numpy's.
+        self._before = array("q", found.tobytes())
         self._since: set[int] = set()
 
     def add(self, client_order_id: str) -> None:
@@ -26,8 +30,8 @@ class UsedIds:
         wanted = hash(client_order_id)
         if wanted in self._since:
             return True
-        place = int(self._before.searchsorted(wanted))
-        return place < len(self._before) and int(self._before[place]) == wanted
+        place = bisect_left(self._before, wanted)
+        return place < len(self._before) and self._before[place] == wanted
 
     def __len__(self) -> int:
         """Return how many ids are remembered."""

@@ -17,6 +17,7 @@ from services.order_gateway.recovery import Recovery, RecoveryTimes
 from services.order_gateway.venues.base import VenuePosition
 from tests.fakes.house import LIMITS, SYMBOL, House, furnished, hold, limit, refused
 from tests.fakes.venue import Failure, FakeVenue
+from touchstone.kit.disk import PythonDisk
 from touchstone.kit.journal import Reading
 from touchstone.kit.ledger_entries import decode_entry
 from touchstone.perps.checks import Refusal, RefusalReason, Sizing
@@ -356,6 +357,7 @@ async def test_a_journal_that_fails_stops_new_orders_and_nothing_else(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(f"touchstone.kit.journal.os.{call}", fails)
+    monkeypatch.setattr(house.ledger.journal._journal, "_disk", PythonDisk())  # type: ignore[attr-defined]
     for key in ("a", "b"):
         outcome = await house.engine.submit(limit(key))
         reason = outcome.reason if isinstance(outcome, Refusal) else outcome.refusal.reason  # type: ignore[union-attr]

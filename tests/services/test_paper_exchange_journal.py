@@ -3,12 +3,14 @@
 import asyncio
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from touchstone.kit.disk import Disk, PythonDisk, open_disk
 from touchstone.kit.framing import FILE_HEADER, PAYLOAD_BYTES_MAX, Damaged, frame
 from touchstone.kit.journal import Journal, JournalFailed, Reading, segment_path, segments
 
@@ -190,27 +192,31 @@ async def test_closing_lets_go_who_waits(tmp_path: Path) -> None:
     assert [b"a", b"b"] == read(tmp_path)[0]
 
 
+@pytest.mark.parametrize("disk", [open_disk, PythonDisk])
 async def test_a_failed_sync_closes_the_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Callable[[], Disk]
 ) -> None:
-    """When the disk fails, all who wait are told, and nothing is taken any more."""
+    """When the disk fails, all who wait are told, and nothing is taken any more.
+
+    It fails for a pipe, of which there is nothing to sync.
+    """
+    monkeypatch.setattr("touchstone.kit.journal.open_disk", disk)
     journal = Journal(tmp_path, 0, sync=True)
-
-    def broken(_: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr("touchstone.kit.journal.os.fdatasync", broken)
+    reading, writing = os.pipe()
+    monkeypatch.setattr(journal, "_file", writing)
     journal.append(b"a")
     results = await asyncio.gather(*(journal.kept() for _ in range(3)), return_exceptions=True)
     assert [JournalFailed] * 3 == [type(result) for result in results]
-    monkeypatch.undo()
-    with pytest.raises(JournalFailed, match="Input/output error"):
+    with pytest.raises(JournalFailed, match="Invalid argument"):
         journal.append(b"b")
-    with pytest.raises(JournalFailed, match="Input/output error"):
+    with pytest.raises(JournalFailed, match="Invalid argument"):
         journal.rotate()
     with pytest.raises(JournalFailed):
         await journal.kept()
+    monkeypatch.undo()
     journal.close()
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_full_disk_closes_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

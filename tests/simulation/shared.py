@@ -12,7 +12,7 @@ from services.order_gateway import kill_switch, projector
 from services.order_gateway.metrics import GatewayMetrics, VenueMetrics
 from tests.simulation.clocks import rebind_default_clocks
 from tests.simulation.disk import ProcessFiles
-from touchstone.kit import journal, membership
+from touchstone.kit import disk, journal, membership
 from touchstone.kit.control import ScopesReader
 
 SILENCE: Final = 50
@@ -33,13 +33,17 @@ rebind_default_clocks()
 @contextlib.contextmanager
 def on_files(files: ProcessFiles) -> Iterator[None]:
     """Have the journal's system calls come through a process's own files."""
-    module: Any = journal
-    kept = module.os
-    module.os = files
+    modules: tuple[Any, ...] = (journal, disk)
+    kept = (journal.os, journal.open_disk)
+    journal.open_disk = disk.PythonDisk
+    for module in modules:
+        module.os = files
     try:
         yield
     finally:
-        module.os = kept
+        for module in modules:
+            module.os = kept[0]
+        journal.open_disk = kept[1]
 
 
 def _remembering(labels: Callable[..., Any]) -> Callable[..., Any]:

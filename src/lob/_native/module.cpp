@@ -3,6 +3,7 @@
 #include <nanobind/stl/string.h>
 
 #include "c_api.hpp"
+#include "disk.hpp"
 #include "draws.hpp"
 #include "levels.hpp"
 #include "py_bulk.hpp"
@@ -262,5 +263,6 @@ NB_MODULE(_core, module) {
     bind_tape(module);
     bind_draws(module);
     bind_levels(module);
+    bind_disk(module);
     module.attr("c_addresses") = c_addresses();
 }

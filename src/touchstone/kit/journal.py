@@ -11,12 +11,12 @@ import os
 import re
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from lob.errors import Unavailable
 from touchstone.kit import framing
+from touchstone.kit.disk import open_disk
 from touchstone.kit.framing import Damaged
 
 _log: Final = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Journal:
         self._retired: list[int] = []
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._under_way = False
-        self._disk = ThreadPoolExecutor(1, "journal") if sync else None
+        self._disk = open_disk() if sync else None
         self._first = number
         if sync:
             self._sync_last_file()
@@ -117,7 +117,7 @@ class Journal:
     def close(self) -> None:
         """Sync what there is and close the files. Idempotent."""
         if self._disk is not None:
-            self._disk.shutdown(wait=True)
+            self._disk.close()
         if self._file >= 0:
             if not self.failure:
                 self._sync_now()
@@ -188,15 +188,13 @@ class Journal:
         upto = self.number
         # Files that were left are closed here, where no sync of them can be under way any more.
         _close(self._retired)
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._disk, os.fdatasync, self._file)
-        work.add_done_callback(lambda done: self._end_sync(done, upto))
+        assert self._disk is not None  # noqa: S101 - else nobody waits
+        self._disk.begin(self._file, lambda error: self._end_sync(error, upto))
 
-    def _end_sync(self, done: asyncio.Future[None], upto: int) -> None:
+    def _end_sync(self, error: OSError | None, upto: int) -> None:
         self._under_way = False
         if self._file < 0:
             return
-        error = None if done.cancelled() else done.exception()
         if error is not None:
             fault = self._failed(error)
             for _, waiter in self._waiting:

@@ -94,6 +94,8 @@ def missing(intent: Intent, capabilities: Iterable[str]) -> str:
     """
     held = frozenset(capabilities)
     lacking = needed(intent) - held
+    if not lacking:
+        return ""
     return ", ".join(one for one in Capability if one in lacking)
 
 
