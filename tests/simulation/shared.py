@@ -33,17 +33,16 @@ rebind_default_clocks()
 @contextlib.contextmanager
 def on_files(files: ProcessFiles) -> Iterator[None]:
     """Have the journal's system calls come through a process's own files."""
-    modules: tuple[Any, ...] = (journal, disk)
-    kept = (journal.os, journal.open_disk)
-    journal.open_disk = disk.PythonDisk
-    for module in modules:
-        module.os = files
+    of_journal: Any = journal
+    of_disk: Any = disk
+    kept = (of_journal.os, of_journal.open_disk)
+    of_journal.os = of_disk.os = files
+    of_journal.open_disk = disk.PythonDisk
     try:
         yield
     finally:
-        for module in modules:
-            module.os = kept[0]
-        journal.open_disk = kept[1]
+        of_journal.os = of_disk.os = kept[0]
+        of_journal.open_disk = kept[1]
 
 
 def _remembering(labels: Callable[..., Any]) -> Callable[..., Any]:
