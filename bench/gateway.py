@@ -52,6 +52,12 @@ DECISIONS: Final = {
         "fills": True,
         "in_memory": True,
     },
+    "the same, disk waited for in Python": {
+        "mode": "open",
+        "rate": DECISIONS_A_SECOND,
+        "fills": True,
+        "python_disk": True,
+    },
     "decisions, 16 under way": {"mode": "closed", "under_way": 16, "fills": True},
     "decisions, 16 under way, none fills": {"mode": "closed", "under_way": 16, "fills": False},
 }
@@ -59,7 +65,7 @@ REST: Final = {
     "REST, 100/s open loop": {"mode": "open", "rate": REST_RATE, "connections": 16},
     "REST, 16 connections": {"mode": "closed", "connections": 16},
 }
-_OPEN, _, _CLOSED, _ = DECISIONS
+_OPEN, _, _, _CLOSED, _ = DECISIONS
 _REST_OPEN, _ = REST
 
 

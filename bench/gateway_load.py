@@ -30,6 +30,8 @@ from services.order_gateway.engine import Engine, Submitted
 from services.order_gateway.settings import GatewaySettings
 from services.order_gateway.venues.http_connection import Answer, HttpConnection
 from services.order_gateway.wiring import Components, wire
+from touchstone.kit import journal
+from touchstone.kit.disk import PythonDisk
 from touchstone.kit.lifecycle import YOUNG_OBJECTS
 from touchstone.kit.logs import configure_logging
 from touchstone.kit.settings import load
@@ -206,10 +208,12 @@ async def run(job: Document) -> Document:
     """Run one job.
 
     It has `mode` (`open` with `rate`, or `closed` with `under_way`), `seconds`, `warm_seconds`,
-    `sizes` by symbol, and `fills`.
+    `sizes` by symbol, and `fills`; with `python_disk` a thread of Python's waits for the disk.
     """
     settings = load(GatewaySettings)
     configure_logging("order_gateway", "ERROR")
+    if job.get("python_disk"):
+        journal.open_disk = PythonDisk  # type: ignore[attr-defined]
     stamps = Stamps()
     stamps.watch(asyncio.get_running_loop())
     async with wire(settings) as components:

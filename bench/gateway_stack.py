@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.exchange_stack import Served, running_exchange
-from bench.memory import in_memory
 from bench.router_stack import (
     call_json,
     checkout_environment,
@@ -36,6 +36,8 @@ SETTINGS: Final = {
 }
 """Limits that would end the measurement; and a machine that does something else for half a second
 is no reason to refuse orders here."""
+
+MEMORY_BYTES_MIN: Final = 1 << 30
 
 RECORD_BYTES: Final = 700
 """About what an order's intent takes in the journal."""
@@ -106,11 +108,19 @@ class GatewayStack:
 def running_stack(home: Path, folder: Path) -> Iterator[GatewayStack]:
     """Serve exchange and Redis for a `with` block."""
     with (
-        tempfile.TemporaryDirectory(prefix="touchstone-bench-", dir=in_memory(folder)) as beside,
+        tempfile.TemporaryDirectory(prefix="touchstone-bench-", dir=_memory(folder)) as beside,
         running_redis(Path(beside) / "redis") as redis,
         running_exchange(home, Path(beside) / "exchange") as exchange,
     ):
         yield GatewayStack(home, folder, Path(beside), redis.url, exchange)
+
+
+def _memory(otherwise: Path) -> Path:
+    """Return a folder in memory that has room, else the other one."""
+    found = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+    if not found.is_dir() or shutil.disk_usage(found).free < MEMORY_BYTES_MIN:
+        return otherwise
+    return found
 
 
 def disk_alone(folder: Path, seconds: float, rate: float) -> list[float]:

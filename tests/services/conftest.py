@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import os
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from bench.memory import in_memory
 from services.router.app import create_app
 from tests.fakes.postgresql import PostgresqlServer, running_postgresql, wipe
 from tests.services.router_harness import Harness, running_router
@@ -25,15 +23,8 @@ _databases = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One durable Redis server for the session; tests that stop it start their own.
-
-    Its file is in memory where it can be: a disk that stands still for a second is another test's
-    matter.
-    """
-    with (
-        tempfile.TemporaryDirectory(dir=in_memory(tmp_path_factory.getbasetemp())) as folder,
-        running_redis(Path(folder)) as server,
-    ):
+    """One durable Redis server for the session; tests that stop it start their own."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
