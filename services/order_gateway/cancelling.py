@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from lob.errors import Conflict, Fault, NotFound, Unavailable
+from touchstone.kit.journal import JournalFailed
 from touchstone.perps.checks import risk_increasing
 from touchstone.perps.orders import Order, OrderEvent, OrderState
 
@@ -40,7 +41,8 @@ class Cancelling:
         Raises:
             NotFound: no such order.
             Conflict: it is over already, or the venue refused.
-            Unavailable: the venue did not answer; the cancel is repeated until it does.
+            Unavailable: the venue did not answer; the cancel is repeated until it does. Or the
+                order was held here, is over, and the disk does not know.
         """
         order = await self._engine.ledger.lookup(client_order_id)
         if order is None:
@@ -55,11 +57,24 @@ class Cancelling:
         return await self.end(order)
 
     async def end(self, order: Order) -> Order:
-        """End one order for good: here, where it is held, else at the venue."""
+        """End one order for good: here, where it is held, else at the venue.
+
+        Raises:
+            Unavailable: it was held here and is over, but the disk does not know; or as `cancel`.
+        """
         order = self._engine.ledger.current(order)
-        if order.state is OrderState.ARMED:
-            return self._engine.apply(order, (E.CANCELLED,), "cancelled while it waited here")
-        return await self.send_cancel(order)
+        if order.state is not OrderState.ARMED:
+            return await self.send_cancel(order)
+        order = self._engine.apply(order, (E.CANCELLED,), "cancelled while it waited here")
+        try:
+            # Nobody but the journal knows of it: what a start does not find, it arms again.
+            await self._engine.ledger.kept()
+        except JournalFailed as fault:
+            raise Unavailable(
+                f"client_order_id: {order.intent.client_order_id}: cancelled, but that is not kept "
+                f"({fault}): the stop is armed again at the next start; cancel it then"
+            ) from None
+        return order
 
     async def send_cancel(self, order: Order) -> Order:
         """Send the cancel that an order wants, and look at what it came to."""

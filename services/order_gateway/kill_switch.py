@@ -8,6 +8,7 @@ without a record is HALTED, and so is one that this gateway does not have.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final, Self
 
 import structlog
@@ -186,9 +187,18 @@ class KillSwitch:
             return await self.tighten(wanted, actor=actor, reason=reason, scope=scope)
         if wanted is TradingState.ACTIVE and reason.strip() and (why := self.may_go_active()):
             raise Conflict(f"state: ACTIVE: not allowed yet: {why}")
-        return await switch.loosen(
+        made = await switch.loosen(
             wanted, actor=actor, reason=reason, expected_generation=expected_generation
         )
+        closed = [
+            f"{name} ({gate.state})"
+            for name, other in self.scopes.items()
+            if name != scope and _is_closed(gate := other.gate())
+        ]
+        if not closed:
+            return made
+        # Whoever opens one scope hears of the others that keep orders back.
+        return replace(made, detail=f"{made.detail}; still closed: {', '.join(closed)}")
 
     async def tighten(
         self, wanted: TradingState, *, actor: str, reason: str, scope: str = GLOBAL_SCOPE

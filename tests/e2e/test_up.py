@@ -144,6 +144,17 @@ def test_a_dead_venue_refuses_orders_and_a_dead_gateway_leaves_the_router_alone(
     assert httpx.post(f"{up.url('router')}/v1/executions", json=request).status_code == 200
 
 
+def test_traffic_shows_how_l3_differs(up: Up) -> None:
+    """Some of its orders cost more or less at L3, because of what happens while they travel."""
+
+    def differs() -> bool:
+        overall = httpx.get(f"{up.url('router')}/v1/shadow/summary").json()["overall"]
+        return bool(overall["rmse_bps"])
+
+    eventually(differs, 60.0)
+    assert "L3 has a retail connection's latency" in up.errors.read_text()
+
+
 def test_ctrl_c_stops_everything_and_frees_every_port(up: Up) -> None:
     """Made-up orders go through it, none of it beyond loopback; afterwards nothing runs at all."""
     eventually(lambda: httpx.get(f"{up.url('router')}/v1/shadow/summary").json()["mirrored"] > 0)

@@ -310,6 +310,29 @@ async def test_the_strictest_scope_that_applies_wins(
             await switch.tighten(H, actor="me", reason="?", scope="symbol:DOGE-PERP")
 
 
+async def test_opening_one_scope_names_those_that_stay_closed(
+    redis_url: str, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Nobody has to wonder why orders are still refused."""
+    async with switched(redis_url, tmp_path) as switch:
+        await is_active(switch, eventually)
+        told = {}
+        for scope in ("symbol:BTC-PERP", "strategy:ma", "global"):
+            await switch.tighten(R, actor="me", reason="test", scope=scope)
+        for scope in ("global", "strategy:ma", "symbol:BTC-PERP"):
+            generation = switch.scopes[scope].generation
+            made = await switch.change(
+                A, actor="me", reason="over", expected_generation=generation, scope=scope
+            )
+            told[scope] = made.detail
+    symbol, strategy = "symbol:BTC-PERP (REDUCE_ONLY)", "strategy:ma (REDUCE_ONLY)"
+    assert {
+        "global": f"persisted; still closed: {strategy}, {symbol}",
+        "strategy:ma": f"persisted; still closed: {symbol}",
+        "symbol:BTC-PERP": "persisted",
+    } == told
+
+
 async def test_the_kill_of_a_symbol_is_acknowledged_by_the_gateways(
     redis_url: str, tmp_path: Path, eventually: Eventually
 ) -> None:

@@ -1,5 +1,6 @@
 """Stops that the gateway holds: armed, set off, capped, shrunk, armed again, kept over a crash."""
 
+import errno
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lob.errors import Unavailable
 from lob.types import Side, TimeInForce
 from tests.fakes.house import LIMITS, SYMBOL, House, furnished, hold, limit, refused
 from tests.fakes.venue import Failure, FakeVenue
@@ -360,3 +362,23 @@ async def test_a_crash_between_a_stops_end_and_its_rest_loses_neither(tmp_path: 
         assert state(second, "s") is S.CANCELLED
         assert state(second, "s.s1") is S.ARMED
         assert second.ledger.get("s.s2") is None
+
+
+async def test_a_cancel_that_is_not_kept_says_so(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stop is over as long as this process lives; only who is told can cancel it again."""
+    await hold(house, "0.02")
+    await house.submit(stop("s"))
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("touchstone.kit.journal.os.write", full)
+    with pytest.raises(Unavailable, match=r"s: cancelled, .* No space left .* armed again at the"):
+        await house.engine.cancel("s")
+    assert state(house, "s") is S.CANCELLED
+    house.trade("58000")
+    await house.quiet()
+    assert [intent.client_order_id for intent in house.venue.sent] == ["seed"]
+    monkeypatch.undo()

@@ -14,12 +14,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lob.config import create_l3_config
 from lob.errors import Fault
 from touchstone.cli.console import EXIT_FAILED, EXIT_OK, JsonOption, err, out, print_json
 from touchstone.cli.demo_flow import Json, recorded_requests, synthetic_requests
 from touchstone.cli.ports import Ports
 from touchstone.cli.stack import Stack
+from touchstone.cli.traffic import visible_l3
 from touchstone.cli.up import run_until_signalled
 
 BATCH_SIZE = 100
@@ -27,7 +27,6 @@ REQUEST_TIMEOUT_SECONDS = 10.0
 SHADOW_TIMEOUT_SECONDS = 60.0
 FILL_TIMEOUT_SECONDS = 60.0
 QUOTE_PATIENCE_SECONDS = 4.0
-L3_PRESET = "equity_retail"
 PERP_SYMBOL = "BTC-PERP"
 PERP_PRODUCT = "BIP-20DEC30-CDE"
 PERP_QUANTITY = "0.01"
@@ -105,11 +104,8 @@ async def _demo(count: int, seed: int, file: Path | None, json_output: bool) -> 
 
 def demo_environment(count: int, folder: Path) -> dict[str, str]:
     """Return the settings of a demonstration's services, where they are not the defaults."""
-    l3_config = folder / "execution_l3.yaml"
-    # A retail connection (15.5 ms on the way) in a busy market: latency that L2 cannot see.
-    create_l3_config(L3_PRESET).to_yaml(l3_config)
     return {
-        "TOUCHSTONE_SIMULATOR_L3_CONFIG_PATH": str(l3_config),
+        **visible_l3(folder),
         # A faster market, so that a resting order need not wait long for its fill.
         "TOUCHSTONE_EXCHANGE_FLOW_SPEED": "50",
         # Every request of the run is compared: none dropped, none forgotten, however slow the

@@ -3,15 +3,31 @@
 import asyncio
 import sys
 import time
+from pathlib import Path
 from typing import Final
 
 import httpx
 
+from lob.config import create_l3_config
 from touchstone.cli.console import complain
 from touchstone.cli.demo_flow import synthetic_requests
 
+L3_CONFIG: Final = "TOUCHSTONE_SIMULATOR_L3_CONFIG_PATH"
+L3_PRESET: Final = "equity_retail"
 TIMEOUT_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 1.0
+
+
+def visible_l3(folder: Path) -> dict[str, str]:
+    """Return settings under which L3 sees what L2 cannot; their file is put into `folder`.
+
+    That is a retail connection, 15.5 ms on the way, in the busy market of the made-up orders. With
+    the shipped latency of an institution the two hardly differ there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "execution_l3_traffic.yaml"
+    create_l3_config(L3_PRESET).to_yaml(path)
+    return {L3_CONFIG: str(path)}
 
 
 async def send_traffic(router: str, rate: float, seed: int | None = None) -> None:

@@ -102,6 +102,7 @@ async def _up(data_dir: Path, stop_after: float | None, traffic: float, json_out
         data_dir,
         report=lambda name, what: err.print(f"  {name:<16} {what}", markup=False, soft_wrap=True),
         redis_url=os.environ.get("TOUCHSTONE_REDIS_URL"),
+        extra_environment=_settings_for_traffic(data_dir) if traffic else {},
     )
     err.print("starting; Ctrl-C stops everything")
     async with stack:
@@ -115,12 +116,28 @@ async def _up(data_dir: Path, stop_after: float | None, traffic: float, json_out
     return EXIT_OK
 
 
+def _settings_for_traffic(data_dir: Path) -> dict[str, str]:
+    """Return what makes traffic worth looking at, unless the simulator's configuration is named."""
+    from touchstone.cli.traffic import L3_CONFIG, visible_l3  # noqa: PLC0415 - only here
+
+    if L3_CONFIG in os.environ:
+        return {}
+    try:
+        return visible_l3(data_dir)
+    except OSError:
+        # The stack says what is wrong with the folder.
+        return {}
+
+
 @contextlib.asynccontextmanager
 async def _traffic(stack: Stack, rate: float) -> AsyncIterator[None]:
     """Send made-up orders through the router for a `with` block."""
-    from touchstone.cli.traffic import send_traffic  # noqa: PLC0415 - only here are books needed
+    from touchstone.cli.traffic import L3_CONFIG, send_traffic  # noqa: PLC0415 - only here are books needed
 
     err.print(f"  {'traffic':<16} {rate:g} made-up orders a second go through the router")
+    if stack.extra_environment:
+        what = f"L3 has a retail connection's latency; {L3_CONFIG} gives it another"
+        err.print(f"  {'':<16} {what}", soft_wrap=True)
     sending = asyncio.create_task(send_traffic(stack.running["router"].part.address, rate))
     try:
         yield
