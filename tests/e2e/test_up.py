@@ -56,7 +56,7 @@ def up(root: Path, tmp_path: Path) -> Iterator[Up]:
     ports = Ports.free()
     errors = tmp_path / "stderr.txt"
     command = [sys.executable, "-m", "touchstone.cli", "up", "--json", "--stop-after", "150"]
-    command += ["--traffic", "2"]
+    command += ["--traffic", "5"]
     with errors.open("w") as stderr:
         process = subprocess.Popen(
             [*command, "--data-dir", str(tmp_path / "data")],
@@ -151,7 +151,7 @@ def test_traffic_shows_how_l3_differs(up: Up) -> None:
         overall = httpx.get(f"{up.url('router')}/v1/shadow/summary").json()["overall"]
         return bool(overall["rmse_bps"])
 
-    eventually(differs, 60.0)
+    eventually(differs, 120.0)
     assert "L3 has a retail connection's latency" in up.errors.read_text()
 
 

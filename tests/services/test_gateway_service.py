@@ -196,6 +196,16 @@ def test_a_stop_waits_here_is_set_off_and_a_close_leaves_nothing(gateway: Servic
     assert positions(gateway)["quantity"] == "0"
 
 
+def known_state(gateway: Service) -> str:
+    """Return the kill switch's state once it is known: a slow Redis closes it for a moment."""
+    for _ in range(100):
+        shown = gateway.call("GET", "/v1/kill-switch").json()
+        if shown["known"]:
+            break
+        time.sleep(0.1)
+    return str(shown["state"])
+
+
 def test_strangers_and_web_pages_change_nothing(gateway_of_module: Service) -> None:
     """Another site's page, or a name that is not ours, is refused although it is loopback."""
     for headers in (
@@ -210,7 +220,7 @@ def test_strangers_and_web_pages_change_nothing(gateway_of_module: Service) -> N
             403,
             "PERMISSION_DENIED",
         )
-    assert gateway_of_module.call("GET", "/v1/kill-switch").json()["state"] == "ACTIVE"
+    assert known_state(gateway_of_module) == "ACTIVE"
 
 
 def test_bodies_that_cannot_be_taken_are_named(gateway_of_module: Service) -> None:
@@ -225,7 +235,7 @@ def test_bodies_that_cannot_be_taken_are_named(gateway_of_module: Service) -> No
     assert (answer.status_code, "content-length" in answer.text) == (413, True)
     answer = send("POST", "/v1/orders", content=iter([b"{", b"}"]))
     assert (answer.status_code, "content-length" in answer.text) == (400, True)
-    assert send("GET", "/v1/kill-switch").json()["state"] == "ACTIVE"
+    assert known_state(gateway_of_module) == "ACTIVE"
 
 
 def test_an_order_at_an_absurd_price_can_be_shown(gateway: Service) -> None:

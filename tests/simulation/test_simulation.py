@@ -20,7 +20,7 @@ FIRST_SEEDS = {
     "resends": 4,
     "books-twice": 2,
     "gate-early": 20,
-    "believes-cancels": 18,
+    "believes-cancels": 0,
     "no-sync": 15,
     "forgets-ids": 26,
     "forgets-exits": 4,

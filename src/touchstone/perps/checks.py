@@ -69,7 +69,8 @@ def check_trading_state(intent: Intent, context: Context) -> Outcome:
         return Refusal(RefusalReason.DRAINING, "the gateway is stopping: no new orders")
     reducing = reduces(intent, context.position, context.working)
     gate = context.gate
-    if not gate.permits(Action.REDUCE if reducing else Action.INCREASE):
+    # What is flagged reduce-only and does not fit is told that, not that entries are closed.
+    if not gate.permits(Action.REDUCE if reducing or intent.reduce_only else Action.INCREASE):
         return _closed(gate)
     if intent.reduce_only and not reducing:
         return _would_increase(intent, context)
