@@ -38,7 +38,6 @@ SETTINGS: Final = {
 is no reason to refuse orders here."""
 
 MEMORY_BYTES_MIN: Final = 1 << 30
-
 RECORD_BYTES: Final = 700
 """About what an order's intent takes in the journal."""
 

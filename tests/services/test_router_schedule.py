@@ -210,7 +210,7 @@ async def test_a_state_that_was_lost_is_left_disarmed(
         async with ControlStore(router_environment) as store:
             key = record_key(ROLLOUT_SCOPE)
             await store.run_script("return redis.call('DEL', KEYS[1])", (key,), (), "a loss")
-        await eventually(lambda: not harness.decides)
+        await eventually(lambda: not harness.components.control.reader.view().known)
         again = await harness.client.post(
             "/v1/rollout/rearm", json={"reason": "lost", "expected_generation": 0}
         )

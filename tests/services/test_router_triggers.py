@@ -89,7 +89,7 @@ async def test_a_state_that_was_lost_does_not_open_the_latch(
     await eventually(lambda: control_of(harness).latch is None)
     async with Redis.from_url(router_environment) as client:
         await client.flushdb()
-    await eventually(lambda: not harness.decides)
+    await eventually(lambda: not harness.components.control.reader.view().known)
     await asyncio.sleep(0.6)
     assert board.trip is not None
     rearm = await harness.client.post(
