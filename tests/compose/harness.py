@@ -1,7 +1,9 @@
 """One run of docker-compose.yml under a project of its own, on free loopback ports."""
 
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import time
@@ -57,6 +59,23 @@ def free_ports() -> dict[str, int]:
     finally:
         for sock in sockets.values():
             sock.close()
+
+
+def free_row(count: int) -> range:
+    """Return neighbouring loopback ports that are free, below those that clients get.
+
+    A closed client keeps its port for a minute, and until then nobody can listen there.
+    """
+    for first in random.sample(range(20_000, 32_000), 100):
+        row = range(first, first + count)
+        with contextlib.ExitStack() as held:
+            try:
+                for port in row:
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return row
+    raise AssertionError(f"no {count} neighbouring ports are free in 20000 to 32000")
 
 
 @dataclass

@@ -20,7 +20,7 @@ from tests.compose.harness import (
     ComposeStack,
     docker,
     eventually,
-    free_ports,
+    free_row,
     why_no_engine,
 )
 
@@ -287,15 +287,23 @@ def test_a_killed_simulator_is_missed_by_nobody_and_comes_back(stack: ComposeSta
 
 def test_two_simulators_are_watched_and_one_is_enough(stack: ComposeStack) -> None:
     """Scaled to two, both are scraped; with either one killed L3 goes on."""
-    ports = free_ports()
-    # Two neighbours that are free: each container takes one of the range.
+    row = free_row(4)
+    # Each container takes one port of each range.
     ranges = {
-        "TOUCHSTONE_SIMULATOR_PORT": f"{ports['simulator']}-{ports['simulator'] + 1}",
-        "TOUCHSTONE_SIMULATOR_METRICS_PORT": (
-            f"{ports['simulator-metrics']}-{ports['simulator-metrics'] + 1}"
-        ),
+        "TOUCHSTONE_SIMULATOR_PORT": f"{row[0]}-{row[1]}",
+        "TOUCHSTONE_SIMULATOR_METRICS_PORT": f"{row[2]}-{row[3]}",
     }
     stack.compose("up", "-d", "--no-deps", "--scale", "simulator=2", "simulator", **ranges)
+    try:
+        watched_and_missed_by_nobody(stack)
+    finally:
+        # As it was, whatever happened: the tests after this one count on a single simulator.
+        stack.compose("up", "-d", "--no-deps", "--scale", "simulator=1", "simulator")
+    stack.wait_healthy(["simulator"])
+
+
+def watched_and_missed_by_nobody(stack: ComposeStack) -> None:
+    """Assert that both simulators are scraped, and that L3 goes on with either one killed."""
 
     def scraped() -> bool:
         targets = prometheus(stack, "targets")["activeTargets"]
@@ -313,8 +321,6 @@ def test_two_simulators_are_watched_and_one_is_enough(stack: ComposeStack) -> No
             return samples(stack, "router")["shadow_pairs_total"] > before
 
         eventually("a shadow pair by the other one", mirrored)
-    stack.compose("up", "-d", "--no-deps", "--scale", "simulator=1", "simulator")
-    stack.wait_healthy(["simulator"])
 
 
 def test_the_control_state_outlives_the_containers(stack: ComposeStack) -> None:
