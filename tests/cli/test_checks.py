@@ -1,6 +1,7 @@
 """What `touchstone test` gives the checks it runs: nothing compiled twice, files in memory."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,3 +51,23 @@ def test_programs_must_be_able_to_run_from_it(
     found = SimpleNamespace(f_bavail=1, f_frsize=4_096, f_flag=flags)
     monkeypatch.setattr(os, "statvfs", lambda _folder: found)
     assert taken is checks._has_room(tmp_path)
+
+
+def test_what_failed_is_named_at_the_end_with_its_reason(tmp_path: Path) -> None:
+    """A failure inside thousands of lines is found without reading them; also one of a set-up."""
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\n"
+        "def broken() -> None:\n    raise OSError('no disk')\n"
+        "def test_passes() -> None:\n    pass\n"
+        "def test_fails() -> None:\n    assert 3 == 2 + 2, 'sums'\n"
+        "def test_never_starts(broken: None) -> None:\n    pass\n"
+    )
+    command = ["pytest", "-q", "-p", "no:cacheprovider", "--junitxml=it.xml", "test_it.py"]
+    done = subprocess.run(  # noqa: PLW1510 - the exit code is asserted
+        [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert 1 == done.returncode, done.stdout
+    fails, starts = checks._reasons(tmp_path)
+    assert fails.startswith("test_it::test_fails: AssertionError: sums")
+    assert starts == 'test_it::test_never_starts: failed on setup with "OSError: no disk"'

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
+from xml.etree import ElementTree as ET
 
 import typer
 
@@ -38,6 +39,7 @@ Some only compute, the others mostly wait, for processes, sockets and time.
 
 # Side by side, threads of linear algebra that wait for one another only take each other's time.
 ONE_THREAD: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+REASON_CHARS: Final = 300
 SLOWEST: Final = ("--durations=20", "--durations-min=5")
 
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the system's file system in memory
@@ -52,14 +54,17 @@ def run_checks(context: typer.Context) -> None:
     when everything passed, 1 otherwise.
     """
     home = Path(os.environ.get("TOUCHSTONE_HOME", ".")).absolute()
+    reasons: list[str] = []
     if context.args:
         code = _run_tool(home, ("pytest", *context.args), _environment())
         failed = ["pytest"] if code else []
     else:
-        with _in_memory(_environment()) as environment:
-            failed = _static_failures(home, environment) + _test_failures(home, environment)
+        with _in_memory(_environment()) as environment, tempfile.TemporaryDirectory() as reports:
+            failed = _static_failures(home, environment)
+            failed += _test_failures(home, environment, Path(reports))
+            reasons = _reasons(Path(reports))
     if failed:
-        complain(f"failed: {', '.join(failed)}")
+        complain("\n  ".join([f"failed: {', '.join(failed)}", *reasons]))
     raise typer.Exit(EXIT_FAILED if failed else EXIT_OK)
 
 
@@ -114,18 +119,33 @@ def _static_failures(home: Path, environment: Mapping[str, str]) -> list[str]:
     return failures
 
 
-def _test_failures(home: Path, environment: Mapping[str, str]) -> list[str]:
+def _test_failures(home: Path, environment: Mapping[str, str], reports: Path) -> list[str]:
     """Run mypy and groups of tests beside the others; what they say is printed after these."""
+
+    def pytest(name: str, *arguments: str) -> Sequence[str]:
+        return ("pytest", *SLOWEST, f"--junitxml={reports / name}.xml", *arguments)
+
     with contextlib.ExitStack() as stack:
         groups = [stack.enter_context(_beside(home, "types", TYPES, environment))]
         for name, folders in BESIDE.items():
             cache = ("-o", f"cache_dir=.pytest_cache/{folders[0]}")
-            command = ("pytest", *SLOWEST, *cache, *(f"tests/{one}" for one in folders))
+            command = pytest(folders[0], *cache, *(f"tests/{one}" for one in folders))
             groups.append(stack.enter_context(_beside(home, name, command, environment)))
         ignored = [f"--ignore=tests/{name}" for folders in BESIDE.values() for name in folders]
-        code = _run_tool(home, ("pytest", *SLOWEST, *ignored), environment)
+        code = _run_tool(home, pytest("others", *ignored), environment)
         failed = ["pytest"] if code else []
         return failed + [group.name for group in groups if group.wait() != 0]
+
+
+def _reasons(reports: Path) -> list[str]:
+    """Return each failed test with the first line of why: the outputs are thousands of lines."""
+    reasons = []
+    for report in sorted(reports.glob("*.xml")):
+        for case in ET.parse(report).iter("testcase"):  # noqa: S314 - written by pytest
+            for found in (*case.findall("failure"), *case.findall("error")):
+                why = (found.get("message") or "").partition("\n")[0][:REASON_CHARS]
+                reasons.append(f"{case.get('classname')}::{case.get('name')}: {why}")
+    return reasons
 
 
 class _Group:
