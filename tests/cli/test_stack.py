@@ -21,7 +21,8 @@ from touchstone.cli.stack import (
     supervisor_pid,
 )
 from touchstone.cli.status import book_backend, redis_url_of
-from touchstone.cli.up import is_news, run_until_signalled
+from touchstone.cli.up import run_until_signalled
+from touchstone.cli.watching import is_news
 
 
 def stack_below(folder: Path) -> Stack:

@@ -50,16 +50,15 @@ class Up:
         os.kill(int(self.parts[part]["pid"]), signal.SIGKILL)
 
 
-@pytest.fixture
-def up(root: Path, tmp_path: Path) -> Iterator[Up]:
-    """A stack on free ports, stopped at the end whatever the test did to it."""
+@contextlib.contextmanager
+def running_up(root: Path, tmp_path: Path, *options: str) -> Iterator[Up]:
+    """Run a stack on free ports, stopped at the end whatever was done to it."""
     ports = Ports.free()
     errors = tmp_path / "stderr.txt"
     command = [sys.executable, "-m", "touchstone.cli", "up", "--json", "--stop-after", "150"]
-    command += ["--traffic", "5"]
     with errors.open("w") as stderr:
         process = subprocess.Popen(
-            [*command, "--data-dir", str(tmp_path / "data")],
+            [*command, *options, "--data-dir", str(tmp_path / "data")],
             env=environment_of(root, ports),
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -73,6 +72,13 @@ def up(root: Path, tmp_path: Path) -> Iterator[Up]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture
+def up(root: Path, tmp_path: Path) -> Iterator[Up]:
+    """A stack with traffic, in which what dies stays away."""
+    with running_up(root, tmp_path, "--traffic", "5", "--no-restart") as up:
+        yield up
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 15.0) -> None:
@@ -142,6 +148,43 @@ def test_a_dead_venue_refuses_orders_and_a_dead_gateway_leaves_the_router_alone(
     )
     request = next(synthetic_requests(1, 3))
     assert httpx.post(f"{up.url('router')}/v1/executions", json=request).status_code == 200
+
+
+def test_what_dies_is_started_again_and_goes_on_where_it_was(root: Path, tmp_path: Path) -> None:
+    """Gateway, venue, Redis, simulator, router and watchdog, one after the other; by hand nothing.
+
+    The position is still there, a halt still halts, and `status` finds the new processes.
+    """
+    with running_up(root, tmp_path) as up:
+        gateway, said = up.url("order_gateway"), up.errors.read_text
+        placed = httpx.post(f"{gateway}/v1/orders", json=order())
+        assert 201 == placed.status_code, placed.text
+
+        def held() -> str:
+            with contextlib.suppress(httpx.HTTPError):
+                for position in httpx.get(f"{gateway}/v1/positions").json()["positions"]:
+                    return str(position["quantity"])
+            return ""
+
+        eventually(lambda: held() == "0.01")
+        halt = {"state": "HALTED", "reason": "to be remembered"}
+        assert 200 == httpx.post(f"{gateway}/v1/kill-switch", json=halt).status_code
+        for part in up.parts:
+            up.kill(part)
+            eventually(lambda part=part: f"{part} was started again" in said(), 10.0)  # type: ignore[misc]
+            eventually(lambda part=part: f"{part} is now ready" in said(), 30.0)  # type: ignore[misc]
+            assert f"{part} was ended by SIGKILL and is started again in 0.5 s" in said()
+        eventually(lambda: held() == "0.01")
+        refused = httpx.post(f"{gateway}/v1/orders", json=order())
+        assert refused.status_code in {409, 503}
+        assert "HALTED" in refused.text
+        running = json.loads((tmp_path / "data" / "stack.json").read_text())["parts"]
+        assert not {p["pid"] for p in running.values()} & {p["pid"] for p in up.parts.values()}
+        for part in running.values():
+            os.kill(part["pid"], 0)
+        up.process.send_signal(signal.SIGINT)
+        assert 0 == up.process.wait(30)
+        up.ports.refuse_taken()
 
 
 def test_traffic_shows_how_l3_differs(up: Up) -> None:

@@ -127,6 +127,8 @@ def embedded_stack(folder: Path, **more: str) -> Iterator[Stack]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("TOUCHSTONE_")}
     environment = clean | ports.environment() | {"TOUCHSTONE_HOME": str(ROOT)} | more
     command = [sys.executable, "-m", "touchstone.cli", "up", "--json", "--stop-after", "240"]
+    # What a test ends stays away until its alert has fired.
+    command += ["--no-restart"]
     with (folder / "up.txt").open("w") as stderr:
         running = subprocess.Popen(
             [*command, "--data-dir", str(folder / "data")],

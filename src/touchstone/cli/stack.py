@@ -1,7 +1,7 @@
 """The whole stack as child processes: start in order, watch, stop in reverse order.
 
-Nothing is restarted here: a service that dies is reported, and the others show that they keep
-their promises without it. Under Docker the restart policy brings it back.
+A part that dies is started again only when somebody asks for it; meanwhile the others keep their
+promises without it.
 """
 
 import asyncio
@@ -139,17 +139,24 @@ class Stack:
             self._lock.close()
             self._lock = None
 
-    def ended(self) -> dict[str, str]:
-        """Return how each part that has ended while the stack is up did so, by name."""
-        return {
-            name: how_it_ended(running.process.returncode)
-            for name, running in self.running.items()
-            if running.process.returncode is not None
-        }
+    def has_ended(self, name: str) -> bool:
+        """Return whether a part's process is over."""
+        return self.running[name].process.returncode is not None
 
-    def log(self, name: str) -> Path:
-        """Return the log file of a part."""
-        return self.running[name].log
+    async def restart(self, name: str) -> Running:
+        """Start a part that has ended again, without waiting for its health.
+
+        Raises:
+            OSError: the system has no room for another process.
+        """
+        spawning = asyncio.ensure_future(self._spawn(self.running[name].part))
+        try:
+            await asyncio.shield(spawning)
+        finally:
+            # Also when cancelled: what was started has to be known to be stopped.
+            self.running[name] = await spawning
+        self._write_run_file()
+        return self.running[name]
 
     async def health(self) -> dict[str, Health]:
         """Ask every part for its health, side by side."""

@@ -14,13 +14,13 @@ from rich.table import Table
 
 from lob.errors import Unavailable
 from touchstone.cli.config import require_right
-from touchstone.cli.console import EXIT_OK, JsonOption, complain, err, out, print_json
+from touchstone.cli.console import EXIT_OK, JsonOption, err, out, print_json
 from touchstone.cli.ports import Ports
-from touchstone.cli.stack import PROMISES, Health, Stack, supervisor_pid
+from touchstone.cli.stack import Health, Stack, supervisor_pid
+from touchstone.cli.watching import Watch
 
 DEFAULT_DATA_DIR = ".touchstone"
 DOWN_TIMEOUT_SECONDS = 30.0
-HEALTH_INTERVAL_SECONDS = 2.0
 TRAFFIC_MAX = 200.0
 """What one sender, which waits for each answer, can be relied on to keep up."""
 
@@ -83,19 +83,27 @@ def up(
             help="Send so many made-up orders a second through the router.",
         ),
     ] = 0.0,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart/--no-restart", help="Start a part that dies again, or leave it."),
+    ] = True,
     json_output: JsonOption = False,
 ) -> None:
     """Start every service on loopback and watch them until Ctrl-C.
 
     Redis is an embedded server unless TOUCHSTONE_REDIS_URL names one. A part that dies is
-    reported, not restarted. Exit code 0 after a clean stop, 1 when something did not start,
-    2 for a wrong setting.
+    reported and started again, later each time that it lives for less than ten seconds; after a
+    death nothing is armed again by itself. Exit code 0 after a clean stop, 1 when something did
+    not start, 2 for a wrong setting.
     """
     folder = data_dir_or_default(data_dir)
-    raise typer.Exit(run_until_signalled(_up(folder, stop_after, traffic, json_output)))
+    main = _up(folder, stop_after, traffic, restart=restart, json_output=json_output)
+    raise typer.Exit(run_until_signalled(main))
 
 
-async def _up(data_dir: Path, stop_after: float | None, traffic: float, json_output: bool) -> int:
+async def _up(
+    data_dir: Path, stop_after: float | None, traffic: float, *, restart: bool, json_output: bool
+) -> int:
     require_right()
     stack = Stack(
         Ports.from_environment(),
@@ -110,9 +118,10 @@ async def _up(data_dir: Path, stop_after: float | None, traffic: float, json_out
         async with contextlib.AsyncExitStack() as beside:
             if traffic:
                 await beside.enter_async_context(_traffic(stack, traffic))
+            watch = Watch(stack, restart=restart, json_output=json_output)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(stop_after):
-                    await _watch(stack, json_output)
+                    await watch.run()
     return EXIT_OK
 
 
@@ -179,36 +188,6 @@ def _as_json(stack: Stack, health: dict[str, Health]) -> dict[str, dict[str, obj
         }
         for name, running in stack.running.items()
     }
-
-
-async def _watch(stack: Stack, json_output: bool) -> None:
-    """Report each part that dies and each change of health, until cancelled."""
-    dead: set[str] = set()
-    last: dict[str, Health] = {}
-    while True:
-        for name, how in stack.ended().items():
-            if name not in dead:
-                dead.add(name)
-                text = (
-                    f"{name} {how} and stays away until `down` and `up`; meanwhile"
-                    f" {PROMISES[name]}. Its log: {stack.log(name)}"
-                )
-                complain(text)
-                if json_output:
-                    print_json({"event": "died", "part": name, "how": how})
-        now = await stack.health()
-        for name, health in now.items():
-            if name not in dead and name in last and is_news(last[name], health):
-                complain(f"{name} is now {health.detail}")
-                if json_output:
-                    print_json({"event": "health", "part": name, "detail": health.detail})
-        last = now
-        await asyncio.sleep(HEALTH_INTERVAL_SECONDS)
-
-
-def is_news(before: Health, now: Health) -> bool:
-    """Return whether health changed in kind; an age that counts on is no news."""
-    return (before.ok, before.state) != (now.ok, now.state)
 
 
 def down(data_dir: DataDirOption = None, json_output: JsonOption = False) -> None:
