@@ -38,6 +38,8 @@ __all__ = ["Options", "held", "lines_of", "measure", "write"]
 Document = dict[str, Any]
 
 DECISIONS_A_SECOND: Final = 200.0
+UNDER_WAY: Final = 32
+"""As many as the gateway keeps connections to a venue."""
 REST_RATE: Final = 100.0
 WARM_SECONDS: Final = 1.0
 REFUSED_SHARE_MAX: Final = 0.02
@@ -58,8 +60,12 @@ DECISIONS: Final = {
         "fills": True,
         "python_disk": True,
     },
-    "decisions, 16 under way": {"mode": "closed", "under_way": 16, "fills": True},
-    "decisions, 16 under way, none fills": {"mode": "closed", "under_way": 16, "fills": False},
+    "decisions, 32 under way": {"mode": "closed", "under_way": UNDER_WAY, "fills": True},
+    "decisions, 32 under way, none fills": {
+        "mode": "closed",
+        "under_way": UNDER_WAY,
+        "fills": False,
+    },
 }
 REST: Final = {
     "REST, 100/s open loop": {"mode": "open", "rate": REST_RATE, "connections": 16},
@@ -223,7 +229,7 @@ def lines_of(document: Document) -> list[str]:
         )
     disk = document["disk_alone"]
     lines.append(
-        f"{'the disk alone, 200/s: fdatasync':<46}{disk['p50_us'] / 1e3:>11.2f}"
+        f"{'the disk alone, 200/s open loop':<46}{disk['p50_us'] / 1e3:>11.2f}"
         f"{disk['p99_us'] / 1e3:>7.2f}  (at most {disk['max_us'] / 1e3:.1f})"
     )
     lines.append("")

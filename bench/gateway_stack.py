@@ -123,14 +123,23 @@ def _memory(otherwise: Path) -> Path:
 
 
 def disk_alone(folder: Path, seconds: float, rate: float) -> list[float]:
-    """Return how long the disk takes for a record's `fdatasync` while nothing else asks, in us."""
-    found = []
+    """Return how long after it was due each record is on the disk while nothing else asks, in us.
+
+    Records are due at a constant rate, whatever the disk does. Those that become due while it is at
+    work share the next `fdatasync`, as orders do.
+    """
+    found: list[float] = []
+    count = int(seconds * rate)
     with (folder / "disk-alone").open("wb", buffering=0) as file:
-        for _ in range(int(seconds * rate)):
-            began = time.perf_counter()
-            file.write(bytes(RECORD_BYTES))
+        began = time.perf_counter()
+        while len(found) < count:
+            time.sleep(max(0.0, began + len(found) / rate - time.perf_counter()))
+            due = min(count, 1 + int((time.perf_counter() - began) * rate)) - len(found)
+            file.write(bytes(RECORD_BYTES * due))
             os.fdatasync(file.fileno())
-            took = time.perf_counter() - began
-            found.append(took * 1e6)
-            time.sleep(max(0.0, 1 / rate - took))
+            now = time.perf_counter()
+            found += [
+                (now - began - number / rate) * 1e6
+                for number in range(len(found), len(found) + due)
+            ]
     return found

@@ -4,8 +4,8 @@ import hashlib
 import re
 from typing import Any, Final
 
-SCALE: Final = 0.75
-"""Of the drawing's own size, at which its letters are as large as the page's."""
+SCALE: Final = 0.7
+"""Of the drawing's own size: its letters are then about as large as the page's."""
 
 _WIDTH: Final = re.compile(r'viewBox="[-0-9.]+ [-0-9.]+ ([0-9.]+) ')
 _PANEL: Final = "background: #fff; padding: 0.8rem; margin: 1em 0; overflow-x: auto"

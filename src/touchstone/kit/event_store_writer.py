@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -204,8 +204,10 @@ class Batcher:
         )
 
     def _moment(self, at_ns: int) -> Any:
-        moment = datetime.fromtimestamp(at_ns / 1e9, UTC)
-        return moment.isoformat(" ", "microseconds")[:26] if self._as_text else moment
+        seconds, rest_ns = divmod(at_ns, 1_000_000_000)
+        if self._as_text:
+            return f"{_second_as_text(seconds)}.{rest_ns // 1_000:06d}"
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ns // 1_000)
 
 
 def write(connection: Connection, batch: Batch) -> None:
@@ -252,6 +254,11 @@ def _statement(table: Table, dialect_name: str) -> str:
     if names != compiled.positiontup:
         raise InvariantViolation(f"{table.name}: columns {compiled.positiontup}; rows have {names}")
     return str(compiled)
+
+
+@lru_cache(maxsize=16)
+def _second_as_text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _text(value: Decimal | None) -> str | None:
