@@ -15,12 +15,18 @@ from touchstone.cli.stack import Part, Stack
 NOBODY = "http://127.0.0.1:9/readyz"
 
 
-async def watched(folder: Path, script: str, seconds: float, *, restart: bool = True) -> None:
-    """Watch one part that runs a script for so long."""
+async def running(folder: Path, script: str) -> Stack:
+    """Return a stack whose only part, called a router, has begun to run a script."""
     stack = Stack(Ports.free(), folder, report=lambda _name, _what: None)
     stack.logs.mkdir()
     command = (sys.executable, "-I", "-c", script)
     stack.running["router"] = await stack._spawn(Part("router", command, "", NOBODY))
+    return stack
+
+
+async def watched(folder: Path, seconds: float, *, restart: bool = True) -> None:
+    """Watch for so long a part that ends at once."""
+    stack = await running(folder, "raise SystemExit(3)")
     watch = watching.Watch(stack, restart=restart, json_output=True)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -28,39 +34,37 @@ async def watched(folder: Path, script: str, seconds: float, *, restart: bool = 
     await stack.stop()
 
 
-def events(capsys: pytest.CaptureFixture[str], kind: str) -> list[dict[str, object]]:
-    """Return the events of a kind that were printed."""
-    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    return [document for document in documents if document["event"] == kind]
-
-
-async def test_what_never_stays_is_started_later_each_time(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("settings", "pauses"),
+    [
+        # Later each time, up to a bound.
+        ({"PAUSE_SECONDS_MAX": 0.04}, [0.01, 0.02, 0.04, 0.04]),
+        # Who lived long begins anew: a death now and then is none of a part that cannot start.
+        ({"STEADY_SECONDS": 0.0}, [0.01, 0.01, 0.01]),
+    ],
+)
+async def test_what_dies_is_started_after_a_pause(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, float],
+    pauses: list[float],
 ) -> None:
-    """Twice as late, up to a bound; each death is told with how it ended."""
-    monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(watching, "PAUSE_SECONDS_MAX", 0.04)
-    await watched(tmp_path, "raise SystemExit(3)", 3.0)
-    died = events(capsys, "died")
-    assert [0.01, 0.02, 0.04, 0.04] == [one["restarts_in_seconds"] for one in died[:4]]
+    """The pause doubles while it does not live long; each death is told with how it ended."""
+    for name, value in {"PAUSE_SECONDS": 0.01, **settings}.items():
+        monkeypatch.setattr(watching, name, value)
+    await watched(tmp_path, 3.0)
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    died = [event for event in events if event["event"] == "died"]
+    assert pauses == [one["restarts_in_seconds"] for one in died[: len(pauses)]]
     assert {"ended with exit code 3"} == {one["how"] for one in died}
-
-
-async def test_who_lived_long_begins_with_the_shortest_pause(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A death now and then is none of a part that cannot start."""
-    monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(watching, "STEADY_SECONDS", 0.0)
-    await watched(tmp_path, "raise SystemExit(3)", 3.0)
-    assert [0.01, 0.01, 0.01] == [one["restarts_in_seconds"] for one in events(capsys, "died")[:3]]
 
 
 async def test_where_it_is_not_asked_for_a_part_stays_away(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Told once, with what it takes to have it back."""
-    await watched(tmp_path, "raise SystemExit(3)", 2.0, restart=False)
+    await watched(tmp_path, 2.0, restart=False)
     captured = capsys.readouterr()
     assert "router ended with exit code 3 and stays away until `down` and `up`" in captured.err
     (died,) = [json.loads(line) for line in captured.out.splitlines()]
@@ -69,10 +73,8 @@ async def test_where_it_is_not_asked_for_a_part_stays_away(
 
 async def test_a_part_that_is_just_being_started_is_stopped_as_well(tmp_path: Path) -> None:
     """A stop that comes while the system makes the process must not forget it."""
-    stack = Stack(Ports.free(), tmp_path, report=lambda _name, _what: None)
-    stack.logs.mkdir()
-    command = (sys.executable, "-I", "-c", "import time; time.sleep(60)")
-    stack.running["router"] = first = await stack._spawn(Part("router", command, "", NOBODY))
+    stack = await running(tmp_path, "import time; time.sleep(60)")
+    first = stack.running["router"]
     first.process.kill()
     await first.process.wait()
     restarting = asyncio.ensure_future(stack.restart("router"))

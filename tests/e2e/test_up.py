@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ class Up:
     def url(self, part: str) -> str:
         """Return a part's address."""
         return str(self.parts[part]["address"])
+
+    def says(self, text: str) -> bool:
+        """Return whether this has been said on stderr."""
+        return text in self.errors.read_text()
 
     def kill(self, part: str) -> None:
         """End one part as the kernel does when memory is out."""
@@ -98,7 +103,7 @@ def test_a_dead_redis_closes_the_gateway_and_the_router_answers_with_l2(up: Up) 
     """Without control state there is no new risk, and executions still get their answer."""
     assert httpx.post(f"{up.url('order_gateway')}/v1/orders", json=order()).status_code == 201
     up.kill("redis")
-    eventually(lambda: "redis was ended by SIGKILL" in up.errors.read_text())
+    eventually(lambda: up.says("redis was ended by SIGKILL"))
 
     def refused() -> bool:
         answer = httpx.post(f"{up.url('order_gateway')}/v1/orders", json=order())
@@ -129,7 +134,7 @@ def test_a_dead_simulator_is_reported_and_l2_still_answers(up: Up) -> None:
 
     eventually(lambda: arm() == "L3")
     up.kill("simulator")
-    eventually(lambda: "simulator was ended by SIGKILL" in up.errors.read_text())
+    eventually(lambda: up.says("simulator was ended by SIGKILL"))
     answer = httpx.post(f"{router}/v1/executions", json=request)
     assert 200 == answer.status_code
     assert "L2" == answer.json()["decision"]["arm"]
@@ -139,13 +144,11 @@ def test_a_dead_simulator_is_reported_and_l2_still_answers(up: Up) -> None:
 def test_a_dead_venue_refuses_orders_and_a_dead_gateway_leaves_the_router_alone(up: Up) -> None:
     """Each part's death is reported, and what does not depend on it goes on."""
     up.kill("paper_exchange")
-    eventually(lambda: "paper_exchange was ended by SIGKILL" in up.errors.read_text())
+    eventually(lambda: up.says("paper_exchange was ended by SIGKILL"))
     gateway = up.url("order_gateway")
     eventually(lambda: httpx.post(f"{gateway}/v1/orders", json=order()).status_code == 503)
     up.kill("order_gateway")
-    eventually(
-        lambda: "order_gateway was ended by SIGKILL and stays away until" in up.errors.read_text()
-    )
+    eventually(lambda: up.says("order_gateway was ended by SIGKILL and stays away until"))
     request = next(synthetic_requests(1, 3))
     assert httpx.post(f"{up.url('router')}/v1/executions", json=request).status_code == 200
 
@@ -156,7 +159,7 @@ def test_what_dies_is_started_again_and_goes_on_where_it_was(root: Path, tmp_pat
     The position is still there, a halt still halts, and `status` finds the new processes.
     """
     with running_up(root, tmp_path) as up:
-        gateway, said = up.url("order_gateway"), up.errors.read_text
+        gateway = up.url("order_gateway")
         placed = httpx.post(f"{gateway}/v1/orders", json=order())
         assert 201 == placed.status_code, placed.text
 
@@ -171,9 +174,9 @@ def test_what_dies_is_started_again_and_goes_on_where_it_was(root: Path, tmp_pat
         assert 200 == httpx.post(f"{gateway}/v1/kill-switch", json=halt).status_code
         for part in up.parts:
             up.kill(part)
-            eventually(lambda part=part: f"{part} was started again" in said(), 10.0)  # type: ignore[misc]
-            eventually(lambda part=part: f"{part} is now ready" in said(), 30.0)  # type: ignore[misc]
-            assert f"{part} was ended by SIGKILL and is started again in 0.5 s" in said()
+            eventually(partial(up.says, f"{part} was started again"), 10.0)
+            eventually(partial(up.says, f"{part} is now ready"), 30.0)
+            assert up.says(f"{part} was ended by SIGKILL and is started again in 0.5 s")
         eventually(lambda: held() == "0.01")
         refused = httpx.post(f"{gateway}/v1/orders", json=order())
         assert refused.status_code in {409, 503}
@@ -195,7 +198,7 @@ def test_traffic_shows_how_l3_differs(up: Up) -> None:
         return bool(overall["rmse_bps"])
 
     eventually(differs, 120.0)
-    assert "L3 has a retail connection's latency" in up.errors.read_text()
+    assert up.says("L3 has a retail connection's latency")
 
 
 def test_ctrl_c_stops_everything_and_frees_every_port(up: Up) -> None:
