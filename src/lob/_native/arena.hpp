@@ -58,7 +58,7 @@ static_assert(sizeof(Node) == 32 && std::is_trivially_copyable_v<Node>);
 
 /// A growing array of plain things with a free list threaded through `next_free`.
 ///
-/// Growth goes through realloc: large blocks are moved by the kernel's page tables, not copied.
+/// Large arrays grow by the kernel's page tables, without a copy.
 /// References into it are good until the next `make_room`.
 template <class T>
 class Pool {
@@ -67,7 +67,7 @@ class Pool {
 public:
     explicit Pool(u32 limit, const char* what) : limit_(limit), what_(what) {}
     ~Pool() {
-        if (capacity_) std::free(items_);
+        if (capacity_) free_block(items_, bytes());
     }
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
@@ -107,11 +107,9 @@ public:
         if (capacity < wanted) capacity = wanted;
         if (capacity > limit_) capacity = limit_;
         void* old = capacity_ ? static_cast<void*>(items_) : nullptr;
-        void* grown = std::realloc(old, capacity * sizeof(T));
-        if (grown == nullptr) throw std::bad_alloc();
+        void* grown = grow_block(old, bytes(), capacity * sizeof(T));
         items_ = static_cast<T*>(grown);
         if (capacity_ == 0) std::memset(grown, 0, sizeof(T));  // nobody may be looked at
-        if (capacity * sizeof(T) >= 2 * kHugePage) prefer_huge_pages(grown, capacity * sizeof(T));
         if (used_ == 0) used_ = 1;
         spare_ += u32(capacity) - (capacity_ ? capacity_ : 1);
         capacity_ = u32(capacity);

@@ -1,6 +1,8 @@
 // Many messages at once (rule 39): what the calls would do, row by row.
 #pragma once
 
+#include <algorithm>
+
 #include "book.hpp"
 
 namespace touchstone {
@@ -123,7 +125,7 @@ public:
             next_ = messages_.rows;
             while (next_ != end) {
                 const u64 left = u64(end - next_);
-                if (book_.order_count() < kFewOrders || left < 3 * kBlock) {
+                if (book_.order_count() < kFewOrders || left < kAhead + kBlock) {
                     carry_out_near(next_ + std::min(kStretch, left));
                     continue;
                 }
@@ -131,11 +133,11 @@ public:
                 book_.ids_.make_room(book_.arena_,
                                      u64(book_.ids_.size()) + kStretch + Book::kCommands);
                 const Message* const stop =
-                    next_ + std::min(kStretch, left / kBlock * kBlock - 2 * kBlock);
+                    next_ + std::min(kStretch, (left - kAhead) / kBlock * kBlock);
                 if (book_.order_count() < kManyOrders) {
-                    carry_out_far<false>(stop);
+                    carry_out_far<kNear>(stop);
                 } else {
-                    carry_out_far<true>(stop);
+                    carry_out_far<kFar>(stop);
                 }
             }
         } catch (...) {
@@ -166,7 +168,18 @@ private:
     static constexpr u32 kFewOrders = 512;      // what they need is in the nearest cache
     static constexpr u32 kManyOrders = 65'536;  // their neighbours are in none that is near
     static constexpr u64 kRowsAhead = 64;
-    static constexpr u64 kBlock = 16;  // rows that are looked ahead over at once
+
+    /// How far ahead of its turn what a row needs is asked for, in blocks of rows.
+    struct Foresight {
+        u64 rows;        // of a block
+        u64 buckets;     // its place in the table of ids
+        u64 guess;       // its node; a guess made sooner is wrong more often
+        u64 neighbours;  // its neighbours and its level; 0: never
+    };
+    static constexpr Foresight kNear{16, 2, 0, 0};  // nodes are near, if not in the nearest cache
+    static constexpr Foresight kFar{8, 5, 3, 2};
+    static constexpr u64 kBlock = 16;  // whole blocks of either
+    static constexpr u64 kAhead = 40;  // rows that are looked ahead at most
 
     /// What is known of a row before its turn.
     struct Foreseen {
@@ -192,54 +205,57 @@ private:
         next_ = end;
     }
 
-    /// Carry out the rows up to one, in whole blocks; two more must follow. What a row needs is
+    /// Carry out the rows up to one, in whole blocks; `kAhead` more must follow. What a row needs is
     /// asked of memory before its turn: its bucket first, by what that says its node, and by that its
-    /// level. Where the guess still holds at its turn, the id need not be looked for again.
+    /// neighbours. Where the guess still holds at its turn, the id need not be looked for again.
     ///
     /// Each step is a loop of its own over the block: none has a branch that could go wrong, and
     /// what it needs fits the registers.
-    template <bool many_orders>
+    template <const Foresight& ahead>
     TOUCHSTONE_APART void carry_out_far(const Message* end) {
-        Foreseen blocks[3][kBlock];
-        Foreseen *now = blocks[0], *soon = blocks[1], *later = blocks[2];
-        foresee(next_, now);
-        foresee(next_ + kBlock, soon);
-        if (many_orders) guess(now);
+        static_assert(kBlock % ahead.rows == 0 && ahead.rows * ahead.buckets <= kAhead);
+        Foreseen foreseen[ahead.buckets + 1][ahead.rows];
+        Foreseen* blocks[ahead.buckets + 1];  // this one, the next one, ...
+        for (u64 at = 0; at <= ahead.buckets; ++at) blocks[at] = foreseen[at];
+        for (u64 at = 0; at < ahead.buckets; ++at) {
+            foresee<ahead.rows>(next_ + at * ahead.rows, blocks[at]);
+        }
+        for (u64 at = 0; at < ahead.guess; ++at) guess<ahead.rows>(blocks[at]);
+        for (u64 at = 0; at < ahead.neighbours; ++at) expect_neighbours<ahead.rows>(blocks[at]);
         while (next_ != end) {
             const Message* const row = next_;
-            foresee(row + 2 * kBlock, later);
-            // A guess made sooner is wrong more often: only where memory is far is that worth it.
-            guess(many_orders ? soon : now);
-            if (many_orders) expect_neighbours(now);
-            const Foreseen* seen = now;
-            for (const Message* next = row; next != row + kBlock; ++next, ++seen) {
+            foresee<ahead.rows>(row + ahead.buckets * ahead.rows, blocks[ahead.buckets]);
+            guess<ahead.rows>(blocks[ahead.guess]);
+            if (ahead.neighbours) expect_neighbours<ahead.rows>(blocks[ahead.neighbours]);
+            const Foreseen* seen = blocks[0];
+            for (const Message* next = row; next != row + ahead.rows; ++next, ++seen) {
                 next_ = next;  // what a fault is about
                 expect_row(next);
                 carry_out(*next, seen->id, seen->slot);
             }
-            next_ = row + kBlock;
-            Foreseen* const done = now;
-            now = soon;
-            soon = later;
-            later = done;
+            next_ = row + ahead.rows;
+            std::rotate(blocks, blocks + 1, blocks + ahead.buckets + 1);
         }
     }
 
-    TOUCHSTONE_INLINE void foresee(const Message* rows, Foreseen* block) const {
-        TOUCHSTONE_ROLLED for (u64 at = 0; at < kBlock; ++at) {
-            block[at].id = book_.seek(rows[at].order_id);
-            IdTable::expect(block[at].id);
+    template <u64 rows>
+    TOUCHSTONE_INLINE void foresee(const Message* block, Foreseen* seen) const {
+        TOUCHSTONE_ROLLED for (u64 at = 0; at < rows; ++at) {
+            seen[at].id = book_.seek(block[at].order_id);
+            IdTable::expect(seen[at].id);
         }
     }
-    TOUCHSTONE_INLINE void guess(Foreseen* block) const {
-        TOUCHSTONE_ROLLED for (u64 at = 0; at < kBlock; ++at) {
-            block[at].slot = IdTable::guess(block[at].id);
-            book_.arena_.expect(*block[at].slot);
+    template <u64 rows>
+    TOUCHSTONE_INLINE void guess(Foreseen* seen) const {
+        TOUCHSTONE_ROLLED for (u64 at = 0; at < rows; ++at) {
+            seen[at].slot = IdTable::guess(seen[at].id);
+            book_.arena_.expect(*seen[at].slot);
         }
     }
-    TOUCHSTONE_INLINE void expect_neighbours(const Foreseen* block) const {
-        TOUCHSTONE_ROLLED for (u64 at = 0; at < kBlock; ++at) {
-            const OrderNode& soon = book_.arena_.order(*block[at].slot);
+    template <u64 rows>
+    TOUCHSTONE_INLINE void expect_neighbours(const Foreseen* seen) const {
+        TOUCHSTONE_ROLLED for (u64 at = 0; at < rows; ++at) {
+            const OrderNode& soon = book_.arena_.order(*seen[at].slot);
             book_.arena_.expect(soon.level());
             book_.arena_.expect(soon.earlier);
             book_.arena_.expect(soon.later);

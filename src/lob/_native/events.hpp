@@ -169,7 +169,7 @@ private:
     void release() {
         const Block given = give();
         if (given.bytes < kLarge) {
-            std::free(given.memory);
+            free_block(given.memory, given.bytes);
         } else {
             spare_blocks().put(given);
         }

@@ -61,7 +61,7 @@ public:
                 insert(seek(arena.order(old[at].node[way]).order_id), old[at].node[way]);
             }
         }
-        if (!was_empty) std::free(old);
+        if (!was_empty) free_block(old, old_buckets * sizeof(Bucket));
     }
 
     /// Where an id was found: its node (or nobody), and where the table says so, for `erase_at`.
@@ -171,7 +171,7 @@ private:
     static constexpr u16 kManySpilled = UINT16_MAX;  // counted no further, up or down
 
     void release() {
-        if (grow_at_) std::free(buckets_);
+        free_block(grow_at_ ? buckets_ : nullptr, bytes());
     }
 
     /// Seven bits of a hash, and one that is always set. No u8: writing through one of those may

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <new>
 
@@ -18,25 +19,75 @@ namespace touchstone {
 
 constexpr u64 kHugePage = u64(1) << 21;
 
-/// Ask for huge pages in what lies between two addresses; the system may not have them.
-inline void prefer_huge_pages(void* block, u64 bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    const u64 first = (reinterpret_cast<u64>(block) + kHugePage - 1) / kHugePage * kHugePage;
-    const u64 end = (reinterpret_cast<u64>(block) + bytes) / kHugePage * kHugePage;
-    if (end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
-#else
-    (void)block;
-    (void)bytes;
+// The address sanitizer only watches over what malloc gave.
+#if defined(__linux__) && defined(MADV_HUGEPAGE) && !defined(__SANITIZE_ADDRESS__)
+#define TOUCHSTONE_MAPS_LARGE_BLOCKS 1
 #endif
+
+/// Return a number of bytes that is whole in pieces of `unit`, a power of two.
+constexpr u64 rounded_up(u64 bytes, u64 unit) { return (bytes + unit - 1) & ~(unit - 1); }
+
+#if defined(TOUCHSTONE_MAPS_LARGE_BLOCKS)
+
+/// Return addresses that begin where a huge page does; bad_alloc if there are none.
+///
+/// They come from the kernel and not from malloc: what malloc had given before has small pages
+/// already, and those stay small.
+inline void* map_block(u64 bytes) {
+    const u64 wanted = rounded_up(bytes, kHugePage);
+    void* const mapped = mmap(nullptr, wanted + kHugePage, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped == MAP_FAILED) throw std::bad_alloc();
+    char* const from = static_cast<char*>(mapped);
+    char* const block = from + (rounded_up(reinterpret_cast<u64>(from), kHugePage) -
+                                reinterpret_cast<u64>(from));
+    if (block > from) munmap(from, u64(block - from));
+    if (block < from + kHugePage) munmap(block + wanted, u64(from + kHugePage - block));
+    madvise(block, wanted, MADV_HUGEPAGE);  // the system may not have them
+    return block;
 }
 
-/// Return a block that begins where a huge page does, or where a cache line does if it is small.
+#endif
+
+/// Return a block that begins where a cache line does, a large one where a huge page does; bad_alloc
+/// if there is none. It goes back with `free_block`.
 inline void* make_block(u64 bytes) {
-    const u64 alignment = bytes >= kHugePage ? kHugePage : 64;
-    void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+#if defined(TOUCHSTONE_MAPS_LARGE_BLOCKS)
+    if (bytes >= kHugePage) return map_block(bytes);
+#endif
+    void* const block = std::aligned_alloc(64, rounded_up(bytes, 64));
     if (block == nullptr) throw std::bad_alloc();
-    if (bytes >= kHugePage) prefer_huge_pages(block, bytes);
     return block;
+}
+
+/// Give back a block of so many bytes, or nullptr and 0.
+inline void free_block(void* block, u64 bytes) {
+#if defined(TOUCHSTONE_MAPS_LARGE_BLOCKS)
+    if (bytes >= kHugePage) {
+        munmap(block, rounded_up(bytes, kHugePage));
+        return;
+    }
+#else
+    (void)bytes;
+#endif
+    std::free(block);
+}
+
+/// Return a larger block that begins as the old one did, which is gone; bad_alloc if there is none,
+/// and then the old one is as it was. Large ones are moved by their page tables, not copied.
+inline void* grow_block(void* old, u64 old_bytes, u64 bytes) {
+    void* const grown = make_block(bytes);
+#if defined(TOUCHSTONE_MAPS_LARGE_BLOCKS)
+    if (old_bytes >= kHugePage) {
+        if (mremap(old, rounded_up(old_bytes, kHugePage), rounded_up(bytes, kHugePage),
+                   MREMAP_MAYMOVE | MREMAP_FIXED, grown) != MAP_FAILED) {
+            return grown;
+        }
+    }
+#endif
+    if (old_bytes) std::memcpy(grown, old, old_bytes);
+    free_block(old, old_bytes);
+    return grown;
 }
 
 /// A large block, and how much of it was ever written to: those pages are there already.
@@ -69,7 +120,7 @@ public:
 
     /// Take a block back.
     void put(const Block& block) {
-        if (!keep(block)) std::free(block.memory);
+        if (!keep(block)) free_block(block.memory, block.bytes);
     }
 
 private:
