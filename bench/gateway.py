@@ -38,8 +38,9 @@ __all__ = ["Options", "held", "lines_of", "measure", "write"]
 Document = dict[str, Any]
 
 DECISIONS_A_SECOND: Final = 200.0
-UNDER_WAY: Final = 32
-"""As many as the gateway keeps connections to a venue."""
+UNDER_WAY: Final = 64
+"""Twice as many as the gateway keeps connections to a venue: with as many, it and the exchange take
+turns with whole bunches of orders, and each stands still for a third of the time."""
 REST_RATE: Final = 100.0
 WARM_SECONDS: Final = 1.0
 REFUSED_SHARE_MAX: Final = 0.02
@@ -60,8 +61,8 @@ DECISIONS: Final = {
         "fills": True,
         "python_disk": True,
     },
-    "decisions, 32 under way": {"mode": "closed", "under_way": UNDER_WAY, "fills": True},
-    "decisions, 32 under way, none fills": {
+    "decisions, 64 under way": {"mode": "closed", "under_way": UNDER_WAY, "fills": True},
+    "decisions, 64 under way, none fills": {
         "mode": "closed",
         "under_way": UNDER_WAY,
         "fills": False,

@@ -26,6 +26,8 @@ class UsedIds:
         wanted = hash(client_order_id)
         if wanted in self._since:
             return True
+        if not self._before.size:
+            return False
         place = int(self._before.searchsorted(wanted))
         return place < len(self._before) and int(self._before[place]) == wanted
 
