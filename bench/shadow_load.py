@@ -12,9 +12,11 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+
+import numpy as np
 
 CONNECTIONS: Final = 32
 PATIENCE_SECONDS: Final = 10.0
@@ -23,19 +25,60 @@ _BLANK: Final = b"\r\n\r\n"
 _READ_BYTES: Final = 65_536
 
 
+BEFORE_SECONDS: Final = 0.02
+"""The router settles the last orders, resting in between, before it sends more of them."""
+AFTER_SECONDS: Final = 0.01
+RUNS_NS: Final = 20_000
+"""What a process computes between two looks when it does anything."""
+SHARE_MAX: Final = 0.5
+"""Where it computes for longer, too little is left that it had no part in."""
+
+
 @dataclass(slots=True)
 class Block:
-    """What a block of load gave: latencies in seconds, and what is odd about the answers."""
+    """What a block of load gave: latencies in seconds, and what is odd about the answers.
+
+    `due_at` has when each of them was due, `looks` times with what the watched process had computed
+    by then (nanoseconds; it falls where another one took its place).
+    """
 
     latencies: list[float] = field(default_factory=list)
+    due_at: list[float] = field(default_factory=list)
+    looks: list[tuple[float, int]] = field(default_factory=list)
     failed: int = 0
     changed: int = 0
     cpu_seconds: float = 0.0
 
     def quantile(self, share: float) -> float:
         """Return a quantile of the latencies, in seconds; the nearest rank."""
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+        return _quantile(self.latencies, share)
+
+    def apart(self) -> tuple[list[float], float]:
+        """Return the latencies that the watched process had no part in, and the others' share.
+
+        The others were under way while it computed, or a little before or after.
+        """
+        at, computed = (np.array(column) for column in zip(*self.looks, strict=True))
+        ran = np.flatnonzero((np.diff(computed) > RUNS_NS) | (np.diff(computed) < 0))
+        starts, ends = at[ran] - BEFORE_SECONDS, at[ran + 1] + AFTER_SECONDS
+        due = np.array(self.due_at)
+        answered = due + self.latencies
+        # Both are in order: the last burst that began before the answer ended before it was due.
+        last = np.searchsorted(starts, answered) - 1
+        apart = (last < 0) | (ends[last] < due) if len(ran) else np.ones(len(due), bool)
+        return np.array(self.latencies)[apart].tolist(), 1.0 - float(np.mean(apart))
+
+    def ratio_to_apart(self) -> float | None:
+        """Return the p99 of all requests over that of those apart; None where these are too few."""
+        apart, share = self.apart()
+        if share > SHARE_MAX:
+            return None
+        return self.quantile(0.99) / _quantile(apart, 0.99)
+
+
+def _quantile(latencies: Sequence[float], share: float) -> float:
+    ordered = sorted(latencies)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def request_bodies() -> list[bytes]:
@@ -109,8 +152,16 @@ class Load:
     `select` waits to the microsecond, where an event loop's timers are a millisecond coarse.
     """
 
-    def __init__(self, port: int, rate: float, bodies: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        port: int,
+        rate: float,
+        bodies: Sequence[bytes],
+        computed_ns: Callable[[], int] = time.process_time_ns,
+    ) -> None:
+        """Make a load; `computed_ns` is looked at about twice for each request."""
         self._rate = rate
+        self._computed_ns = computed_ns
         self._requests = [request_of(body, port) for body in bodies]
         self._port = port
         self._free: deque[_Connection] = deque()
@@ -156,6 +207,7 @@ class Load:
         until = started + count / self._rate + PATIENCE_SECONDS
         sent = 0
         while len(block.latencies) < count and (now := time.perf_counter()) < until:
+            block.looks.append((now, self._computed_ns()))
             while sent < count and self._free and started + sent / self._rate <= now:
                 self._send(sent, started + sent / self._rate)
                 sent += 1
@@ -185,6 +237,7 @@ class Load:
         elif self._expected is not None and self._expected.get(connection.index) != fill:
             block.changed += 1
         block.latencies.append(time.perf_counter() - connection.due_at)
+        block.due_at.append(connection.due_at)
         if fill is not None:
             self._seen[connection.index] = fill
         del self._busy[connection.sock]

@@ -45,6 +45,10 @@ from touchstone.kit.codec import request_bytes
 TICK_SECONDS_MIN: Final = 0.01
 TICK_SECONDS_MAX: Final = 0.5
 SLICE_SECONDS: Final = 0.0001
+REST_SECONDS_MIN: Final = 0.001
+"""What a loop's timers can tell from nothing."""
+REST_SECONDS_MAX: Final = 0.003
+"""Between slices: one after the other, they would keep requests waiting like one long one."""
 HEAVY_SECONDS: Final = 0.001
 """A fill with a long attribution costs half of it on a slow machine, and there are thousands."""
 DEAF_FACTOR: Final = 100
@@ -122,6 +126,8 @@ class ProcessLane:
         self._tick_seconds = tick
         # Faster than orders are taken, so that after a stall none waits for long.
         self._per_tick = max(1, round(2 * per_second_max * tick))
+        rest = min(REST_SECONDS_MAX, tick / (2 * self._per_tick))
+        self._rest_seconds = rest if rest >= REST_SECONDS_MIN else 0.0
         self._metrics = metrics
         self._clock = clock
         self._life: _Life | None = None
@@ -187,9 +193,10 @@ class ProcessLane:
                 await self._start()
             return
         life = self._life
-        if life.ready:
+        alive = await self._receive(life, shadow)
+        if alive and life.ready:
             await self._send(life, shadow)
-        if not await self._receive(life, shadow):
+        if not alive:
             await self._end(shadow, "exit" if life.ready else "not_started", "ended")
         elif (reason := self._hangs(life)) is not None:
             await self._end(shadow, "hung" if life.ready else "not_started", reason)
@@ -235,7 +242,7 @@ class ProcessLane:
             self._number += 1
             life.given[self._number] = _Given(mirror, now)
             frames.append(order_frame(self._number, mirror.seed, encoded))
-            started = await _yield_after(started)
+            started = await self._rest_after(started)
         if frames:
             joined = b"".join(frames)
             with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionError):
@@ -278,7 +285,14 @@ class ProcessLane:
                 # Nobody hangs who is not listened to.
                 life.progress_at = self._deaf_until = self._clock() + DEAF_FACTOR * cost
                 return True
-            started = await _yield_after(started)
+            started = await self._rest_after(started)
+
+    async def _rest_after(self, started: float) -> float:
+        """Let the requests that came meanwhile go first, once a slice is over; return its start."""
+        if time.perf_counter() - started < SLICE_SECONDS:
+            return started
+        await asyncio.sleep(self._rest_seconds)
+        return time.perf_counter()
 
     def _hear(self, life: _Life, message: list[Any], shadow: ShadowRunner, size: int) -> None:
         """Act on one message; `Garbage` where it is none of the protocol."""
@@ -385,14 +399,6 @@ class ProcessLane:
             if time.monotonic() >= until:
                 return
             time.sleep(0.001)
-
-
-async def _yield_after(started: float) -> float:
-    """Let a request that came meanwhile go first, once a slice is over; return its start."""
-    if time.perf_counter() - started < SLICE_SECONDS:
-        return started
-    await asyncio.sleep(0)
-    return time.perf_counter()
 
 
 def _spawn(task: Task) -> subprocess.Popen[bytes]:

@@ -1,8 +1,13 @@
 """The shadow benchmark's arithmetic: ratios, intervals, verdicts, and what an answer is."""
 
+import subprocess
+import sys
+import time
+
 import pytest
 
-from bench.shadow import chosen, held, lines_of, summary
+from bench.processor_time import ChildClock
+from bench.shadow import ACROSS, WITHIN, chosen, held, lines_of, summary
 from bench.shadow_candidates import HOSTILE
 from bench.shadow_load import Block, fill_of, request_bodies
 from lob.errors import InvalidInput
@@ -20,28 +25,108 @@ def test_the_verdict_is_the_intervals(ratios: list[float], outcome: str) -> None
     assert found["p99_ratio_low"] <= found["p99_ratio"] <= found["p99_ratio_high"]
 
 
-def document(*, changed: int = 0, outcome: str = "held") -> dict[str, object]:
+def document(
+    *, changed: int = 0, outcome: str = "held", busy: str = "not decided"
+) -> dict[str, object]:
     """Return a run's document with one candidate of each kind."""
     figures = {"p99_off_ms": 1.0, "p99_shadow_ms": 1.0, "answers": 10, "failed": 0, "shadow": {}}
     figures |= {"router_cpu_off_us": 1.0, "router_cpu_shadow_us": 1.0}
-    one = {**summary([1.0] * 9), **figures, "changed": changed}
+    one = {**summary([1.0] * 9), **figures, "changed": changed, "across_phases": summary([1.0])}
     return {
         "rate_per_second": 1_000.0,
         "bar": 1.05,
         "candidates": {
-            "l3": one | {"outcome": outcome},
-            "raises": one | {"outcome": "not decided"},
+            "l3": one | {"outcome": outcome, "way": WITHIN},
+            "raises": one | {"outcome": "not decided", "way": WITHIN},
+            "hangs_busy": one | {"outcome": busy, "way": ACROSS},
         },
         "hostile": summary([1.0] * 9),
+        "hostile_busy": summary([1.0] * 9) | {"outcome": busy},
     }
 
 
 def test_a_changed_answer_or_an_undecided_bar_is_a_failure() -> None:
-    """A hostile candidate's own interval decides nothing; all of theirs together do."""
+    """A hostile candidate's own interval decides nothing; all of theirs together do.
+
+    Of busy ones all that is asked is that they are not over the bar for certain.
+    """
     assert held(document())
     assert not held(document(changed=1))
     assert not held(document(outcome="not decided"))
-    assert 5 == len(lines_of(document()))
+    assert not held(document(busy="not held"))
+    assert 7 == len(lines_of(document()))
+
+
+def block_with_bursts(extra_seconds: float) -> Block:
+    """Return ten seconds at 100/s, and ten bursts of 10 ms in which requests take longer."""
+    block, computed = Block(), 0
+    for number in range(1000):
+        due = number / 100
+        in_burst = number % 100 == 50
+        block.looks.append((due - 0.002, computed))
+        computed += 5_000_000 if in_burst else 1_000
+        block.due_at.append(due)
+        # Something of its own is in every tail: the machine's.
+        own = 0.004 if number % 100 == 10 else 0.001 + number % 7 / 1e5
+        block.latencies.append(own + (extra_seconds if in_burst else 0.0))
+    block.looks.append((10.0, computed))
+    return block
+
+
+def test_requests_apart_are_those_that_the_process_had_no_part_in() -> None:
+    """A burst has an edge before and after it; what is within costs the ratio what it adds."""
+    apart, share = block_with_bursts(0.0).apart()
+    # Of each burst: its own 10 ms, the two requests of the 20 ms before it, the one after.
+    assert len(apart) == 1000 * (1 - share) == pytest.approx(1000 - 40, abs=10)
+    assert block_with_bursts(0.0).ratio_to_apart() == pytest.approx(1.0)
+    assert (block_with_bursts(0.02).ratio_to_apart() or 0) > 2
+
+
+def test_a_process_that_computes_most_of_the_time_leaves_nothing_to_compare_with() -> None:
+    """Then phases are compared; a block in which it did nothing is its own measure."""
+    busy, idle = block_with_bursts(0.0), block_with_bursts(0.0)
+    busy.looks = [(at, index * 1_000_000) for index, (at, _) in enumerate(busy.looks)]
+    idle.looks = [(at, 0) for at, _ in idle.looks]
+    assert busy.ratio_to_apart() is None
+    assert 1.0 == idle.ratio_to_apart()
+
+
+PARENT = """
+import subprocess, sys
+child = None
+for line in sys.stdin:
+    if child is not None:
+        child.kill()
+        child.wait()
+    busy = [sys.executable, "-c", "while True: pass"]
+    child = subprocess.Popen(busy) if line == "start\\n" else None
+    print("done", flush=True)
+"""
+
+
+def test_the_clock_of_a_child_follows_who_takes_its_place() -> None:
+    """It stands at zero without one, runs while one computes, and begins anew with the next."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdin=pipe, stdout=pipe) as parent:
+        clock = ChildClock(parent.pid)
+
+        def tell(word: str) -> None:
+            assert parent.stdin is not None
+            assert parent.stdout is not None
+            parent.stdin.write(f"{word}\n".encode())
+            parent.stdin.flush()
+            assert b"done\n" == parent.stdout.readline()
+
+        for _ in range(2):
+            tell("stop")
+            time.sleep(0.03)
+            assert 0 == clock()
+            tell("start")
+            deadline = time.monotonic() + 20
+            while clock() < 100_000_000 and time.monotonic() < deadline:
+                time.sleep(0.03)
+            assert clock() > 100_000_000
+        tell("stop")
 
 
 def test_candidates_are_chosen_by_name() -> None:
