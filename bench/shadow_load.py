@@ -28,8 +28,8 @@ _READ_BYTES: Final = 65_536
 BEFORE_SECONDS: Final = 0.02
 """The router settles the last orders, resting in between, before it sends more of them."""
 AFTER_SECONDS: Final = 0.01
-RUNS_NS: Final = 20_000
-"""What a process computes between two looks when it does anything."""
+RUNS_NS: Final = 150_000
+"""What a process computes between two looks when it is at an order; just waking is less."""
 SHARE_MAX: Final = 0.5
 """Where it computes for longer, too little is left that it had no part in."""
 
