@@ -1,8 +1,8 @@
 """Run the candidate in a process of its own, and let nothing that it does reach the loop.
 
 The router looks at the process some times a second (four to a hundred, by how many orders are to be
-mirrored), and nothing that the process does wakes it: each time it sends some orders, reads at most
-64 KiB, and settles pairs in slices of 0.1 ms with the loop free in between. No call here waits.
+mirrored), and nothing that the process does wakes it: each time it reads at most 64 KiB, settles
+pairs in slices of 0.1 ms with a rest of 3 ms in between, and sends some orders. No call here waits.
 
 The process is started when the shadow phase is entered and killed when it is left. One that ends,
 hangs or says what is not in the protocol is killed and started again, after a pause that doubles;
