@@ -79,10 +79,12 @@ inline void* grow_block(void* old, u64 old_bytes, u64 bytes) {
     void* const grown = make_block(bytes);
 #if defined(TOUCHSTONE_MAPS_LARGE_BLOCKS)
     if (old_bytes >= kHugePage) {
+        // Where this fails, the kernel may have taken the new addresses back: nothing to copy to.
         if (mremap(old, rounded_up(old_bytes, kHugePage), rounded_up(bytes, kHugePage),
-                   MREMAP_MAYMOVE | MREMAP_FIXED, grown) != MAP_FAILED) {
-            return grown;
+                   MREMAP_MAYMOVE | MREMAP_FIXED, grown) == MAP_FAILED) {
+            throw std::bad_alloc();
         }
+        return grown;
     }
 #endif
     if (old_bytes) std::memcpy(grown, old, old_bytes);
