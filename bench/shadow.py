@@ -13,8 +13,8 @@ What shadow costs is measured twice:
 - across phases: the p99 in SHADOW over that of the neighbouring block in OFF. Where nothing else
   moves, this has all that there is; where the machine's own p99 moves, hundreds say little.
 
-The figure is the first, and the second for a candidate that computes most of the time. It is the
-geometric mean over blocks, with a bootstrap interval over them.
+The figure is the first, and the second for a block in which the candidate computed most of the
+time. It is the geometric mean over blocks, with a bootstrap interval over them.
 """
 
 import asyncio
@@ -53,8 +53,6 @@ RESAMPLES: Final = 2_000
 START_SECONDS_MAX: Final = 30.0
 READY_SECONDS_MAX: Final = 3.0
 """Less than a server keeps idle connections: the load needs them still."""
-WITHIN: Final = "within blocks"
-ACROSS: Final = "across phases"
 _ORDER: Final = ("OFF", "SHADOW", "SHADOW", "OFF")
 
 
@@ -149,10 +147,9 @@ async def _measure(options: Options, home: Path, say: Callable[[str], None]) -> 
         "processors": os.cpu_count(),
         "candidates": found,
     }
-    for name, way in (("hostile", WITHIN), ("hostile_busy", ACROSS)):
-        bad = [one for name, one in found.items() if name in HOSTILE and one["way"] == way]
-        if bad:
-            document[name] = summary([ratio for one in bad for ratio in one["ratios"]])
+    bad = [ratio for name, one in found.items() if name in HOSTILE for ratio in one["ratios"]]
+    if bad:
+        document["hostile"] = summary(bad)
     return document
 
 
@@ -173,15 +170,15 @@ async def _candidate(arm: Arm, name: str, options: Options) -> dict[str, Any]:
         on.quantile(0.99) / off.quantile(0.99)
         for off, on in zip(blocks["OFF"], blocks["SHADOW"], strict=True)
     ]
-    within = [one for block in blocks["SHADOW"] if (one := block.ratio_to_apart()) is not None]
-    way = WITHIN if 2 * len(within) > len(across) else ACROSS
-    ratios = within if way == WITHIN else across
+    within, shares = zip(*(block.within() for block in blocks["SHADOW"]), strict=True)
+    ratios = [other if own is None else own for own, other in zip(within, across, strict=True)]
     return {
         **summary(ratios),
-        "way": way,
         "ratios": ratios,
+        "blocks_across": within.count(None),
         "across_phases": summary(across),
-        "under_way_share": statistics.mean(block.apart()[1] for block in blocks["SHADOW"]),
+        "under_way_share": statistics.mean(shares),
+        "computed_share": statistics.mean(block.computed_share() for block in blocks["SHADOW"]),
         "p99_off_ms": _middle(blocks["OFF"], 0.99),
         "p99_shadow_ms": _middle(blocks["SHADOW"], 0.99),
         "p50_off_ms": _middle(blocks["OFF"], 0.50),
@@ -295,25 +292,19 @@ def summary(ratios: Sequence[float]) -> dict[str, Any]:
 def held(document: dict[str, Any]) -> bool:
     """Return whether no answer changed or failed and the bar holds.
 
-    Of hostile candidates all together count; those that compute most of the time can only be
-    compared across phases, and must not be over the bar for certain.
+    Of hostile candidates all together count.
     """
     candidates = document["candidates"]
     unharmed = all(not one["failed"] and not one["changed"] for one in candidates.values())
     judged = [one for name, one in candidates.items() if name not in HOSTILE]
     judged += [document["hostile"]] if "hostile" in document else []
-    busy = document.get("hostile_busy", {"outcome": "held"})
-    return (
-        unharmed
-        and all(one["outcome"] == "held" for one in judged)
-        and busy["outcome"] != "not held"
-    )
+    return unharmed and all(one["outcome"] == "held" for one in judged)
 
 
 def lines_of(document: dict[str, Any]) -> list[str]:
     """Return the document as lines of text."""
     rate, bar = document["rate_per_second"], document["bar"]
-    head = f"{'candidate':<24}{'ratio':>7}{'95 % interval':>17}{'across phases':>22}"
+    head = f"{'candidate':<24}{'ratio':>7}{'95 % interval':>17}{'across phases':>22}{'computed':>9}"
     head += f"{'off ms':>8}{'on ms':>8}{'answers':>9}{'changed':>8}{'failed':>7}{'pairs':>8}"
     head += f"{'off us':>7}{'on us':>7}  outcome"
     lines = [
@@ -321,12 +312,8 @@ def lines_of(document: dict[str, Any]) -> list[str]:
         head,
     ]
     lines += [_line(name, one) for name, one in document["candidates"].items()]
-    for name, text in (
-        ("hostile", "all hostile together"),
-        ("hostile_busy", "busy ones, across phases"),
-    ):
-        if name in document:
-            lines.append(_line(text, document[name]))
+    if "hostile" in document:
+        lines.append(_line("all hostile together", document["hostile"]))
     return lines
 
 
@@ -334,7 +321,7 @@ def _line(name: str, one: dict[str, Any]) -> str:
     line = f"{name:<24}{one['p99_ratio']:>7.3f}{_interval(one):>17}"
     if "answers" in one:
         across, pairs = one["across_phases"], one["shadow"].get("shadow_pairs_total", 0.0)
-        line += f"{across['p99_ratio']:>7.2f} ({_interval(across)})"
+        line += f"{across['p99_ratio']:>7.2f} ({_interval(across)}){one['computed_share']:>9.1%}"
         line += f"{one['p99_off_ms']:>8.2f}{one['p99_shadow_ms']:>8.2f}{one['answers']:>9,}"
         line += f"{one['changed']:>8}{one['failed']:>7}{pairs:>8,.0f}"
         line += f"{one['router_cpu_off_us']:>7.0f}{one['router_cpu_shadow_us']:>7.0f}"

@@ -68,12 +68,20 @@ class Block:
         apart = (last < 0) | (ends[last] < due) if len(ran) else np.ones(len(due), bool)
         return np.array(self.latencies)[apart].tolist(), 1.0 - float(np.mean(apart))
 
-    def ratio_to_apart(self) -> float | None:
-        """Return the p99 of all requests over that of those apart; None where these are too few."""
+    def within(self) -> tuple[float | None, float]:
+        """Return the p99 over that of the requests apart, and the share of the others.
+
+        No ratio where there are too few apart.
+        """
         apart, share = self.apart()
         if share > SHARE_MAX:
-            return None
-        return self.quantile(0.99) / _quantile(apart, 0.99)
+            return None, share
+        return self.quantile(0.99) / _quantile(apart, 0.99), share
+
+    def computed_share(self) -> float:
+        """Return what share of one processor the watched process has had."""
+        at, computed = (np.array(column) for column in zip(*self.looks, strict=True))
+        return float(np.diff(computed).clip(0).sum() / 1e9 / (at[-1] - at[0]))
 
 
 def _quantile(latencies: Sequence[float], share: float) -> float:

@@ -22,7 +22,7 @@ from touchstone.rollout.triggers import LATENCY_EDGES_SECONDS, SLIPPAGE_EDGES_BP
 SERIES: Final = (("L2", "live"), ("L2", "fallback"), ("L3", "live"), ("L3", "shadow"))
 OUTCOME_NAMES: Final = (*(status.lower() for status in FillStatus), "invalid", "error")
 FAULT_CODES: Final = tuple(sorted({cls.code for cls in OUTCOMES}))
-DROP_REASONS: Final = ("queue_full", "not_in_shadow", "too_large", "rate")
+DROP_REASONS: Final = ("queue_full", "not_in_shadow", "too_large", "rate", "processor")
 
 # The first edge of the slippage is negative, so the library exports no sum, and the moments have
 # families of their own.

@@ -56,6 +56,10 @@ class Lane(Protocol):
         """Return what takes mirrors and settles them, each until it is cancelled."""
         ...
 
+    def affords(self) -> bool:
+        """Return whether the candidate has processor time left for more orders."""
+        ...
+
     async def check(self) -> str:
         """Return a short text when the candidate can run, or need not; for readiness."""
         ...
@@ -113,11 +117,14 @@ class ShadowRunner:
         return self._wall_clock()
 
     def wants(self) -> bool:
-        """Return whether the rate allows to mirror one more answer; one that is not is counted."""
-        if self._may():
-            return True
-        self.drop("rate")
-        return False
+        """Return whether one more answer is to be mirrored; one that is not is counted."""
+        if not self._may():
+            self.drop("rate")
+            return False
+        if not self._lane.affords():
+            self.drop("processor")
+            return False
+        return True
 
     def offer(self, mirror: Mirror) -> None:
         """Queue an answer that is wanted, or drop and count it; never waits, never raises."""
@@ -235,6 +242,10 @@ class LoopLane:
     workers: int
     again: ControlAgain = field(default_factory=ControlAgain)
     taken: int = 0
+
+    def affords(self) -> bool:
+        """Return True: what it computes is this process's own."""
+        return True
 
     async def check(self) -> str:
         """Return that it runs here."""

@@ -7,7 +7,8 @@ pairs in slices of 0.1 ms with a rest of 3 ms in between, and sends some orders.
 The process is started when the shadow phase is entered and killed when it is left. One that ends,
 hangs or says what is not in the protocol is killed and started again, after a pause that doubles;
 orders that it had been given are then errors of the candidate, so that none can avoid a comparison
-by taking the process down.
+by taking the process down. One that has computed more than its share (`shadow_share`) is given no
+orders, and not started again, until the time has paid for it.
 """
 
 import asyncio
@@ -39,6 +40,12 @@ from services.router.shadow_frames import (
     take_message,
 )
 from services.router.shadow_process import Task
+from services.router.shadow_share import (
+    ORDER_SECONDS,
+    ProcessorAccount,
+    computed_seconds,
+    waits_for_processor,
+)
 from services.router.shadow_work import inputs_digest
 from touchstone.kit.codec import request_bytes
 
@@ -51,8 +58,9 @@ REST_SECONDS_MAX: Final = 0.003
 """Between slices: one after the other, they would keep requests waiting like one long one."""
 HEAVY_SECONDS: Final = 0.001
 """A fill with a long attribution costs half of it on a slow machine, and there are thousands."""
-DEAF_FACTOR: Final = 100
-"""After a message that cost more than that, none is heard for so many times its cost."""
+DEAF_FACTOR: Final = 500
+"""After a message that cost more than that, none is heard for so many times its cost: what stands
+still for a hundredth of the time is the p99."""
 IDLE_SECONDS: Final = 0.05
 WINDOW: Final = 64
 """The most orders that the process has and has not answered."""
@@ -64,7 +72,9 @@ PAUSE_SECONDS: Final = 0.1
 PAUSE_SECONDS_MAX: Final = 10.0
 HEALTHY_SECONDS: Final = 10.0
 """A life of so long takes the pause before the next one back to the shortest."""
-ENDINGS: Final = ("exit", "hung", "garbage", "not_started")
+RESTLESS_SECONDS: Final = 0.25
+"""What it may compute without an order while it owes: it is to rest then."""
+ENDINGS: Final = ("exit", "hung", "overspent", "garbage", "not_started")
 MODULE: Final = "services.router.shadow_process"
 
 _log = structlog.get_logger("touchstone.router")
@@ -80,13 +90,15 @@ class _Given:
 
 @dataclass(slots=True)
 class _Life:
-    """One process, from its start to its end."""
+    """One process, from its start to its end; `again` when another had ended in this phase."""
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
+    again: bool
     started_at: float
     progress_at: float
-    cpu_seconds: float | None = None
+    computed: float = 0.0
+    computed_at_progress: float = 0.0
     ready: bool = False
     unsent: bytes = b""
     received: bytearray = field(default_factory=bytearray)
@@ -128,9 +140,11 @@ class ProcessLane:
         self._per_tick = max(1, round(2 * per_second_max * tick))
         rest = min(REST_SECONDS_MAX, tick / (2 * self._per_tick))
         self._rest_seconds = rest if rest >= REST_SECONDS_MIN else 0.0
+        self._account = ProcessorAccount(per_second_max * ORDER_SECONDS, clock)
         self._metrics = metrics
         self._clock = clock
         self._life: _Life | None = None
+        self._again = False
         self._number = 0
         self._pauses = 0
         self._start_at = 0.0
@@ -146,6 +160,10 @@ class ProcessLane:
         """Return the process id of the shadow process; None while there is none."""
         return None if self._life is None else self._life.process.pid
 
+    def affords(self) -> bool:
+        """Return whether the process may be given more orders: it has not overspent its share."""
+        return self._account.balance >= 0.0
+
     async def check(self) -> str:
         """Return what the shadow process does.
 
@@ -155,9 +173,13 @@ class ProcessLane:
         life = self._life
         if not self._wanted:
             return "not in the shadow phase"
+        owing = ""
+        if not self.affords():
+            share = f"{self._account.share:.0%} of a processor"
+            owing = f"; it computed more than {share}: goes on in {self._account.paid_in:.0f} s"
         if life is None or not life.ready:
-            raise Unavailable(f"shadow process: {self._trouble or 'starting'}")
-        return f"process {life.process.pid}"
+            raise Unavailable(f"shadow process: {self._trouble or 'starting'}{owing}")
+        return f"process {life.process.pid}{owing}"
 
     def work(self, shadow: ShadowRunner) -> list[Coroutine[Any, Any, None]]:
         """Return what keeps the process alive in the shadow phase, and feeds it."""
@@ -189,17 +211,20 @@ class ProcessLane:
     async def _tick(self, shadow: ShadowRunner) -> None:
         self._reap()
         if self._life is None:
-            if self._clock() >= self._start_at:
+            if self._clock() >= self._start_at and self.affords():
                 await self._start()
             return
         life = self._life
+        self._charge(life)
         alive = await self._receive(life, shadow)
-        if alive and life.ready:
+        if alive and life.ready and self.affords():
             await self._send(life, shadow)
         if not alive:
             await self._end(shadow, "exit" if life.ready else "not_started", "ended")
         elif (reason := self._hangs(life)) is not None:
             await self._end(shadow, "hung" if life.ready else "not_started", reason)
+        elif self._overspends(life):
+            await self._end(shadow, "overspent", "computes without an order")
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -221,7 +246,18 @@ class ProcessLane:
                 self._pause(f"cannot start: {one_line(str(error))}")
                 return
         now = self._clock()
-        self._life = _Life(process, ours, now, now)
+        self._life = _Life(process, ours, self._again, now, now)
+        self._again = True
+
+    def _charge(self, life: _Life) -> None:
+        """Take what the process has computed since the last look from its account.
+
+        The start that entering the phase brings is free: no fault of the candidate's.
+        """
+        computed = max(life.computed, computed_seconds(life.process.pid))
+        if life.ready or life.again:
+            self._account.spend(computed - life.computed)
+        life.computed = computed
 
     async def _send(self, life: _Life, shadow: ShadowRunner) -> None:
         """Send what was left over, or else a few orders more; never waits for the process."""
@@ -238,7 +274,7 @@ class ProcessLane:
                 continue
             now = self._clock()
             if not life.given:
-                life.progress_at, life.cpu_seconds = now, None
+                life.progress_at, life.computed_at_progress = now, life.computed
             self._number += 1
             life.given[self._number] = _Given(mirror, now)
             frames.append(order_frame(self._number, mirror.seed, encoded))
@@ -253,7 +289,7 @@ class ProcessLane:
         """Settle what the process has said; return False when it has ended.
 
         The loop cannot go on while one message is looked at, and that may have a thousand parts,
-        each of which is checked. So there may be few such: what they cost is a percent at most.
+        each of which is checked. So there may be few such: they cost a fifth of a percent at most.
         """
         if self._clock() < self._deaf_until:
             return True
@@ -304,10 +340,10 @@ class ProcessLane:
                 raise Garbage("an outcome of no order")
             outcome = outcome_of(message, given.mirror.request.order.quantity)
             del life.given[number]
-            life.progress_at, life.cpu_seconds = self._clock(), None
+            life.progress_at, life.computed_at_progress = self._clock(), life.computed
             shadow.settle(given.mirror, outcome, size)
         elif kind == "ready" and not life.ready:
-            life.ready = True
+            life.ready, life.computed_at_progress = True, life.computed
             self._trouble = ""
             self._metrics.up.set(1)
             lacking = [one_line(name) for name in message[1][:8]] if len(message) > 1 else []
@@ -322,31 +358,34 @@ class ProcessLane:
 
         One that has been given no processor has not had its time yet.
         """
-        now = self._clock()
-        limit = self._task.deadline_seconds + GRACE_SECONDS
+        now, deadline = self._clock(), self._task.deadline_seconds
+        limit = deadline + GRACE_SECONDS
         if not life.ready:
             late = now - life.started_at > START_SECONDS_MAX
             return f"not ready within {START_SECONDS_MAX:g} s" if late else None
-        if not life.given:
+        silent = now - life.progress_at
+        if not life.given or silent < 0.0:
             return None
         oldest = next(iter(life.given.values())).at
         turns = -(-WINDOW // self._task.workers)
         if now - oldest > turns * limit + STARVED_SECONDS_MAX:
             return "an order without an answer"
-        silent = now - life.progress_at
-        if silent > GRACE_SECONDS / 2 and life.cpu_seconds is None:
-            life.cpu_seconds = _cpu(life.process.pid)[0]
-        if silent <= limit:
-            return None
-        cpu_seconds, waits_for_processor = _cpu(life.process.pid)
-        starved = waits_for_processor and cpu_seconds - (life.cpu_seconds or 0.0) < limit / 2
-        if starved and silent <= STARVED_SECONDS_MAX:
-            return None
-        return f"no answer for {silent:.1f} s"
+        computed = life.computed - life.computed_at_progress
+        if computed > max(deadline, GRACE_SECONDS):
+            return f"computed for {computed:.1f} s without an answer"
+        starved = silent <= STARVED_SECONDS_MAX and waits_for_processor(life.process.pid)
+        return f"no answer for {silent:.1f} s" if silent > limit and not starved else None
+
+    def _overspends(self, life: _Life) -> bool:
+        """Return whether the process computes on although it has neither an order nor the time."""
+        restless = life.computed - life.computed_at_progress > RESTLESS_SECONDS
+        return life.ready and not life.given and restless and not self.affords()
 
     async def _end(self, shadow: ShadowRunner, reason: str, text: str) -> None:
         """Kill the process for a reason of its own; what it had been given has failed."""
         life = self._life
+        if life is not None:
+            self._charge(life)
         self._kill()
         self._metrics.endings[reason].inc()
         if life is None:
@@ -380,6 +419,7 @@ class ProcessLane:
             for _ in life.given:
                 shadow.drop("not_in_shadow")
             self._trouble, self._start_at, self._pauses = "", 0.0, 0
+        self._again = False
         shadow.let_go()
         self._reap()
 
@@ -448,17 +488,3 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _kill_started(starting: "asyncio.Future[subprocess.Popen[bytes]]") -> None:
     if not starting.cancelled() and starting.exception() is None:
         _kill(starting.result())
-
-
-def _cpu(pid: int) -> tuple[float, bool]:
-    """Return the processor time a process has had, in seconds, and whether it waits for more.
-
-    Where the system does not tell, it has had none and waits for nothing.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-        fields = text.rpartition(")")[2].split()
-        ticks = int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK"), fields[0] == "R"
-    except (OSError, ValueError, IndexError):
-        return 0.0, False

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from services.router.shadow_confine import confine
 
 if TYPE_CHECKING:
+    from services.router.shadow_work import ControlAgain
     from touchstone.kit.simulator_client import SimulatorClient
 
 STREAM_BYTES_MAX: Final = 1024 * 1024
@@ -59,8 +60,9 @@ def main(arguments: list[str]) -> int:
 
 
 async def _serve(task: Task, connection: socket.socket, missing: tuple[str, ...]) -> int:
-    # Only now: whatever these start is confined.
+    # Only now: whatever these start is confined. And before it is ready: no order waits for them.
     from services.router.shadow_frames import message_frame, one_line  # noqa: PLC0415
+    from services.router.shadow_work import ControlAgain  # noqa: PLC0415
 
     reader, writer = await asyncio.open_connection(sock=connection, limit=STREAM_BYTES_MAX)
     try:
@@ -72,8 +74,9 @@ async def _serve(task: Task, connection: socket.socket, missing: tuple[str, ...]
                 writer.write(message_frame(["failed", one_line(f"{text}: {error}")]))
                 await writer.drain()
                 return _FAILED
+            again = ControlAgain()
             writer.write(message_frame(["ready", list(missing)]))
-            await _work(task, candidate, reader, writer)
+            await _work(task, candidate, again, reader, writer)
     finally:
         writer.close()
     return 0
@@ -110,14 +113,17 @@ async def _connect(client: "SimulatorClient") -> None:
 
 
 async def _work(
-    task: Task, candidate: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    task: Task,
+    candidate: Any,
+    again: "ControlAgain",
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
 ) -> None:
     """Take order after order, several at a time; returns by `IncompleteReadError`."""
     from services.router import shadow_frames, shadow_work  # noqa: PLC0415
     from touchstone.kit.codec import decode_execution_request  # noqa: PLC0415
 
     orders: asyncio.Queue[tuple[int, int, bytes]] = asyncio.Queue(task.workers)
-    again = shadow_work.ControlAgain()
 
     async def work() -> None:
         while True:

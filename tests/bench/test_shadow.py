@@ -7,7 +7,7 @@ import time
 import pytest
 
 from bench.processor_time import ChildClock
-from bench.shadow import ACROSS, WITHIN, chosen, held, lines_of, summary
+from bench.shadow import chosen, held, lines_of, summary
 from bench.shadow_candidates import HOSTILE
 from bench.shadow_load import Block, fill_of, request_bodies
 from lob.errors import InvalidInput
@@ -25,36 +25,29 @@ def test_the_verdict_is_the_intervals(ratios: list[float], outcome: str) -> None
     assert found["p99_ratio_low"] <= found["p99_ratio"] <= found["p99_ratio_high"]
 
 
-def document(
-    *, changed: int = 0, outcome: str = "held", busy: str = "not decided"
-) -> dict[str, object]:
+def document(*, changed: int = 0, outcome: str = "held", bad: str = "held") -> dict[str, object]:
     """Return a run's document with one candidate of each kind."""
     figures = {"p99_off_ms": 1.0, "p99_shadow_ms": 1.0, "answers": 10, "failed": 0, "shadow": {}}
-    figures |= {"router_cpu_off_us": 1.0, "router_cpu_shadow_us": 1.0}
+    figures |= {"router_cpu_off_us": 1.0, "router_cpu_shadow_us": 1.0, "computed_share": 0.01}
     one = {**summary([1.0] * 9), **figures, "changed": changed, "across_phases": summary([1.0])}
     return {
         "rate_per_second": 1_000.0,
         "bar": 1.05,
         "candidates": {
-            "l3": one | {"outcome": outcome, "way": WITHIN},
-            "raises": one | {"outcome": "not decided", "way": WITHIN},
-            "hangs_busy": one | {"outcome": busy, "way": ACROSS},
+            "l3": one | {"outcome": outcome},
+            "raises": one | {"outcome": "not decided"},
         },
-        "hostile": summary([1.0] * 9),
-        "hostile_busy": summary([1.0] * 9) | {"outcome": busy},
+        "hostile": summary([1.0] * 9) | {"outcome": bad},
     }
 
 
 def test_a_changed_answer_or_an_undecided_bar_is_a_failure() -> None:
-    """A hostile candidate's own interval decides nothing; all of theirs together do.
-
-    Of busy ones all that is asked is that they are not over the bar for certain.
-    """
+    """A hostile candidate's own interval decides nothing; all of theirs together do."""
     assert held(document())
     assert not held(document(changed=1))
     assert not held(document(outcome="not decided"))
-    assert not held(document(busy="not held"))
-    assert 7 == len(lines_of(document()))
+    assert not held(document(bad="not decided"))
+    assert 5 == len(lines_of(document()))
 
 
 def block_with_bursts(extra_seconds: float) -> Block:
@@ -78,8 +71,10 @@ def test_requests_apart_are_those_that_the_process_had_no_part_in() -> None:
     apart, share = block_with_bursts(0.0).apart()
     # Of each burst: its own 10 ms, the two requests of the 20 ms before it, the one after.
     assert len(apart) == 1000 * (1 - share) == pytest.approx(1000 - 40, abs=10)
-    assert block_with_bursts(0.0).ratio_to_apart() == pytest.approx(1.0)
-    assert (block_with_bursts(0.02).ratio_to_apart() or 0) > 2
+    ratio, others = block_with_bursts(0.0).within()
+    assert others == share
+    assert 1.0 == pytest.approx(ratio)
+    assert (block_with_bursts(0.02).within()[0] or 0) > 2
 
 
 def test_a_process_that_computes_most_of_the_time_leaves_nothing_to_compare_with() -> None:
@@ -87,8 +82,11 @@ def test_a_process_that_computes_most_of_the_time_leaves_nothing_to_compare_with
     busy, idle = block_with_bursts(0.0), block_with_bursts(0.0)
     busy.looks = [(at, index * 1_000_000) for index, (at, _) in enumerate(busy.looks)]
     idle.looks = [(at, 0) for at, _ in idle.looks]
-    assert busy.ratio_to_apart() is None
-    assert 1.0 == idle.ratio_to_apart()
+    ratio, others = busy.within()
+    assert ratio is None
+    assert others > 0.99
+    assert 0.1 == pytest.approx(busy.computed_share(), rel=0.01)
+    assert (1.0, 0.0, 0.0) == (*idle.within(), idle.computed_share())
 
 
 PARENT = """

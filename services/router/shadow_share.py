@@ -1,0 +1,72 @@
+"""What the shadow process may compute: a share of one processor, saved up while it takes less.
+
+The scheduler gives it what nobody else wants, but two processors of one core feel each other, and
+so do their caches. Whatever a candidate does, over a minute it has no more than its share.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+ORDER_SECONDS: Final = 0.006
+"""Processor time that an order may take on average: three or four times what L3 takes for one."""
+SAVED_SECONDS_MAX: Final = 0.25
+"""So much may be computed at once after a quiet time."""
+
+
+class ProcessorAccount:
+    """An income of processor time, and what was spent; in seconds.
+
+    Spending is never refused, for nothing here can stop a process that computes: what it took goes
+    below zero, and its owner waits until that is paid.
+    """
+
+    def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Open an account with all that can be saved; `share` is the income in a second."""
+        self.share = share
+        self._clock = clock
+        self._balance = SAVED_SECONDS_MAX
+        self._at = clock()
+
+    @property
+    def balance(self) -> float:
+        """Return what is left; below zero, what is owed."""
+        now = self._clock()
+        self._balance = min(SAVED_SECONDS_MAX, self._balance + (now - self._at) * self.share)
+        self._at = now
+        return self._balance
+
+    @property
+    def paid_in(self) -> float:
+        """Return in how many seconds nothing will be owed."""
+        return max(0.0, -self.balance / self.share)
+
+    def spend(self, seconds: float) -> None:
+        """Take what was computed from the balance."""
+        self._balance = self.balance - seconds
+
+
+def computed_seconds(pid: int) -> float:
+    """Return the processor time of a process and its threads; 0 where the system does not tell."""
+    try:
+        # Linux: the processor clock of any process, as of clock_getcpuclockid(3).
+        return time.clock_gettime_ns(~pid << 3 | 2) / 1e9
+    except (OSError, OverflowError):
+        fields = _stat(pid)
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+
+
+def waits_for_processor(pid: int) -> bool:
+    """Return whether its first thread runs or could run; False where the system does not tell."""
+    return _stat(pid)[:1] == ["R"]
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the state on, of proc(5); none where it is not."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()

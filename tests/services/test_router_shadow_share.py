@@ -1,0 +1,121 @@
+"""The shadow process's share of a processor: what it computes is counted, and bounded."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from services.router.shadow_share import (
+    SAVED_SECONDS_MAX,
+    ProcessorAccount,
+    computed_seconds,
+    waits_for_processor,
+)
+from tests.services.test_router_shadow_process import check_of, lane_of, shadowed, until_ready
+
+Eventually = Callable[..., Awaitable[float]]
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """Return the time, in seconds."""
+        return self.now
+
+
+def test_what_is_not_computed_is_saved_up_to_a_bound_and_debts_are_paid_in_time() -> None:
+    """A quarter of a second at once after a quiet time; then three hundredths of each."""
+    clock = Clock()
+    account = ProcessorAccount(0.03, clock)
+    assert SAVED_SECONDS_MAX == account.balance
+    clock.now += 1_000
+    assert SAVED_SECONDS_MAX == account.balance
+    assert 0.0 == account.paid_in
+    account.spend(SAVED_SECONDS_MAX + 0.6)
+    assert -0.6 == pytest.approx(account.balance)
+    assert 20.0 == pytest.approx(account.paid_in)
+    clock.now += 19
+    assert account.balance < 0
+    clock.now += 2
+    assert 0 < account.balance < 0.1
+
+
+@pytest.mark.parametrize(
+    ("program", "runs"),
+    [("f()", True),
+     ("import threading; t = threading.Thread(target=f); t.start(); t.join()", False)],
+)  # fmt: skip
+def test_the_processor_time_of_another_process_is_told_with_all_its_threads(
+    program: str, runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the system has no such clocks; of a process that is not there it is nothing."""
+    spin = f"def f():\n while True: pass\n{program}"
+    with subprocess.Popen([sys.executable, "-c", spin]) as process:
+        try:
+            deadline = time.monotonic() + 20
+            while computed_seconds(process.pid) < 0.2:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            # Of the first thread alone.
+            assert runs is waits_for_processor(process.pid)
+            by_clock = computed_seconds(process.pid)
+            with monkeypatch.context() as patch:
+                patch.setattr(time, "clock_gettime_ns", no_such_clock)
+                by_ticks = computed_seconds(process.pid)
+        finally:
+            process.kill()
+    assert by_clock - 0.1 <= by_ticks <= by_clock + 5
+    assert (0.0, False) == (computed_seconds(process.pid), waits_for_processor(process.pid))
+
+
+def no_such_clock(_clock: int) -> int:
+    """Refuse, as systems do that have no clocks of other processes."""
+    raise OSError("no such clock")
+
+
+@pytest.mark.parametrize(
+    ("candidate", "ending"), [("hangs_busy", "hung"), ("leaves_threads_behind", "overspent")]
+)
+@pytest.mark.usefixtures("router_environment")
+async def test_one_that_computes_without_an_end_is_not_started_again_before_that_is_paid(
+    candidate: str, ending: str, eventually: Eventually
+) -> None:
+    """With five orders a second it may have three hundredths of each, and has had more."""
+    async with shadowed(candidate, shadow_per_second_max=5) as harness:
+        await until_ready(harness)
+        lane = lane_of(harness)
+        await harness.execute()
+        ended = lane._metrics.endings[ending]
+        await eventually(lambda: ended._value.get() == 1, 30.0)
+        assert lane.pid is None
+        owed = -lane._account.balance
+        assert owed > 0.1
+        await harness.execute()
+        assert 1 == await harness.metric('shadow_dropped_total{reason="processor"}')
+        check = await check_of(harness)
+        assert not check["ok"]
+        assert "it computed more than 3% of a processor: goes on in " in check["detail"]
+        lane._account.spend(-owed)
+        second = await until_ready(harness)
+        # What this start took is owed too; it is not ended for that, and waits for orders.
+        await asyncio.sleep(1.2)
+        assert second == lane.pid
+        assert lane._account.balance < 0
+        assert 1 == ended._value.get()
+        # Whoever leaves the phase and enters it again has not paid.
+        await harness.put(1, phase="OFF")
+        await eventually(lambda: lane.pid is None)
+        await harness.put(2, phase="SHADOW")
+        await eventually(lambda: lane._wanted)
+        await asyncio.sleep(0.3)
+        assert lane.pid is None
+        assert lane._account.balance < 0
+        lane._account.spend(-1.0)
+        assert second != await until_ready(harness)
