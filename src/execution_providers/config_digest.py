@@ -2,14 +2,16 @@
 
 import json
 from hashlib import blake2b
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from lob.config import L3ExecutionConfig
+if TYPE_CHECKING:
+    # Its types take a quarter of a second to make, and a shadow process needs only the digests.
+    from lob.config import L3ExecutionConfig
 
 DIGEST_BYTES: Final = 8
 
 
-def config_digest(config: L3ExecutionConfig) -> str:
+def config_digest(config: "L3ExecutionConfig") -> str:
     """Return 16 hexadecimal digits of BLAKE2b over the configuration's JSON, keys sorted."""
     return document_digest(config.model_dump(mode="json"))
 

@@ -15,11 +15,11 @@ from touchstone.cli.stack import Part, Stack
 NOBODY = "http://127.0.0.1:9/readyz"
 
 
-async def running(folder: Path, script: str) -> Stack:
+async def running(folder: Path, script: str, python: str = sys.executable) -> Stack:
     """Return a stack whose only part, called a router, has begun to run a script."""
     stack = Stack(Ports.free(), folder, report=lambda _name, _what: None)
     stack.logs.mkdir()
-    command = (sys.executable, "-I", "-c", script)
+    command = (python, "-I", "-c", script)
     stack.running["router"] = await stack._spawn(Part("router", command, "", NOBODY))
     return stack
 
@@ -69,6 +69,35 @@ async def test_where_it_is_not_asked_for_a_part_stays_away(
     assert "router ended with exit code 3 and stays away until `down` and `up`" in captured.err
     (died,) = [json.loads(line) for line in captured.out.splitlines()]
     assert ("died", None) == (died["event"], died["restarts_in_seconds"])
+
+
+async def test_what_cannot_be_started_is_tried_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The death is told once; each failed try with its reason; then it is there."""
+    monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(watching, "PAUSE_SECONDS_MAX", 0.02)
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    stack = await running(tmp_path, "import time; time.sleep(60)", str(python))
+    first = stack.running["router"].process
+    python.unlink()
+    watch = asyncio.ensure_future(watching.Watch(stack, restart=True, json_output=False).run())
+    first.kill()
+    told = ""
+    async with asyncio.timeout(20):
+        while told.count("could not be started again") < 2:
+            await asyncio.sleep(0.01)
+            told += capsys.readouterr().err
+        python.symlink_to(sys.executable)
+        while "router was started again" not in told:
+            await asyncio.sleep(0.01)
+            told += capsys.readouterr().err
+    watch.cancel()
+    await asyncio.wait([watch])
+    await stack.stop()
+    assert 1 == told.count("was ended by SIGKILL")
+    assert "started again: No such file or directory; the next try is in 0.02 s" in told
 
 
 async def test_a_part_that_is_just_being_started_is_stopped_as_well(tmp_path: Path) -> None:

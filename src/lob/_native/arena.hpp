@@ -4,9 +4,7 @@
 // taking an order out or putting one at the tail therefore needs no branch. Index 0 is nobody.
 #pragma once
 
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <type_traits>
 
 #include "memory.hpp"

@@ -7,8 +7,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdlib>
-#include <new>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>

@@ -43,9 +43,11 @@ class Watch:
             self._tell_of_death(name, how_it_ended(code), pause)
             if not self._restart:
                 return
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, PAUSE_SECONDS_MAX)
-            await self._start_again(name)
+            started = False
+            while not started:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, PAUSE_SECONDS_MAX)
+                started = await self._start_again(name, pause)
 
     def _tell_of_death(self, name: str, how: str, pause: float) -> None:
         again = f"is started again in {pause:g} s"
@@ -54,14 +56,17 @@ class Watch:
         complain(f"{name} {how} and {then}; meanwhile {PROMISES[name]}. Its log: {log}")
         self._event("died", name, how=how, restarts_in_seconds=pause if self._restart else None)
 
-    async def _start_again(self, name: str) -> None:
+    async def _start_again(self, name: str, pause: float) -> bool:
+        """Return whether the part could be started; the system may have no room for it yet."""
         try:
             running = await self._stack.restart(name)
         except OSError as error:
-            complain(f"{name} could not be started again: {error.strerror or error}")
-            return
+            why = error.strerror or error
+            complain(f"{name} could not be started again: {why}; the next try is in {pause:g} s")
+            return False
         complain(f"{name} was started again (pid {running.process.pid})")
         self._event("restarted", name, pid=running.process.pid)
+        return True
 
     async def _follow_health(self) -> None:
         while True:
