@@ -38,6 +38,8 @@ class Bar(NamedTuple):
 
 FEED: Final = Figure("12k", "native feed")
 LARGE_FEED: Final = Figure("220k", "native feed")
+TWO_PROCESSES: Final = Figure("12k", "native two threads", "two_processes_over_one")
+"""What this machine has for two threads that share nothing at all; no bar."""
 
 BARS: Final = (
     Bar("feed replay over hftbacktest exchange and local", 20, FEED, Figure("12k", HFT_FULL)),

@@ -9,7 +9,7 @@ import gc
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final, NamedTuple
@@ -165,22 +165,21 @@ def threaded(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:
 
     def both(pair: list[OrderBook]) -> float:
         """Return the seconds that two threads take together."""
-        gate = threading.Barrier(len(pair) + 1)
-        ends: list[float] = []
+        gate = threading.Barrier(len(pair))
+        spans: list[tuple[float, float]] = []
 
         def work(book: OrderBook) -> None:
             gate.wait()
+            started = clock()
             book.apply(body)
-            ends.append(clock())
+            spans.append((started, clock()))
 
         threads = [threading.Thread(target=work, args=(book,)) for book in pair]
         for thread in threads:
             thread.start()
-        gate.wait()
-        started = clock()
         for thread in threads:
             thread.join()
-        return max(ends) - started
+        return _from_first_to_last(spans)
 
     def run() -> Sample:
         for _ in range(WARM_AND_TIMED):
@@ -189,6 +188,8 @@ def threaded(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:
                 started = clock()
                 alone.apply(body)
                 one = clock() - started
+                # Memory for trades that has been written to before is there for both, as for one.
+                del alone
                 two = both(pair)
         figures = {
             "messages_per_second": 2 * len(body) / two,
@@ -204,26 +205,30 @@ def threaded(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:
 def _two_processes(filled: Callable[[], OrderBook], body: Array) -> float:
     """Return the seconds that two processes with a book each take together."""
     forked = multiprocessing.get_context("fork")  # the messages are shared, not copied
-    gate = forked.Barrier(3)
-    ends = forked.SimpleQueue()
+    gate = forked.Barrier(2)
+    spans = forked.SimpleQueue()
 
     def work() -> None:
         for warming in (True, False):
             book = filled()
             if not warming:
                 gate.wait()
+            started = clock()
             book.apply(body)
-        ends.put(clock())
+        spans.put((started, clock()))
 
     processes = [forked.Process(target=work) for _ in range(2)]
     for process in processes:
         process.start()
-    gate.wait()
-    started = clock()
-    last = max(float(ends.get()) for _ in processes)
+    found = [spans.get() for _ in processes]
     for process in processes:
         process.join()
-    return last - started
+    return _from_first_to_last(found)
+
+
+def _from_first_to_last(spans: Sequence[tuple[float, float]]) -> float:
+    """Return the seconds from the first start to the last end."""
+    return max(ended for _, ended in spans) - min(started for started, _ in spans)
 
 
 def stepped(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bench.bar_chart import BarRow, bars_svg, short
+from bench.bars import TWO_PROCESSES
 from bench.book import SCHEMA
 from lob.errors import InvalidInput
 
@@ -238,6 +239,10 @@ def _bars(document: Document) -> str:
         measured = "not measured" if bar["measured"] is None else short(bar["measured"])
         mark = {True: "holds", False: "**missed**", None: ""}[bar["ok"]]
         lines.append(f"| {bar['name']} | {sign} {short(bar['target'])} | {measured} | {mark} |")
+    if (processes := TWO_PROCESSES.of(document)) is not None:
+        lines.append(
+            f"\nTwo processes over one, in the rounds of the two threads: {processes:.3g}."
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -257,7 +262,8 @@ def _how() -> str:
   at its size; *mixed* is the stream's own commands.
 - **Percentiles** are of blocks of 100 messages, each block timed alone and divided by 100: a clock
   read costs more than a message.
-- **Two threads** replay into a book each; the ratio is to one thread in the same round.
+- **Two threads** replay into a book each; the ratio is to one thread in the same round. Two
+  processes, which share nothing but the machine, stand beside it: no threads can do better.
 - **Bytes of a resting order** are what the process's resident memory grew by for a million orders
   on 2,000 prices, in a process of its own. **Import** is the best of 30 processes.
 - **Peers** run in their own environment (`bench/peers/requirements.txt`, hashed), one process each.

@@ -63,7 +63,7 @@ class Options:
     rate: float = RATE
     block_seconds: float = 1.5
     pairs: int = 12
-    hostile_pairs: int = 1
+    hostile_pairs: int = 6
     candidates: tuple[str, ...] = (*GOOD, *HOSTILE)
 
 

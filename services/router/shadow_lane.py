@@ -58,7 +58,7 @@ REST_SECONDS_MAX: Final = 0.003
 """Between slices: one after the other, they would keep requests waiting like one long one."""
 HEAVY_SECONDS: Final = 0.001
 """A fill with a long attribution costs half of it on a slow machine, and there are thousands."""
-DEAF_FACTOR: Final = 500
+DEAF_FACTOR: Final = 2000
 """After a message that cost more than that, none is heard for so many times its cost: what stands
 still for a hundredth of the time is the p99."""
 IDLE_SECONDS: Final = 0.05
@@ -289,7 +289,7 @@ class ProcessLane:
         """Settle what the process has said; return False when it has ended.
 
         The loop cannot go on while one message is looked at, and that may have a thousand parts,
-        each of which is checked. So there may be few such: they cost a fifth of a percent at most.
+        each of which is checked. So there may be few such: a twentieth of a percent of the time.
         """
         if self._clock() < self._deaf_until:
             return True

@@ -242,7 +242,7 @@ def shadow(
     ] = 12,
     hostile_pairs: Annotated[
         int, typer.Option("--hostile-pairs", min=1, help="Pairs of blocks for one that does not.")
-    ] = 1,
+    ] = 6,
     candidates: Annotated[
         str, typer.Option("--candidates", help="Their names, with commas between; all without.")
     ] = "",
