@@ -22,6 +22,7 @@ from touchstone.rollout.triggers import LATENCY_EDGES_SECONDS, SLIPPAGE_EDGES_BP
 SERIES: Final = (("L2", "live"), ("L2", "fallback"), ("L3", "live"), ("L3", "shadow"))
 OUTCOME_NAMES: Final = (*(status.lower() for status in FillStatus), "invalid", "error")
 FAULT_CODES: Final = tuple(sorted({cls.code for cls in OUTCOMES}))
+ENDINGS: Final = ("exit", "hung", "overspent", "garbage", "not_started")
 DROP_REASONS: Final = ("queue_full", "not_in_shadow", "too_large", "rate", "processor")
 
 # The first edge of the slippage is negative, so the library exports no sum, and the moments have
@@ -295,3 +296,19 @@ def l3_may(control: RolloutControl) -> bool:
 def known_code(fault: errors.Fault) -> str:
     """Return the fault's code where it is in the table, else INTERNAL: labels stay few."""
     return fault.code if fault.code in FAULT_CODES else errors.Fault.code
+
+
+class ProcessMetrics:
+    """Count the lives of the shadow process; every child exists from the start, at zero."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.up = Gauge(
+            "shadow_process_up", "Whether the shadow process is ready (1 yes)", registry=registry
+        )
+        endings = Counter(
+            "shadow_process_endings",
+            "Shadow processes that ended, by reason; not those the router ended with the phase",
+            ["reason"],
+            registry=registry,
+        )
+        self.endings = {reason: endings.labels(reason) for reason in ENDINGS}

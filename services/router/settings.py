@@ -34,9 +34,11 @@ class RouterSettings(ServiceSettings):
     shadow_queue_size: int = Field(default=1_000, ge=1, le=1_000_000)
     shadow_workers: int = Field(default=4, ge=1, le=64)
     shadow_deadline_seconds: float = Field(default=1.0, gt=0, le=60, allow_inf_nan=False)
-    # What is beyond is let go and counted: so much of the router's time the comparison may take,
-    # and of the shadow process's share of a processor (`shadow_share`).
+    # What is beyond is let go and counted: so much of the router's time the comparison may take.
     shadow_per_second_max: int = Field(default=5, ge=1, le=100_000)
+    # Processor time of the shadow process for each of these: its share of a processor is both
+    # multiplied, all of one at most. L3 takes a third of this.
+    shadow_order_seconds: float = Field(default=0.006, gt=0, le=60, allow_inf_nan=False)
     # `module:factory` of a candidate to run in the shadow process in the simulator's place.
     shadow_candidate: str = Field(
         default="", max_length=256, pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$"

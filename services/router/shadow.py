@@ -69,9 +69,9 @@ class ShadowRunner:
     """Take control answers without waiting, keep the pairs that the lane's candidate makes of them.
 
     A full queue drops and counts, and so does what is more in a second than is to be compared:
-    which orders are let go depends on when they came and on nothing else. Whatever the candidate
-    does wrong is recorded and goes no further. Orders still waiting when the phase is left are let
-    go.
+    which orders are let go depends on when they came and on nothing else; or on what the candidate
+    computed before it knew of them, where it has overspent its processor time. What it does wrong
+    is recorded and goes no further. Orders still waiting when the phase is left are let go.
     """
 
     def __init__(

@@ -13,6 +13,7 @@ orders, and not started again, until the time has paid for it.
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -26,9 +27,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from lob.errors import DeadlineExceeded, Unavailable
+from services.router.metrics import ProcessMetrics
 from services.router.shadow import Mirror, ShadowRunner
 from services.router.shadow_frames import (
     REQUEST_BYTES_MAX,
@@ -41,7 +42,6 @@ from services.router.shadow_frames import (
 )
 from services.router.shadow_process import Task
 from services.router.shadow_share import (
-    ORDER_SECONDS,
     ProcessorAccount,
     computed_seconds,
     waits_for_processor,
@@ -61,11 +61,14 @@ HEAVY_SECONDS: Final = 0.001
 DEAF_FACTOR: Final = 2000
 """After a message that cost more than that, none is heard for so many times its cost: what stands
 still for a hundredth of the time is the p99."""
+DEAF_SECONDS_MAX: Final = 10.0
+"""No longer than that, where it was the collector of garbage that cost it."""
 IDLE_SECONDS: Final = 0.05
 WINDOW: Final = 64
 """The most orders that the process has and has not answered."""
 READ_BYTES: Final = 65_536
 START_SECONDS_MAX: Final = 60.0
+START_COMPUTED_MAX: Final = 15.0
 GRACE_SECONDS: Final = 1.0
 STARVED_SECONDS_MAX: Final = 60.0
 PAUSE_SECONDS: Final = 0.1
@@ -74,7 +77,6 @@ HEALTHY_SECONDS: Final = 10.0
 """A life of so long takes the pause before the next one back to the shortest."""
 RESTLESS_SECONDS: Final = 0.25
 """What it may compute without an order while it owes: it is to rest then."""
-ENDINGS: Final = ("exit", "hung", "overspent", "garbage", "not_started")
 MODULE: Final = "services.router.shadow_process"
 
 _log = structlog.get_logger("touchstone.router")
@@ -105,22 +107,6 @@ class _Life:
     given: dict[int, _Given] = field(default_factory=dict)
 
 
-class ProcessMetrics:
-    """Count the lives of the shadow process; every child exists from the start, at zero."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.up = Gauge(
-            "shadow_process_up", "Whether the shadow process is ready (1 yes)", registry=registry
-        )
-        endings = Counter(
-            "shadow_process_endings",
-            "Shadow processes that ended, by reason; not those the router ended with the phase",
-            ["reason"],
-            registry=registry,
-        )
-        self.endings = {reason: endings.labels(reason) for reason in ENDINGS}
-
-
 class ProcessLane:
     """Start the shadow process, feed it, believe only what can be true, and end it."""
 
@@ -129,6 +115,7 @@ class ProcessLane:
         task: Task,
         *,
         per_second_max: int,
+        order_seconds: float,
         metrics: ProcessMetrics,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -140,7 +127,7 @@ class ProcessLane:
         self._per_tick = max(1, round(2 * per_second_max * tick))
         rest = min(REST_SECONDS_MAX, tick / (2 * self._per_tick))
         self._rest_seconds = rest if rest >= REST_SECONDS_MIN else 0.0
-        self._account = ProcessorAccount(per_second_max * ORDER_SECONDS, clock)
+        self._account = ProcessorAccount(min(1.0, per_second_max * order_seconds), clock)
         self._metrics = metrics
         self._clock = clock
         self._life: _Life | None = None
@@ -175,8 +162,8 @@ class ProcessLane:
             return "not in the shadow phase"
         owing = ""
         if not self.affords():
-            share = f"{self._account.share:.0%} of a processor"
-            owing = f"; it computed more than {share}: goes on in {self._account.paid_in:.0f} s"
+            share, paid_in = 100 * self._account.share, math.ceil(self._account.paid_in)
+            owing = f"; it computed more than {share:.2g} % of a processor: goes on in {paid_in} s"
         if life is None or not life.ready:
             raise Unavailable(f"shadow process: {self._trouble or 'starting'}{owing}")
         return f"process {life.process.pid}{owing}"
@@ -217,14 +204,14 @@ class ProcessLane:
         life = self._life
         self._charge(life)
         alive = await self._receive(life, shadow)
-        if alive and life.ready and self.affords():
+        if alive and life.ready:
             await self._send(life, shadow)
         if not alive:
             await self._end(shadow, "exit" if life.ready else "not_started", "ended")
         elif (reason := self._hangs(life)) is not None:
             await self._end(shadow, "hung" if life.ready else "not_started", reason)
         elif self._overspends(life):
-            await self._end(shadow, "overspent", "computes without an order")
+            await self._end(shadow, "overspent", "computes without the time for it")
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -262,7 +249,8 @@ class ProcessLane:
     async def _send(self, life: _Life, shadow: ShadowRunner) -> None:
         """Send what was left over, or else a few orders more; never waits for the process."""
         frames = [life.unsent] if life.unsent else []
-        room = 0 if life.unsent else min(self._per_tick, WINDOW - len(life.given))
+        holds = life.unsent or not self.affords() or self._is_deaf()
+        room = 0 if holds else min(self._per_tick, WINDOW - len(life.given))
         started = time.perf_counter()
         for _ in range(room):
             mirror = shadow.take_now()
@@ -291,7 +279,9 @@ class ProcessLane:
         The loop cannot go on while one message is looked at, and that may have a thousand parts,
         each of which is checked. So there may be few such: a twentieth of a percent of the time.
         """
-        if self._clock() < self._deaf_until:
+        if self._is_deaf():
+            # What it answers now is none of its silence.
+            life.computed_at_progress = life.computed
             return True
         # What was left when it became too much, before anything more.
         if await self._hear_all(life, shadow):
@@ -319,9 +309,15 @@ class ProcessLane:
             self._hear(life, message, shadow, before - len(life.received))
             if (cost := time.thread_time() - busy) > HEAVY_SECONDS:
                 # Nobody hangs who is not listened to.
-                life.progress_at = self._deaf_until = self._clock() + DEAF_FACTOR * cost
+                deaf = min(DEAF_FACTOR * cost, DEAF_SECONDS_MAX)
+                life.progress_at = self._deaf_until = self._clock() + deaf
+                for given in life.given.values():
+                    given.at += deaf
                 return True
             started = await self._rest_after(started)
+
+    def _is_deaf(self) -> bool:
+        return self._clock() < self._deaf_until
 
     async def _rest_after(self, started: float) -> float:
         """Let the requests that came meanwhile go first, once a slice is over; return its start."""
@@ -361,25 +357,31 @@ class ProcessLane:
         now, deadline = self._clock(), self._task.deadline_seconds
         limit = deadline + GRACE_SECONDS
         if not life.ready:
+            if life.computed > START_COMPUTED_MAX:
+                return f"not ready after {START_COMPUTED_MAX:g} s of processor time"
             late = now - life.started_at > START_SECONDS_MAX
             return f"not ready within {START_SECONDS_MAX:g} s" if late else None
         silent = now - life.progress_at
-        if not life.given or silent < 0.0:
+        if not life.given:
             return None
         oldest = next(iter(life.given.values())).at
         turns = -(-WINDOW // self._task.workers)
         if now - oldest > turns * limit + STARVED_SECONDS_MAX:
             return "an order without an answer"
         computed = life.computed - life.computed_at_progress
-        if computed > max(deadline, GRACE_SECONDS):
+        at_a_time = min(self._task.workers, len(life.given))
+        if computed > max(deadline, GRACE_SECONDS) * at_a_time:
             return f"computed for {computed:.1f} s without an answer"
         starved = silent <= STARVED_SECONDS_MAX and waits_for_processor(life.process.pid)
         return f"no answer for {silent:.1f} s" if silent > limit and not starved else None
 
     def _overspends(self, life: _Life) -> bool:
-        """Return whether the process computes on although it has neither an order nor the time."""
+        """Return whether the process computes on without the time for it: idle, or far too much."""
+        if not life.ready or self.affords():
+            return False
         restless = life.computed - life.computed_at_progress > RESTLESS_SECONDS
-        return life.ready and not life.given and restless and not self.affords()
+        owed_max = self._task.workers * max(self._task.deadline_seconds, 1.0) + GRACE_SECONDS
+        return (restless and not life.given) or self._account.balance < -owed_max
 
     async def _end(self, shadow: ShadowRunner, reason: str, text: str) -> None:
         """Kill the process for a reason of its own; what it had been given has failed."""

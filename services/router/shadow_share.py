@@ -1,7 +1,8 @@
 """What the shadow process may compute: a share of one processor, saved up while it takes less.
 
 The scheduler gives it what nobody else wants, but two processors of one core feel each other, and
-so do their caches. Whatever a candidate does, over a minute it has no more than its share.
+so do their caches. Whatever a candidate does, in the long run it has no more than its share: what
+it took beyond that at once is paid for by waiting.
 """
 
 import os
@@ -10,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-ORDER_SECONDS: Final = 0.006
-"""Processor time that an order may take on average: three or four times what L3 takes for one."""
 SAVED_SECONDS_MAX: Final = 0.25
 """So much may be computed at once after a quiet time."""
 
@@ -55,7 +54,10 @@ def computed_seconds(pid: int) -> float:
         return time.clock_gettime_ns(~pid << 3 | 2) / 1e9
     except (OSError, OverflowError):
         fields = _stat(pid)
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+    try:
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (ValueError, IndexError):
+        return 0.0
 
 
 def waits_for_processor(pid: int) -> bool:

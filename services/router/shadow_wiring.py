@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
-from services.router.metrics import ExecutionMetrics, ShadowMetrics
+from services.router.metrics import ExecutionMetrics, ProcessMetrics, ShadowMetrics
 from services.router.providers import Provider
 from services.router.settings import RouterSettings
 from services.router.shadow import Lane, LoopLane, ShadowRunner
-from services.router.shadow_lane import ProcessLane, ProcessMetrics
+from services.router.shadow_lane import ProcessLane
 from services.router.shadow_process import Task
 from touchstone.rollout.shadow import ShadowPair, ShadowStore
 
@@ -32,6 +32,7 @@ def build_shadow(
         lane = ProcessLane(
             task_of(settings),
             per_second_max=settings.shadow_per_second_max,
+            order_seconds=settings.shadow_order_seconds,
             metrics=ProcessMetrics(registry),
         )
     return ShadowRunner(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import sys
 from pathlib import Path
@@ -97,7 +98,36 @@ async def test_what_cannot_be_started_is_tried_again(
     await asyncio.wait([watch])
     await stack.stop()
     assert 1 == told.count("was ended by SIGKILL")
-    assert "started again: No such file or directory; the next try is in 0.02 s" in told
+    assert "started again: No such file or directory; next try in 0.02 s" in told
+
+
+async def test_a_part_that_runs_again_is_not_started_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the run file could not say so: a full disk is no reason for a second copy."""
+    monkeypatch.setattr(watching, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(watching, "PAUSE_SECONDS_MAX", 0.02)
+    stack = await running(tmp_path, "import time; time.sleep(60)")
+    first = stack.running["router"].process
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(stack, "_write_run_file", full)
+    watch = asyncio.ensure_future(watching.Watch(stack, restart=True, json_output=False).run())
+    first.kill()
+    told = ""
+    async with asyncio.timeout(20):
+        while "router was started again" not in told:
+            await asyncio.sleep(0.01)
+            told += capsys.readouterr().err
+    second = stack.running["router"].process
+    await asyncio.sleep(0.3)
+    assert second is stack.running["router"].process
+    assert "the run file does not tell of router's new process: No space left on device" in told
+    watch.cancel()
+    await asyncio.wait([watch])
+    await stack.stop()
 
 
 async def test_a_part_that_is_just_being_started_is_stopped_as_well(tmp_path: Path) -> None:

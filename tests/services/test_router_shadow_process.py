@@ -75,7 +75,7 @@ async def check_of(harness: Harness) -> Any:
 async def until_ready(harness: Harness) -> int:
     """Return the process id of the shadow process once it is ready."""
     lane = lane_of(harness)
-    await eventually_(lambda: lane._life is not None and lane._life.ready, 20.0)
+    await eventually_(lambda: lane._life is not None and lane._life.ready, 60.0)
     assert (await check_of(harness))["ok"]
     pid = lane.pid
     assert pid is not None

@@ -147,7 +147,8 @@ class Stack:
         """Start a part that has ended again, without waiting for its health.
 
         Raises:
-            OSError: the system has no room for another process.
+            OSError: the system has no room for another process, or the part runs again and the run
+                file could not say so.
         """
         spawning = asyncio.ensure_future(self._spawn(self.running[name].part))
         try:

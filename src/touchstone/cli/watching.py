@@ -62,8 +62,11 @@ class Watch:
             running = await self._stack.restart(name)
         except OSError as error:
             why = error.strerror or error
-            complain(f"{name} could not be started again: {why}; the next try is in {pause:g} s")
-            return False
+            if self._stack.has_ended(name):
+                complain(f"{name} could not be started again: {why}; next try in {pause:g} s")
+                return False
+            complain(f"the run file does not tell of {name}'s new process: {why}")
+            running = self._stack.running[name]
         complain(f"{name} was started again (pid {running.process.pid})")
         self._event("restarted", name, pid=running.process.pid)
         return True
