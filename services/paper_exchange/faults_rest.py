@@ -1,7 +1,8 @@
 """Faults on REST requests, outside of everything else: authentication and limits come behind."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -56,13 +57,17 @@ class RestFaults:
                 event.set()
 
     async def _strike(self, rule: FaultRule, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _read(receive)
-        if rule.when == "before" or rule.kind in _NEVER_CARRIED_OUT:
-            if await _answered_otherwise(rule, scope, receive, send):
-                return
-            await _pause(rule)
-        if rule.kind is FaultKind.REORDER:
-            await self._wait_for_another(rule.seconds)
+        # Held from here on: another one may pass while this one's body is on its way.
+        with self._holding(rule) as passed:
+            body = await _read(receive)
+            if rule.when == "before" or rule.kind in _NEVER_CARRIED_OUT:
+                if await _answered_otherwise(rule, scope, receive, send):
+                    return
+                await _pause(rule)
+            if passed is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(rule.seconds):
+                        await passed.wait()
         if rule.kind is FaultKind.DUPLICATE:
             await self._carry_out(scope, body)
         answer = await self._carry_out(scope, body)
@@ -96,16 +101,17 @@ class RestFaults:
         await self._app(scope, receive, keep)
         return answer
 
-    async def _wait_for_another(self, seconds: float) -> None:
-        """Return when another request has been served, or after so many seconds."""
+    @contextlib.contextmanager
+    def _holding(self, rule: FaultRule) -> Iterator[asyncio.Event | None]:
+        """Give what is set when another request has been served; None where none is waited for."""
+        if rule.kind is not FaultKind.REORDER:
+            yield None
+            return
         event = asyncio.Event()
         self._held.add(event)
         self._book.rest_held = len(self._held)
         try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            pass
+            yield event
         finally:
             self._held.discard(event)
             self._book.rest_held = len(self._held)

@@ -1,5 +1,6 @@
 """Faults on demand: what each kind does to REST and to the feed, and that a seed repeats it."""
 
+import http.client
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -163,6 +164,24 @@ def test_a_reordered_request_lets_the_next_one_pass(venue: RunningExchange) -> N
         assert held.result(5).json()["success"]
     listed = venue.call("GET", "/orders/historical/batch?limit=2").json()["orders"]
     assert ["first", "second"] == [row["client_order_id"] for row in listed]
+
+
+def test_a_request_whose_body_is_on_its_way_is_passed_as_well(venue: RunningExchange) -> None:
+    """It is held from its first line on, not only once all of it is there."""
+    number = fault(venue, on="rest", kind="reorder", path=ORDERS, delay_ms=20_000, count=1)
+    faults = venue.components.faults
+    body = json.dumps(order("slow")).encode()
+    connection = http.client.HTTPConnection(venue.host, timeout=10)
+    connection.putrequest("POST", ORDERS)
+    connection.putheader("Authorization", f"Bearer {venue.key.token(f'POST {venue.host}{ORDERS}')}")
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders()
+    wait_until(lambda: [1] == [f.struck for f in faults.listed() if f.number == number])
+    assert venue.call("POST", "/orders", order("quick")).json()["success"]
+    connection.send(body)
+    assert json.loads(connection.getresponse().read())["success"]
+    connection.close()
+    assert 0 == faults.rest_held
 
 
 def test_a_fault_of_another_account_strikes_nobody_else(venue: RunningExchange) -> None:
