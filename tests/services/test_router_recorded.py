@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lob.errors import NotFound, Unavailable
+from services.router import recorded
 from services.router.recorded import RecordedDecisions
 from tests.services.conftest import Eventually
 from tests.services.router_harness import running_router
@@ -13,6 +14,12 @@ from tests.services.test_router_decisions import CONFIG, RealL3, in_shadow
 
 # What is tried runs at the lowest priority: beside other tests it may take its time.
 pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the commands as long as the tests have: a minute is the service's own bound."""
+    monkeypatch.setattr(recorded, "REPLAY_SECONDS_MAX", 500.0)
 
 
 async def test_decisions_are_made_again_and_tried_under_a_proposal(
@@ -49,11 +56,11 @@ async def test_decisions_are_made_again_and_tried_under_a_proposal(
 
 async def test_one_that_is_under_way_when_the_service_stops_is_told_so(tmp_path: Path) -> None:
     """The server's cancellation becomes a refusal, and the command ends with it."""
-    recorded = RecordedDecisions(tmp_path)
-    running = asyncio.create_task(recorded.replay("0" * 32))
+    log = RecordedDecisions(tmp_path)
+    running = asyncio.create_task(log.replay("0" * 32))
     await asyncio.sleep(0.2)
     running.cancel()
     with pytest.raises(Unavailable, match="stopping"):
         await running
     with pytest.raises(NotFound, match="no decisions are recorded"):
-        await recorded.replay("0" * 32)
+        await log.replay("0" * 32)
