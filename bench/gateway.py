@@ -19,7 +19,6 @@ from bench.gateway_stack import (
     disk_alone,
     running_stack,
 )
-from bench.processor_time import cpu_seconds
 from bench.router import (
     Bar,
     described_machine,
@@ -32,6 +31,7 @@ from bench.router import (
 )
 from bench.router_stack import call_json
 from lob.errors import Fault
+from touchstone.kit.processor_time import computed_seconds
 
 __all__ = ["Options", "held", "lines_of", "measure", "write"]
 
@@ -160,9 +160,9 @@ def rest_block(stack: GatewayStack, name: str, seconds: float, **changes: Any) -
         job = {**REST[name], "port": port, "sizes": SIZES, "far": far, **changes}
         environment = stack.environment(stack.folder)
         stack.load("gateway_rest_load", {**job, "seconds": WARM_SECONDS}, environment)
-        before = cpu_seconds(process.pid)
+        before = computed_seconds(process.pid)
         found = stack.load("gateway_rest_load", {**job, "seconds": seconds}, environment)
-        spent = cpu_seconds(process.pid) - before
+        spent = computed_seconds(process.pid) - before
     answered = len(found["latency_us"])
     if not answered or found["errors"] > answered * REFUSED_SHARE_MAX:
         raise Fault(f"{name}: {found['errors']} errors, the first: {found['first_error']}")

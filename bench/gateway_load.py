@@ -23,7 +23,6 @@ from typing import Any, Final
 
 import uvloop
 
-from bench.processor_time import cpu_seconds
 from lob.errors import Fault
 from lob.types import Side, TimeInForce
 from services.order_gateway.engine import Engine, Submitted
@@ -34,6 +33,7 @@ from touchstone.kit import journal
 from touchstone.kit.disk import PythonDisk
 from touchstone.kit.lifecycle import YOUNG_OBJECTS
 from touchstone.kit.logs import configure_logging
+from touchstone.kit.processor_time import computed_seconds
 from touchstone.kit.settings import load
 from touchstone.perps.orders import Intent, OrderType
 
@@ -231,10 +231,10 @@ async def run(job: Document) -> Document:
         filled_before = filled(components)
         with profiled(job.get("profile", "")):
             began, cpu = time.perf_counter(), time.process_time()
-            exchange = cpu_seconds(job["exchange_pid"])
+            exchange = computed_seconds(job["exchange_pid"])
             await load_for(desk, job, job["seconds"])
             seconds, spent = time.perf_counter() - began, time.process_time() - cpu
-            exchange = cpu_seconds(job["exchange_pid"]) - exchange
+            exchange = computed_seconds(job["exchange_pid"]) - exchange
         await desk.over()
         settled = await settles(components)
         return {

@@ -16,8 +16,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from bench.processor_time import cpu_seconds
 from bench.router_load import ANSWER_SECONDS_MAX, Connection, precise_sleep, send_at_rate
+from touchstone.kit.processor_time import computed_seconds
 
 TAKEN: Final = (b"HTTP/1.1 201", b"HTTP/1.1 202")
 
@@ -97,7 +97,7 @@ def run(job: Document) -> Document:
     gc.freeze()
     gc.disable()
     began, cpu = time.perf_counter(), time.process_time()
-    exchange = cpu_seconds(job["exchange_pid"])
+    exchange = computed_seconds(job["exchange_pid"])
     if job["mode"] == "open":
         tally = Tally()
         send_at_rate(
@@ -110,7 +110,7 @@ def run(job: Document) -> Document:
     else:
         tally = closed_loop(connections, orders, job["seconds"])
     seconds, spent = time.perf_counter() - began, time.process_time() - cpu
-    exchange = cpu_seconds(job["exchange_pid"]) - exchange
+    exchange = computed_seconds(job["exchange_pid"]) - exchange
     return vars(tally) | {
         "seconds": seconds,
         "cpu_seconds": spent,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.processor_time import cpu_seconds
 from lob.errors import Unavailable
 from touchstone.kit.lifecycle import die_with_parent
+from touchstone.kit.processor_time import computed_seconds
 from touchstone.kit.redis_server import running_redis
 
 ACCOUNT: Final = "bench"
@@ -38,7 +38,7 @@ class Stack:
         found = {}
         for name, process in (("router", self.router), ("simulator", self.simulator)):
             if Path(f"/proc/{process.pid}").exists():
-                found[name] = cpu_seconds(process.pid)
+                found[name] = computed_seconds(process.pid)
         return found
 
     def load(self, home: Path, **job: Any) -> dict[str, Any]:

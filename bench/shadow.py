@@ -34,12 +34,13 @@ import httpx
 import numpy as np
 import uvloop
 
-from bench.processor_time import ChildClock, cpu_seconds
+from bench.child_clock import ChildClock
 from bench.shadow_candidates import HOSTILE
 from bench.shadow_load import Block, Load, request_bodies
 from lob.errors import InvalidInput, Unavailable
 from touchstone.cli.ports import Ports
 from touchstone.kit.lifecycle import die_with_parent
+from touchstone.kit.processor_time import computed_seconds
 from touchstone.kit.redis_server import running_redis
 
 RATE: Final = 1_000.0
@@ -101,9 +102,9 @@ class Arm:
 
     def measured(self, seconds: float, expected: dict[int, bytes]) -> Block:
         """Return a block of load, with the processor time that the router took for it."""
-        before = cpu_seconds(self.pid)
+        before = computed_seconds(self.pid)
         block = self.load.run(seconds, expected)
-        block.cpu_seconds = cpu_seconds(self.pid) - before
+        block.cpu_seconds = computed_seconds(self.pid) - before
         return block
 
     async def samples(self, *starts: str) -> dict[str, float]:

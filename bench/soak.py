@@ -20,10 +20,10 @@ from typing import Any, Final
 
 import grpc
 
-from bench.processor_time import cpu_seconds
 from bench.router_stack import running_simulator
 from execution_providers.types import BarData, ExecutionRequest, MarketState, Order
 from lob.errors import Fault, InvalidInput
+from touchstone.kit.processor_time import computed_seconds
 from touchstone.kit.simulator_client import SimulatorClient
 from touchstone.kit.simulator_stream import SimulatorStream
 from touchstone.v1 import book_pb2, book_pb2_grpc
@@ -167,7 +167,7 @@ class _Soak:
             "config": config.name,
             "seconds": seconds,
             "per_second": self._done / seconds,
-            "server_cpu_us": cpu_seconds(self._pid) / self._done * 1e6,
+            "server_cpu_us": computed_seconds(self._pid) / self._done * 1e6,
             "answers": dict(sorted(self._answers.items())),
             "faults": dict(self._faults.most_common(20)),
             "sessions": self._sessions,

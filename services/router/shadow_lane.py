@@ -41,13 +41,10 @@ from services.router.shadow_frames import (
     take_message,
 )
 from services.router.shadow_process import Task
-from services.router.shadow_share import (
-    ProcessorAccount,
-    computed_seconds,
-    waits_for_processor,
-)
+from services.router.shadow_share import ProcessorAccount
 from services.router.shadow_work import inputs_digest
 from touchstone.kit.codec import request_bytes
+from touchstone.kit.processor_time import computed_seconds, waits_for_processor
 
 TICK_SECONDS_MIN: Final = 0.01
 TICK_SECONDS_MAX: Final = 0.5
@@ -128,6 +125,7 @@ class ProcessLane:
         rest = min(REST_SECONDS_MAX, tick / (2 * self._per_tick))
         self._rest_seconds = rest if rest >= REST_SECONDS_MIN else 0.0
         self._account = ProcessorAccount(min(1.0, per_second_max * order_seconds), clock)
+        self._order_computed_max = max(task.deadline_seconds, GRACE_SECONDS)
         self._metrics = metrics
         self._clock = clock
         self._life: _Life | None = None
@@ -370,7 +368,7 @@ class ProcessLane:
             return "an order without an answer"
         computed = life.computed - life.computed_at_progress
         at_a_time = min(self._task.workers, len(life.given))
-        if computed > max(deadline, GRACE_SECONDS) * at_a_time:
+        if computed > self._order_computed_max * at_a_time:
             return f"computed for {computed:.1f} s without an answer"
         starved = silent <= STARVED_SECONDS_MAX and waits_for_processor(life.process.pid)
         return f"no answer for {silent:.1f} s" if silent > limit and not starved else None
@@ -380,14 +378,12 @@ class ProcessLane:
         if not life.ready or self.affords():
             return False
         restless = life.computed - life.computed_at_progress > RESTLESS_SECONDS
-        owed_max = self._task.workers * max(self._task.deadline_seconds, 1.0) + GRACE_SECONDS
+        owed_max = self._task.workers * self._order_computed_max + GRACE_SECONDS
         return (restless and not life.given) or self._account.balance < -owed_max
 
     async def _end(self, shadow: ShadowRunner, reason: str, text: str) -> None:
         """Kill the process for a reason of its own; what it had been given has failed."""
         life = self._life
-        if life is not None:
-            self._charge(life)
         self._kill()
         self._metrics.endings[reason].inc()
         if life is None:
@@ -429,6 +425,7 @@ class ProcessLane:
         life, self._life = self._life, None
         self._metrics.up.set(0)
         if life is not None:
+            self._charge(life)
             life.connection.close()
             _kill(life.process)
             self._dead.append(life.process)

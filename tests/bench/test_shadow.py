@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bench.processor_time import ChildClock
+from bench.child_clock import ChildClock
 from bench.shadow import chosen, held, lines_of, summary
 from bench.shadow_candidates import HOSTILE
 from bench.shadow_load import Block, fill_of, request_bodies

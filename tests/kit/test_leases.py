@@ -4,18 +4,8 @@ import asyncio
 
 import pytest
 
+from tests.fakes.clock import Clock
 from touchstone.kit.leases import LEASE_SECONDS, Lease, SendGate
-
-
-class Clock:
-    """A monotonic clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        """Return the time in seconds."""
-        return self.now
 
 
 def test_a_lease_that_was_never_granted_is_not_held() -> None:

@@ -7,18 +7,9 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from services.order_gateway.guard import BODY_BYTES_MAX, MutationGuard
+from tests.fakes.clock import Clock
 
 JSON = {"content-type": "application/json"}
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
 
 
 @pytest.fixture
@@ -45,7 +36,7 @@ async def test_a_client_that_sends_too_fast_is_told_when_to_come_again(
     refused = await caller.delete("/v1/orders/a")
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
     assert refused.json()["error"]["code"] == "OVERLOADED"
-    clock.now = 1.0
+    clock.now += 1.0
     statuses = [(await caller.post("/v1/orders")).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]
 

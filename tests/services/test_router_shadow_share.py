@@ -2,9 +2,6 @@
 
 import asyncio
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -12,23 +9,11 @@ import pytest
 from services.router.shadow_share import (
     SAVED_SECONDS_MAX,
     ProcessorAccount,
-    computed_seconds,
-    waits_for_processor,
 )
+from tests.fakes.clock import Clock
 from tests.services.test_router_shadow_process import check_of, lane_of, shadowed, until_ready
 
 Eventually = Callable[..., Awaitable[float]]
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        """Return the time, in seconds."""
-        return self.now
 
 
 def test_what_is_not_computed_is_saved_up_to_a_bound_and_debts_are_paid_in_time() -> None:
@@ -46,39 +31,6 @@ def test_what_is_not_computed_is_saved_up_to_a_bound_and_debts_are_paid_in_time(
     assert account.balance < 0
     clock.now += 2
     assert 0 < account.balance < 0.1
-
-
-@pytest.mark.parametrize(
-    ("program", "runs"),
-    [("f()", True),
-     ("import threading; t = threading.Thread(target=f); t.start(); t.join()", False)],
-)  # fmt: skip
-def test_the_processor_time_of_another_process_is_told_with_all_its_threads(
-    program: str, runs: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where the system has no such clocks; of a process that is not there it is nothing."""
-    spin = f"def f():\n while True: pass\n{program}"
-    with subprocess.Popen([sys.executable, "-c", spin]) as process:
-        try:
-            deadline = time.monotonic() + 20
-            while computed_seconds(process.pid) < 0.2:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            # Of the first thread alone.
-            assert runs is waits_for_processor(process.pid)
-            by_clock = computed_seconds(process.pid)
-            with monkeypatch.context() as patch:
-                patch.setattr(time, "clock_gettime_ns", no_such_clock)
-                by_ticks = computed_seconds(process.pid)
-        finally:
-            process.kill()
-    assert by_clock - 0.1 <= by_ticks <= by_clock + 5
-    assert (0.0, False) == (computed_seconds(process.pid), waits_for_processor(process.pid))
-
-
-def no_such_clock(_clock: int) -> int:
-    """Refuse, as systems do that have no clocks of other processes."""
-    raise OSError("no such clock")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +79,7 @@ async def test_one_that_computes_without_an_end_is_not_started_again_before_that
 @pytest.mark.parametrize("held_by", ["debt", "deafness"])
 @pytest.mark.usefixtures("router_environment")
 async def test_a_process_that_is_given_no_orders_gets_the_rest_of_the_last_one(
-    held_by: str, eventually: Eventually
+    held_by: str,
 ) -> None:
     """Half an order would keep it waiting for ever, and it would be taken to hang."""
     async with shadowed("l2", shadow_per_second_max=5) as harness:

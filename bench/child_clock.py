@@ -1,20 +1,12 @@
-"""What a process has computed, as the kernel counts it."""
+"""What the only child of a process has computed."""
 
-import os
 import time
 from pathlib import Path
 from typing import Final
 
+from touchstone.kit.processor_time import computed_seconds
+
 LOOK_SECONDS: Final = 0.02
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return a process's processor time since its start, from /proc; 0 where there is none."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
-        return 0.0
-    fields = stat.read_text("ascii", errors="replace").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class ChildClock:
@@ -35,12 +27,7 @@ class ChildClock:
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._child = self._look()
-        try:
-            # Linux: the processor clock of any process, as of clock_getcpuclockid(3).
-            return time.clock_gettime_ns(~self._child << 3 | 2) if self._child else 0
-        except OSError:
-            self._child = 0
-            return 0
+        return round(computed_seconds(self._child) * 1e9) if self._child else 0
 
     def _look(self) -> int:
         # Children belong to the thread that started them, and it is always the same one.
