@@ -40,6 +40,8 @@ FEED: Final = Figure("12k", "native feed")
 LARGE_FEED: Final = Figure("220k", "native feed")
 TWO_PROCESSES: Final = Figure("12k", "native two threads", "two_processes_over_one")
 """What this machine has for two threads that share nothing at all; no bar."""
+TRIALS: Final = Figure("12k", "native two threads", "trials")
+TRIALS_COUNTED: Final = Figure("12k", "native two threads", "trials_counted")
 
 BARS: Final = (
     Bar("feed replay over hftbacktest exchange and local", 20, FEED, Figure("12k", HFT_FULL)),

@@ -32,9 +32,9 @@ from bench.book_cases import (
     replayed,
     stepped,
     taped,
-    threaded,
     touch_of,
 )
+from bench.book_threads import threaded
 from bench.peer_process import PEERS, PeerCase, PeerProcess, environment
 from bench.stream import BODY_COMMANDS, SEED, SIZES, Stream, Touch, cached
 from lob.errors import ConfigError, Fault

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lob.errors import Conflict, InvalidInput
 from lob.faults import feed_fault
-from lob.ladder import LiveOrder, Shelf
+from lob.ladder import LiveOrder, moves_plainly, takes_plainly
 from lob.messages import (
     CROSSING_DTYPE,
     REFUSAL_DTYPE,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _SUBMIT, _CANCEL, _REDUCE, _REPLACE = (int(action) for action in tuple(Action)[:4])
 _ADD, _DELETE, _FEED_REDUCE, _MODIFY, _EXECUTE, _CLEAR = (int(a) for a in tuple(Action)[4:])
 
-_SIDE: Final = 6  # its place among the columns
+_TIME, _PRICE, _SIDE = 0, 2, 6  # their places among the columns
 _SIDES: Final = {side.sign: side for side in Side}
 _TIMES_IN_FORCE: Final = (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.DAY)
 _STP_MODES: Final = tuple(SelfTradePrevention)
@@ -151,8 +151,19 @@ class _BulkRun:
 
     # ---------------------------------------------------------------- what a feed says
 
-    def _feed_rows(self, stretch: Stretch) -> None:  # noqa: C901 - a call costs half a row
-        """Carry out a stretch of feed messages; most come to plain orders at levels that stay."""
+    def _feed_rows(self, stretch: Stretch) -> None:
+        """Carry out a stretch of feed messages."""
+        executed: list[tuple[int, int, int, int]] = []
+        try:
+            self._carry_out_feed(stretch, executed)
+        finally:
+            if executed:
+                self._keep_executions(stretch, executed)
+
+    def _carry_out_feed(  # noqa: C901 - a call costs half a row
+        self, stretch: Stretch, executed: list[tuple[int, int, int, int]]
+    ) -> None:
+        """Do what messages say; most concern plain orders at levels that stay."""
         book = self._book
         orders = book._orders  # noqa: SLF001
         find, place = orders.get, orders.setdefault
@@ -160,7 +171,7 @@ class _BulkRun:
         find_bids, find_asks = book._bids.levels.get, book._asks.levels.get  # noqa: SLF001
         new = object.__new__
         may_be_a_stop = bool(book._stops)  # noqa: SLF001 - a feed starts none, and ends none
-        for index, order_id, price, lots, action, participant, key in stretch.feed_rows():
+        for index, order_id, lots, action, participant, key in stretch.feed_rows():
             reason: RejectReason | None = None
             order: LiveOrder | None
             if action == _ADD:
@@ -180,11 +191,11 @@ class _BulkRun:
                         level.orders[order_id] = order
                         level.displayed_lots = shown
                         continue
-                reason = self._add(stretch, index, order_id, price, lots, participant)
+                reason = self._add(stretch, index, order_id, lots, participant)
             elif action == _DELETE and (order := take(order_id, None)) is not None:
                 level = order.level
                 queue = level.orders
-                if order.__class__ is LiveOrder and len(queue) > 1 and not level.tracked:
+                if type(order) is LiveOrder and len(queue) > 1 and not level.tracked:
                     del queue[order.order_id]  # the same int: found without comparing numbers
                     level.displayed_lots -= order.queued
                     continue
@@ -192,20 +203,21 @@ class _BulkRun:
                 book._remove(order)  # noqa: SLF001
             elif action in _TAKES and (order := find(order_id)) is not None:
                 level = order.level
-                reason = self._take(order, level, lots)
+                if not (type(order) is LiveOrder and takes_plainly(orders, order, lots)):
+                    reason = self._take(order, lots)
                 if action == _EXECUTE and reason is None:
-                    self._count_execution(stretch, index, order_id, lots, level)
+                    executed.append((index, order_id, lots, level.key))
             else:
-                reason = self._feed(index, order_id, price, lots, action)
+                reason = self._feed(stretch, index, order_id, lots, action)
             if reason is not None:
-                self._refuse_feed(index, reason, order_id, price, lots, participant)
+                self._refuse_feed(stretch, index, reason, order_id, lots, participant)
             if self._crossed_since >= 0 or action in _MAY_CROSS:
                 self._look_for_crossing(index)
 
     def _add(
-        self, stretch: Stretch, index: int, order_id: int, price: int, lots: int, participant: int
+        self, stretch: Stretch, index: int, order_id: int, lots: int, participant: int
     ) -> RejectReason | None:
-        side = stretch.columns[_SIDE][index - stretch.start]
+        price, side = stretch.cell(_PRICE, index), stretch.cell(_SIDE, index)
         if side not in _SIDES:
             raise self._no_message(index, "side", side, "+1, -1")
         book = self._book
@@ -216,7 +228,7 @@ class _BulkRun:
         return reason
 
     def _feed(
-        self, index: int, order_id: int, price: int, lots: int, action: int
+        self, stretch: Stretch, index: int, order_id: int, lots: int, action: int
     ) -> RejectReason | None:
         """Do what a feed says in any of the rarer messages."""
         book, orders = self._book, self._book._orders  # noqa: SLF001
@@ -227,41 +239,29 @@ class _BulkRun:
             return None
         if action != _MODIFY:
             raise self._no_message(index, "action", action, f"{_SUBMIT}..{_CLEAR}")
+        price = stretch.cell(_PRICE, index)
         order = orders.get(order_id)
-        if (
-            order is not None
-            and order.__class__ is LiveOrder
-            and _moves_plainly(order, price, lots)
-        ):
+        if type(order) is LiveOrder and moves_plainly(order, price, lots):
             return None
         reason = book._modify_refusal(order_id, price, lots)  # noqa: SLF001
         if reason is None:
             book._modify(orders[order_id], price, lots)  # noqa: SLF001
         return reason
 
-    def _count_execution(
-        self, stretch: Stretch, index: int, order_id: int, lots: int, level: Shelf
-    ) -> None:
-        """Count an execution as a trade, whose taker the feed does not name."""
+    def _keep_executions(self, stretch: Stretch, executed: Sequence[tuple[int, ...]]) -> None:
+        """Count executions as trades, whose taker the feed does not name."""
         book = self._book
-        sequence = book._trade_sequence = book._trade_sequence + 1  # noqa: SLF001
-        price = book._last_trade_ticks = level.price_ticks  # noqa: SLF001
-        at_ns = stretch.columns[0][index - stretch.start]
-        self._trades.append((at_ns, sequence, order_id, 0, price, lots, level.ladder.sign))
+        times, first = stretch.columns[_TIME], stretch.start
+        sequence = book._trade_sequence  # noqa: SLF001
+        for index, order_id, lots, key in executed:
+            sequence += 1
+            at_ns, price, sign = times[index - first], abs(key), -1 if key < 0 else 1
+            self._trades.append((at_ns, sequence, order_id, 0, price, lots, sign))
+        book._trade_sequence, book._last_trade_ticks = sequence, abs(executed[-1][-1])  # noqa: SLF001
 
-    def _take(self, order: LiveOrder, level: Shelf, lots: int) -> RejectReason | None:
-        """Take lots off an order at a level, if it has as many."""
+    def _take(self, order: LiveOrder, lots: int) -> RejectReason | None:
+        """Take lots off an order, if it has as many."""
         book = self._book
-        left = order.queued - lots
-        plain = order.__class__ is LiveOrder and not level.tracked
-        if plain and 0 < left < order.queued:
-            order.queued = left
-            level.displayed_lots -= lots
-            return None
-        if plain and not left and len(level.orders) > 1:
-            del book._orders[order.order_id], level.orders[order.order_id]  # noqa: SLF001
-            level.displayed_lots -= lots
-            return None
         reason = book._take_refusal(order.order_id, lots)  # noqa: SLF001
         if reason is not None:
             return reason
@@ -293,7 +293,7 @@ class _BulkRun:
             elif action == _CANCEL and (order := find(order_id)) is not None:
                 level = order.level
                 queue = level.orders
-                if order.__class__ is LiveOrder and len(queue) > 1 and not level.tracked:
+                if type(order) is LiveOrder and len(queue) > 1 and not level.tracked:
                     del orders[order_id], queue[order.order_id]
                     level.displayed_lots -= order.queued
                     continue
@@ -383,10 +383,10 @@ class _BulkRun:
 
     def _refuse_feed(
         self,
+        stretch: Stretch,
         index: int,
         reason: RejectReason,
         order_id: int,
-        price: int,
         lots: int,
         participant: int,
     ) -> None:
@@ -394,6 +394,7 @@ class _BulkRun:
         if not self._strict:
             self._refusals.append((index, order_id, _REASON_CODES[reason]))
             return
+        price = stretch.cell(_PRICE, index)
         fault = feed_fault(
             reason, order_id, price_ticks=price, quantity_lots=lots, participant_id=participant
         )
@@ -437,30 +438,6 @@ def _submit_of(row: Row) -> Submit:
         display,
         bool(flags & _HIDDEN),
     )
-
-
-def _moves_plainly(order: LiveOrder, price: int, lots: int) -> bool:
-    """Move a plain order to another level that is there already; say whether it could be done."""
-    level = order.level
-    ladder = level.ladder
-    to = ladder.levels.get(ladder.sign * price)
-    if (
-        to is None
-        or to is level
-        or lots <= 0
-        or len(level.orders) == 1
-        or level.tracked
-        or to.tracked
-        or to.displayed_lots + to.concealed_lots + lots > INT64_MAX
-    ):
-        return False
-    order_id = order.order_id
-    del level.orders[order_id]
-    level.displayed_lots -= order.queued
-    to.orders[order_id] = order
-    to.displayed_lots += lots
-    order.level, order.queued = to, lots
-    return True
 
 
 def _unknown(order_id: int) -> RejectReason:

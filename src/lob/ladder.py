@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sortedcontainers import SortedDict
 
-from lob.types import RestingOrder, SelfTradePrevention, Side
+from lob.types import INT64_MAX, RestingOrder, SelfTradePrevention, Side
 
 if TYPE_CHECKING:
     from lob.tracking import Tracked
@@ -256,3 +256,41 @@ class Ladder:
             level.concealed_lots -= order.reserve
         if not level.orders and not level.hidden:
             self.drop(level)
+
+
+def takes_plainly(orders: dict[int, LiveOrder], order: LiveOrder, lots: int) -> bool:
+    """Take lots off a plain order at a level that stays; say whether it could be done."""
+    level = order.level
+    left = order.queued - lots
+    if lots <= 0 or left < 0 or level.tracked or (left == 0 and len(level.orders) == 1):
+        return False
+    if left:
+        order.queued = left
+    else:
+        del orders[order.order_id], level.orders[order.order_id]
+    level.displayed_lots -= lots
+    return True
+
+
+def moves_plainly(order: LiveOrder, price: int, lots: int) -> bool:
+    """Move a plain order to another level that is there already; say whether it could be done."""
+    level = order.level
+    ladder = level.ladder
+    to = ladder.levels.get(ladder.sign * price)
+    if (
+        to is None
+        or to is level
+        or lots <= 0
+        or len(level.orders) == 1
+        or level.tracked
+        or to.tracked
+        or to.displayed_lots + to.concealed_lots + lots > INT64_MAX
+    ):
+        return False
+    order_id = order.order_id
+    del level.orders[order_id]
+    level.displayed_lots -= order.queued
+    to.orders[order_id] = order
+    to.displayed_lots += lots
+    order.level, order.queued = to, lots
+    return True

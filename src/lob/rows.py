@@ -14,6 +14,8 @@ BLOCK_ROWS: Final = 2048
 """Rows decoded at a time, so that memory does not grow with the array."""
 
 _UNREAD_OF_A_FEED: Final = ("display_lots", "time_in_force", "flags")
+_SELDOM_READ_OF_A_FEED: Final = ("ts_event_ns", "price_ticks", "side")
+"""The key says where an order rests; these are for trades, new levels and faults."""
 ORDER_FLAGS: Final = int(Flag.POST_ONLY | Flag.HIDDEN | Flag.MARKET | Flag.STP_MASK)
 """The flags of a SUBMIT that make an order other than plain."""
 
@@ -31,19 +33,16 @@ class Stretch(NamedTuple):
     is_feed: bool
     columns: list[Sequence[int]]
 
-    def feed_rows(self) -> Iterator[tuple[int, int, int, int, int, int, int]]:
-        """Yield the index of each row with what a feed's messages have: no more is decoded."""
-        _, order_ids, prices, lots, _, actions, _, _, _, participants, keys = self.columns
+    def feed_rows(self) -> Iterator[tuple[int, int, int, int, int, int]]:
+        """Yield the index of each row with what most of a feed's messages need."""
+        _, order_ids, _, lots, _, actions, _, _, _, participants, keys = self.columns
         return zip(
-            itertools.count(self.start),
-            order_ids,
-            prices,
-            lots,
-            actions,
-            participants,
-            keys,
-            strict=False,
+            itertools.count(self.start), order_ids, lots, actions, participants, keys, strict=False
         )
+
+    def cell(self, column: int, index: int) -> int:
+        """Return one column of the row with an index."""
+        return int(self.columns[column][index - self.start])
 
     def command_rows(self) -> Iterator[Row]:
         """Yield each row."""
@@ -93,12 +92,14 @@ def _columns(
 
     Fields that a feed's messages do not have stay undecoded there.
     """
-    columns: list[Sequence[int]] = [
-        cast("Sequence[int]", messages[name])
-        if all_feed and name in _UNREAD_OF_A_FEED
-        else messages[name].tolist()
-        for name in MESSAGE_DTYPE.names or ()
-    ]
+    columns: list[Sequence[int]] = []
+    for name in MESSAGE_DTYPE.names or ():
+        if all_feed and name in _UNREAD_OF_A_FEED:
+            columns.append(())
+        elif all_feed and name in _SELDOM_READ_OF_A_FEED:
+            columns.append(cast("Sequence[int]", messages[name].copy()))
+        else:
+            columns.append(messages[name].tolist())
     who = [0] * len(messages) if participants is None else participants.tolist()
     return [*columns, who, _plain_keys(messages, participants, all_feed=all_feed).tolist()]
 

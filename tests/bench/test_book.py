@@ -88,7 +88,13 @@ def test_every_case_of_a_native_book_is_measured(
         "native feed": {rate},
         "native matching": {rate},
         "native tape": {rate, "tape_over_plain"},
-        "native two threads": {rate, "two_threads_over_one", "two_processes_over_one"},
+        "native two threads": {
+            rate,
+            "two_threads_over_one",
+            "two_processes_over_one",
+            "trials",
+            "trials_counted",
+        },
         "native stepping": {"step_1_ns", "step_100_ns", "p50_ns", "p99_ns", "max_ns"},
         "native calls": {rate, "submit_ns", "cancel_ns", "mixed_ns"},
     }
