@@ -38,10 +38,9 @@ class Bar(NamedTuple):
 
 FEED: Final = Figure("12k", "native feed")
 LARGE_FEED: Final = Figure("220k", "native feed")
+TWO_THREADS: Final = Figure("12k", "native two threads", "two_threads_over_one")
 TWO_PROCESSES: Final = Figure("12k", "native two threads", "two_processes_over_one")
-"""What this machine has for two threads that share nothing at all; no bar."""
-TRIALS: Final = Figure("12k", "native two threads", "trials")
-TRIALS_COUNTED: Final = Figure("12k", "native two threads", "trials_counted")
+"""What the machine has for two threads, and for two that share nothing at all; no bars."""
 
 BARS: Final = (
     Bar("feed replay over hftbacktest exchange and local", 20, FEED, Figure("12k", HFT_FULL)),
@@ -56,9 +55,9 @@ BARS: Final = (
     Bar("cancel from Python, ns", 55, Figure("12k", "native calls", "cancel_ns"), at_least=False),
     Bar("compiled tape over plain replay", 1.8, Figure("12k", "native tape", "tape_over_plain")),
     Bar(
-        "two threads over one",
+        "two threads over one of two processes",
         1.85,
-        Figure("12k", "native two threads", "two_threads_over_one"),
+        Figure("12k", "native two threads", "two_threads_over_one_of_two"),
     ),
     Bar("Python book, feed messages/s", 1_200_000, Figure("12k", "python feed")),
 )

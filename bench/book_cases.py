@@ -6,10 +6,8 @@ the time of the same loop without the call is taken off. The garbage collector i
 """
 
 import gc
-import multiprocessing
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final, NamedTuple
@@ -147,88 +145,6 @@ def taped(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:
         )
 
     return run
-
-
-def threaded(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:
-    """Prepare the same replay on one thread, then on two with a book each.
-
-    `two_threads_over_one` is the rate of both together over that of one alone. What two processes
-    reach, which share nothing but the machine, is `two_processes_over_one`: no threads can be told
-    to do better than that. It is left out where processes cannot be forked.
-    """
-    first, body = messages[:prelude], messages[prelude : prelude + limit]
-
-    def filled() -> OrderBook:
-        book = kind.book()
-        book.apply(first)
-        return book
-
-    def both(pair: list[OrderBook]) -> float:
-        """Return the seconds that two threads take together."""
-        gate = threading.Barrier(len(pair))
-        spans: list[tuple[float, float]] = []
-
-        def work(book: OrderBook) -> None:
-            gate.wait()
-            started = clock()
-            book.apply(body)
-            spans.append((started, clock()))
-
-        threads = [threading.Thread(target=work, args=(book,)) for book in pair]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return _from_first_to_last(spans)
-
-    def run() -> Sample:
-        for _ in range(WARM_AND_TIMED):
-            alone, pair = filled(), [filled(), filled()]
-            with quiet():
-                started = clock()
-                alone.apply(body)
-                one = clock() - started
-                # Memory for trades that has been written to before is there for both, as for one.
-                del alone
-                two = both(pair)
-        figures = {
-            "messages_per_second": 2 * len(body) / two,
-            "two_threads_over_one": 2 * one / two,
-        }
-        if "fork" in multiprocessing.get_all_start_methods():
-            figures["two_processes_over_one"] = 2 * one / _two_processes(filled, body)
-        return Sample(figures, touch_of(pair[1]))
-
-    return run
-
-
-def _two_processes(filled: Callable[[], OrderBook], body: Array) -> float:
-    """Return the seconds that two processes with a book each take together."""
-    forked = multiprocessing.get_context("fork")  # the messages are shared, not copied
-    gate = forked.Barrier(2)
-    spans = forked.SimpleQueue()
-
-    def work() -> None:
-        for warming in (True, False):
-            book = filled()
-            if not warming:
-                gate.wait()
-            started = clock()
-            book.apply(body)
-        spans.put((started, clock()))
-
-    processes = [forked.Process(target=work) for _ in range(2)]
-    for process in processes:
-        process.start()
-    found = [spans.get() for _ in processes]
-    for process in processes:
-        process.join()
-    return _from_first_to_last(found)
-
-
-def _from_first_to_last(spans: Sequence[tuple[float, float]]) -> float:
-    """Return the seconds from the first start to the last end."""
-    return max(ended for _, ended in spans) - min(started for started, _ in spans)
 
 
 def stepped(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:

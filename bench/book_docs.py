@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bench.bar_chart import BarRow, bars_svg, short
-from bench.bars import TRIALS, TRIALS_COUNTED, TWO_PROCESSES
+from bench.bars import TWO_PROCESSES, TWO_THREADS
 from bench.book import SCHEMA
 from lob.errors import InvalidInput
 
@@ -239,10 +239,11 @@ def _bars(document: Document) -> str:
         measured = "not measured" if bar["measured"] is None else short(bar["measured"])
         mark = {True: "holds", False: "**missed**", None: ""}[bar["ok"]]
         lines.append(f"| {bar['name']} | {sign} {short(bar['target'])} | {measured} | {mark} |")
-    if (processes := TWO_PROCESSES.of(document)) is not None:
+    threads, processes = TWO_THREADS.of(document), TWO_PROCESSES.of(document)
+    if threads is not None and processes is not None:
         lines.append(
-            f"\nTwo processes over one, in the trials of the two threads: {processes:.3g};"
-            f" in a round {TRIALS_COUNTED.of(document):g} of {TRIALS.of(document):g} counted."
+            f"\nOver one that is alone on the machine: two threads {threads:.3g}, two processes"
+            f" {processes:.3g}."
         )
     return "\n".join(lines) + "\n"
 
@@ -263,12 +264,12 @@ def _how() -> str:
   at its size; *mixed* is the stream's own commands.
 - **Percentiles** are of blocks of 100 messages, each block timed alone and divided by 100: a clock
   read costs more than a message.
-- **Two threads** replay into a book each, several times a round. Two processes, which share nothing
-  but the machine, do the same within the second, each pair with a single one of its own before it:
-  no threads can do better than these. The two processors of a virtual machine may be two threads
-  of one core at one moment and not at the next, so only the trials count in which two processes
-  came to 1.9 times one (all of them where none did). A round goes on until five count, or twenty
-  are over.
+- **Two threads** replay into a book each, in trials of half a second; before them two processes do,
+  which share nothing but the machine. The bar is on how much more the threads come to than one of
+  these processes. Where there are two cores that is as much more as over one that is alone. The
+  processors of a virtual machine may be two threads of one core, or share one with somebody else's,
+  and that changes many times a second: then one that is alone has a whole core now and then, two
+  never have, and no threads can come to twice as much. The ratios to one alone are below the table.
 - **Bytes of a resting order** are what the process's resident memory grew by for a million orders
   on 2,000 prices, in a process of its own. **Import** is the best of 30 processes.
 - **Peers** run in their own environment (`bench/peers/requirements.txt`, hashed), one process each.
