@@ -35,6 +35,7 @@ from bench.book_cases import (
     touch_of,
 )
 from bench.book_threads import threaded
+from bench.pace import Pace
 from bench.peer_process import PEERS, PeerCase, PeerProcess, environment
 from bench.stream import BODY_COMMANDS, SEED, SIZES, Stream, Touch, cached
 from lob.errors import ConfigError, Fault
@@ -42,6 +43,7 @@ from lob.messages import Array
 
 SCHEMA: Final = 1
 ROUNDS: Final = 7
+PATIENCE_SECONDS: Final = 300.0
 EVERYTHING: Final = 1 << 40
 PYTHON_FEED, PYTHON_COMMANDS, PYTHON_TAPE = 300_000, 200_000, 100_000
 CALLS: Final = 200_000
@@ -60,6 +62,7 @@ class Options:
     peers: bool = False
     seed: int = SEED
     footprint: bool = True
+    patience_seconds: float = PATIENCE_SECONDS
 
 
 @dataclass(slots=True)
@@ -130,11 +133,12 @@ def measure(options: Options, home: Path, say: Say) -> dict[str, Any]:
     books = kinds()
     python = environment(home, folder) if options.peers else None
     started = time.perf_counter()
+    pace = Pace(options.patience_seconds)
     sizes = {}
     for name in options.sizes:
         stream = cached(folder, SIZES[name], options.messages, options.seed)
         say(f"{name}: {stream.body_commands:,} commands, {stream.body_feed:,} feed messages")
-        sizes[name] = _measure_size(options, stream, books, home, python, say)
+        sizes[name] = _measure_size(options, stream, books, home, python, pace, say)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "machine": _machine(),
@@ -142,6 +146,7 @@ def measure(options: Options, home: Path, say: Say) -> dict[str, Any]:
         "backends": [kind.name for kind in books],
         "seed": options.seed,
         "rounds": options.rounds,
+        "pace": pace.document(),
         "body_commands": options.messages,
         "sizes": sizes,
         "footprint": _footprint(books, say) if options.footprint else {},
@@ -164,6 +169,7 @@ def _measure_size(
     books: Sequence[Kind],
     home: Path,
     python: Path | None,
+    pace: Pace,
     say: Say,
 ) -> dict[str, Any]:
     """Prepare every contestant of one size, run the rounds, and return what they gave."""
@@ -178,6 +184,7 @@ def _measure_size(
         for number in range(options.rounds):
             say(f"{stream.size.name}: round {number + 1} of {options.rounds}")
             for contestant in contestants:
+                pace.wait()
                 contestant.round()
     finally:
         for contestant in contestants:
@@ -392,12 +399,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--sizes", default=",".join(SIZES))
     parser.add_argument("--messages", type=int, default=BODY_COMMANDS)
+    parser.add_argument("--patience", type=float, default=PATIENCE_SECONDS)
     arguments = parser.parse_args()
     options = Options(
         sizes=chosen_sizes(arguments.sizes),
         rounds=arguments.rounds,
         messages=arguments.messages,
         peers=arguments.peers,
+        patience_seconds=arguments.patience,
     )
     home = Path(__file__).resolve().parents[1]
     document = measure(options, home, lambda text: print(f"bench: {text}", file=sys.stderr))

@@ -149,7 +149,8 @@ def _introduction(document: Document) -> str:
         f"{machine['python']}; load average at the end {load}. Books: "
         f"{', '.join(document['backends'])}; {packages}. Peers: "
         f"{', '.join(peers) or 'not measured'}. Figures are medians, the rounds: "
-        f"{document['rounds']}; in each the contestants took turns. Seed {document['seed']}.",
+        f"{document['rounds']}; in each the contestants took turns.{_pace(document)}"
+        f" Seed {document['seed']}.",
         100,
         break_on_hyphens=False,
     )
@@ -232,6 +233,16 @@ def _stepping(document: Document) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _pace(document: Document) -> str:
+    pace = document.get("pace")
+    if pace is None or not pace["patience_seconds"]:
+        return ""
+    return (
+        f" Of {pace['turns']} turns {pace['slow_turns']} began while the machine was slower than at"
+        f" its best, after a wait of {pace['waited_seconds']:.0f} s in all."
+    )
+
+
 def _bars(document: Document) -> str:
     lines = ["## Bars\n", "| | target | measured | |", "|---|---:|---:|---|"]
     for bar in document["bars"]:
@@ -259,6 +270,10 @@ def _how() -> str:
 - **Feed** is what the venue's market-by-order feed says of those commands, **matching** the
   commands themselves, both by one `apply`. A compiled tape is made before the time is taken, and
   is compared with the plain replay of the same messages in the same round.
+- **Pace.** Other machines' work on the other threads of the same cores makes everything take up to
+  1.7 times as long for some of the seconds. Before each contestant's turn, ours and theirs, a fixed
+  loop of plain Python is timed, until a tenth of a second of it is within 15 % of the best so far:
+  for five seconds at most, and for five minutes in all (`--patience`).
 - **Calls** from Python: the time of the same loop without the call is taken off, the collector is
   off, events are dropped unread. Submits and cancels come in batches of 2,000 that leave the book
   at its size; *mixed* is the stream's own commands.

@@ -19,7 +19,7 @@ from bench.stream import SIZES, cached
 from lob.errors import ConfigError, InvalidInput
 from touchstone.cli.bench import app
 
-TINY = Options(sizes=("2k",), rounds=2, messages=2_000, footprint=False)
+TINY = Options(sizes=("2k",), rounds=2, messages=2_000, footprint=False, patience_seconds=0.0)
 RUNNER = CliRunner()
 
 

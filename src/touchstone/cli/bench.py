@@ -39,6 +39,12 @@ def book(
     messages: Annotated[
         int, typer.Option("--messages", min=100, help="Commands in each size's stream.")
     ] = 5_000_000,
+    patience: Annotated[
+        float,
+        typer.Option(
+            "--patience", min=0, help="Seconds to wait in all for the machine's best pace."
+        ),
+    ] = 300.0,
     write_docs: Annotated[
         bool, typer.Option("--write-docs", help="Write docs/benchmarks.md, its plots and JSON.")
     ] = False,
@@ -59,6 +65,7 @@ def book(
             rounds=rounds,
             sizes=sizes,
             messages=messages,
+            patience=patience,
             write_docs=write_docs,
             from_json=from_json,
         )
@@ -73,6 +80,7 @@ def _book(
     rounds: int,
     sizes: str,
     messages: int,
+    patience: float,
     write_docs: bool,
     from_json: Path | None,
 ) -> int:
@@ -84,7 +92,13 @@ def _book(
     if from_json is not None:
         document = read_document(from_json)
     else:
-        options = Options(sizes=chosen_sizes(sizes), rounds=rounds, messages=messages, peers=peers)
+        options = Options(
+            sizes=chosen_sizes(sizes),
+            rounds=rounds,
+            messages=messages,
+            peers=peers,
+            patience_seconds=patience,
+        )
         document = measure(options, home, _tell)
     if write_docs:
         for path in write(document, home / "docs"):
