@@ -24,6 +24,7 @@ from bench.bar_chart import short
 from bench.bars import bars_of, ratios_of
 from bench.book_cases import (
     Kind,
+    Ready,
     Run,
     Sample,
     called,
@@ -80,12 +81,12 @@ class Contestant:
     samples: list[Sample] = field(default_factory=list)
     failure: str = ""
 
-    def round(self) -> None:
+    def round(self, ready: Ready) -> None:
         """Run one round, unless an earlier one failed."""
         if self.failure:
             return
         try:
-            self.samples.append(self.run())
+            self.samples.append(self.run(ready))
         except Fault as fault:
             self.failure = str(fault)
 
@@ -184,8 +185,7 @@ def _measure_size(
         for number in range(options.rounds):
             say(f"{stream.size.name}: round {number + 1} of {options.rounds}")
             for contestant in contestants:
-                pace.wait()
-                contestant.round()
+                contestant.round(pace.wait)
     finally:
         for contestant in contestants:
             if contestant.peer is not None:

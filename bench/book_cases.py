@@ -43,7 +43,9 @@ class Sample(NamedTuple):
     touch: Touch | None = None
 
 
-Run = Callable[[], Sample]
+Ready = Callable[[], None]
+"""Waits until the machine is ready; called right before what is timed."""
+Run = Callable[[Ready], Sample]
 
 
 class Kind(NamedTuple):
@@ -87,9 +89,10 @@ def touch_of(book: OrderBook) -> Touch:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the garbage collector off."""
+def quiet(ready: Ready) -> Iterator[None]:
+    """Keep the garbage collector off, from when the machine is ready."""
     gc.collect()
+    ready()
     gc.disable()
     try:
         yield
@@ -97,20 +100,28 @@ def quiet() -> Iterator[None]:
         gc.enable()
 
 
-WARM_AND_TIMED: Final = 2
-"""A stream that nobody has read since the last round is not in memory as one that was just made is,
-which is what the peers' processes get: so each replay is done twice, and the second is timed."""
+def at_once() -> None:
+    """Wait for nothing."""
+
+
+def warm_and_timed(ready: Ready) -> tuple[Ready, Ready]:
+    """Return what a replay waits for that only warms, and what the next one does, which is timed.
+
+    A stream that nobody has read since the last round is not in memory as one that was just made
+    is, which is what the peers' processes get.
+    """
+    return at_once, ready
 
 
 def replayed(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:
     """Prepare `apply` of a body of messages, feed or commands, in one call."""
     first, body = messages[:prelude], messages[prelude : prelude + limit]
 
-    def run() -> Sample:
-        for _ in range(WARM_AND_TIMED):
+    def run(ready: Ready) -> Sample:
+        for wait in warm_and_timed(ready):
             book = kind.book()
             book.apply(first)
-            with quiet():
+            with quiet(wait):
                 started = clock()
                 book.apply(body)
                 seconds = clock() - started
@@ -127,10 +138,10 @@ def taped(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:
     whole = messages[: prelude + limit]
     tape = kind.tape(whole)
 
-    def run() -> Sample:
-        for _ in range(WARM_AND_TIMED):
+    def run(ready: Ready) -> Sample:
+        for wait in warm_and_timed(ready):
             plain, book = kind.book(), kind.book()
-            with quiet():
+            with quiet(wait):
                 started = clock()
                 plain.apply(whole)
                 between = clock()
@@ -155,10 +166,10 @@ def stepped(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:
     first, body = messages[:prelude], messages[prelude : prelude + limit]
     ones = min(len(body), max(1, limit // 5))
 
-    def run() -> Sample:
+    def run(ready: Ready) -> Sample:
         book = kind.book()
         book.apply(first)
-        with quiet():
+        with quiet(ready):
             apply = book.apply
             started = clock()
             for index in range(ones):
@@ -210,10 +221,10 @@ def called(kind: Kind, commands: Array, prelude: int, limit: int, seed: int) -> 
     batches = _batches(first, max(1, limit // 4), seed)
     rows = _mixed_rows(commands[prelude : prelude + limit])
 
-    def run() -> Sample:
+    def run(ready: Ready) -> Sample:
         book = kind.book()
         book.apply(first)
-        with quiet():
+        with quiet(ready):
             submit_s, cancel_s, count = _submit_and_cancel(book, batches)
             book = kind.book()
             book.apply(first)

@@ -271,9 +271,9 @@ def _how() -> str:
   commands themselves, both by one `apply`. A compiled tape is made before the time is taken, and
   is compared with the plain replay of the same messages in the same round.
 - **Pace.** Other machines' work on the other threads of the same cores makes everything take up to
-  1.7 times as long for some of the seconds. Before each contestant's turn, ours and theirs, a fixed
-  loop of plain Python is timed, until a tenth of a second of it is within 15 % of the best so far:
-  for five seconds at most, and for five minutes in all (`--patience`).
+  1.7 times as long for some of the seconds. Right before what is timed, ours and theirs, a loop of
+  plain Python is, until a tenth of a second of it is within 15 % of the best so far: for five
+  seconds at most, and for five minutes in all (`--patience`).
 - **Calls** from Python: the time of the same loop without the call is taken off, the collector is
   off, events are dropped unread. Submits and cancels come in batches of 2,000 that leave the book
   at its size; *mixed* is the stream's own commands.

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from bench.book_cases import Kind, Run, Sample, clock, quiet, touch_of
+from bench.book_cases import Kind, Ready, Run, Sample, at_once, clock, quiet, touch_of
 from bench.stream import Touch
 from lob.book import OrderBook
 from lob.messages import Array
@@ -54,7 +54,7 @@ def threaded(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:
     def one() -> float:
         # The book is let go: what follows gets memory for trades that has been written to, too.
         book = filled()
-        with quiet():
+        with quiet(at_once):
             started = clock()
             book.apply(body)
             return clock() - started
@@ -63,11 +63,12 @@ def threaded(kind: Kind, messages: Array, prelude: int, limit: int) -> Run:
         alone = one()
         processes = _two_processes(filled, body) if forks else None
         pair = [filled(), filled()]
-        with quiet():
+        with quiet(at_once):
             return Trial(alone, processes, _two_threads(pair, body), touch_of(pair[1]))
 
-    def run() -> Sample:
+    def run(ready: Ready) -> Sample:
         trial()  # what comes after the other contestants is slower
+        ready()
         return sample_of([trial() for _ in range(TRIALS)], len(body))
 
     return run

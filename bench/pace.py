@@ -1,4 +1,4 @@
-"""Wait until the machine computes at its best pace, so that each contestant's turn begins there.
+"""Wait until the machine computes at its best pace, so that what is timed begins there.
 
 Where other machines' work runs on the other threads of the same cores, everything takes up to 1.7
 times as long for some of the seconds. A loop that has nothing to do with what is measured tells.

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TextIO
 
-from bench.book_cases import Sample
+from bench.book_cases import Ready, Sample
 from bench.locked_environment import bare_environment, locked_environment
 from bench.stream import Touch
 from lob.errors import Fault
@@ -78,9 +78,10 @@ class PeerProcess:
         """Wait until the peer has converted the stream and compiled what it compiles."""
         self.version = str(self._answer()["version"])
 
-    def round(self) -> Sample:
+    def round(self, ready: Ready) -> Sample:
         """Run one round."""
         stdin = self._pipe(self._process.stdin)
+        ready()
         try:
             stdin.write("round\n")
             stdin.flush()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.book_cases import kinds
+from bench.book_cases import at_once, kinds
 from bench.book_threads import Trial, sample_of, threaded
 from bench.stream import Touch
 from lob.messages import MESSAGE_DTYPE, Action, Array
@@ -44,7 +44,7 @@ def test_a_round_replays_on_threads_and_in_processes() -> None:
     messages["price_ticks"] = np.where(messages["side"] > 0, 99, 101)
     messages["quantity_lots"] = 1
     messages["action"] = Action.FEED_ADD
-    sample = threaded(kinds()[0], messages, 100, 300)()
+    sample = threaded(kinds()[0], messages, 100, 300)(at_once)
     assert sample.touch == Touch(99, 200, 101, 200)
     assert all(figure > 0 for figure in sample.figures.values())
     assert sample.figures["two_threads_over_one_of_two"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.book import Contestant, _Expected
-from bench.book_cases import kinds, messages_of
+from bench.book_cases import Ready, Sample, at_once, kinds, messages_of
 from bench.peer_process import PEERS, PeerCase, PeerProcess
 from bench.stream import Stream, save
 from lob.errors import Fault
@@ -33,7 +33,7 @@ def test_peer_comes_to_the_right_touch(name: str, kept: Stream, root: Path, tmp_
     peer = PeerProcess(PEERS_PYTHON, root, tmp_path, kept.path, case)
     try:
         peer.wait_ready()
-        rounds = [peer.round() for _ in range(2)]
+        rounds = [peer.round(at_once) for _ in range(2)]
     finally:
         peer.close()
     assert [expected, expected] == [sample.touch for sample in rounds]
@@ -58,12 +58,12 @@ def test_a_failed_contestant_says_so_and_goes_no_further() -> None:
     """A fault in a round is kept as the contestant's failure; later rounds do not run it."""
     calls = []
 
-    def run() -> None:
+    def run(_ready: Ready) -> Sample:
         calls.append(1)
         raise Fault("gone")
 
-    contestant = Contestant("x", "x", "feed", 1, run, None)  # type: ignore[arg-type]
-    contestant.round()
-    contestant.round()
+    contestant = Contestant("x", "x", "feed", 1, run, None)
+    contestant.round(at_once)
+    contestant.round(at_once)
     assert calls == [1]
     assert contestant.document()["failure"] == "gone"
