@@ -144,6 +144,8 @@ def _introduction(document: Document) -> str:
     )
     load = ", ".join(str(load) for load in machine["load_average"])
     flags = " --peers" if peers else ""
+    if "pace" in document:
+        flags += f" --patience {document['pace']['patience_seconds']:g}"
     figures = textwrap.fill(
         f"Machine: {machine['processor']}, {machine['cpus']} CPUs, {machine['system']}, Python "
         f"{machine['python']}; load average at the end {load}. Books: "
