@@ -41,17 +41,15 @@ class Pace:
     def wait(self) -> None:
         """Return when the last tenth of a second was near the best, or patience is over."""
         self._turns += 1
-        turn_left = TURN_SECONDS_MAX
-        while True:
-            window = [self._loop() for _ in range(WINDOW)] if self._left > 0 else []
-            self._best = min(self._best, *window, float("inf"))
-            if window and statistics.mean(window) <= SLOWER_MAX * self._best:
+        turn_left = min(TURN_SECONDS_MAX, self._left)
+        while turn_left > 0:
+            window = [self._loop() for _ in range(WINDOW)]
+            self._best = min(self._best, *window)
+            if statistics.mean(window) <= SLOWER_MAX * self._best:
                 return
             self._left -= sum(window)
             turn_left -= sum(window)
-            if self._left <= 0 or turn_left <= 0:
-                self._slow_turns += 1
-                return
+        self._slow_turns += 1
 
     def document(self) -> dict[str, Any]:
         """Return how many turns there were, and how many began at a slower pace."""

@@ -90,7 +90,8 @@ def _columns(
 ) -> list[Sequence[int]]:
     """Return each field as a list of Python ints, then the participants and the plain keys.
 
-    Fields that a feed's messages do not have stay undecoded there.
+    Where all are of a feed, what they do not have is left out, and what few of them need stays an
+    array: `Stretch.cell` looks there.
     """
     columns: list[Sequence[int]] = []
     for name in MESSAGE_DTYPE.names or ():

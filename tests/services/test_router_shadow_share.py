@@ -6,10 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from services.router.shadow_share import (
-    SAVED_SECONDS_MAX,
-    ProcessorAccount,
-)
+from services.router.shadow_share import SAVED_SECONDS_MAX, ProcessorAccount
 from tests.fakes.clock import Clock
 from tests.services.test_router_shadow_process import check_of, lane_of, shadowed, until_ready
 
