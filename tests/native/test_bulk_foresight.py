@@ -9,7 +9,7 @@ from lob.messages import MESSAGE_DTYPE, Action, Array
 
 native = pytest.importorskip("lob.native")
 
-ROWS_AHEAD = 16
+ROWS_AHEAD = 40
 Row = tuple[int, int, int, int, int]  # order id, action, side, price, lots
 
 
@@ -62,3 +62,15 @@ def test_many_rows_at_once_do_what_they_do_one_by_one(live: int) -> None:
     assert 1_000 < refused < 15_000  # rows of both kinds
     assert stepped.state_hash() == whole.state_hash()
     whole.check(crossed_allowed=True)
+
+
+@pytest.mark.parametrize("live", [3_000, 70_000])
+def test_a_tape_does_what_its_rows_do(live: int) -> None:
+    """A tape looks ahead too, at orders that may not be there yet."""
+    messages = _feed(live, 20_000, seed=live)
+    played, stepped = native.NativeOrderBook(), native.NativeOrderBook()
+    tape = native.CompiledTape(messages, strict=False)
+    trades = played.apply(tape)
+    assert stepped.apply(messages, strict=False).tolist() == trades.tolist()
+    assert stepped.state_hash() == played.state_hash()
+    played.check(crossed_allowed=True)

@@ -13,7 +13,7 @@ BUILD_SECONDS = 400
 RUN_SECONDS = 400
 
 # The sanitized extension takes the place of the installed one before anything else is imported.
-RUN = """
+SANITIZED = """
 import importlib.util, pathlib, sys
 
 class Sanitized:
@@ -24,9 +24,15 @@ class Sanitized:
 sys.meta_path.insert(0, Sanitized())
 import lob, lob._core
 assert lob.backend() == "native" and lob._core.__file__ == sys.argv[1]
+"""
+DIFFERENTIAL = """
 from tests.properties import differential
 sys.argv = ["differential", *sys.argv[2:]]
 sys.exit(differential.main())
+"""
+PYTEST = """
+import pytest
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
 """
 
 
@@ -60,13 +66,24 @@ def sanitized(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(BUILD_SECONDS + RUN_SECONDS)
 def test_no_undefined_behaviour_in_an_adversarial_stream(root: Path, sanitized: Path) -> None:
     """The differential run ends as ever, and neither sanitizer has anything to say."""
+    _run_sanitized(root, sanitized, DIFFERENTIAL, "--commands", COMMANDS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(BUILD_SECONDS + RUN_SECONDS)
+def test_no_undefined_behaviour_where_a_large_book_looks_ahead(root: Path, sanitized: Path) -> None:
+    """What rows and steps will need is asked for before it may be there."""
+    _run_sanitized(root, sanitized, PYTEST, "tests/native/test_bulk_foresight.py")
+
+
+def _run_sanitized(root: Path, sanitized: Path, program: str, *arguments: str) -> None:
     # The C++ library too: the sanitizer looks for what throws when the process begins.
     libraries = [
         subprocess.check_output(["g++", f"-print-file-name={name}"], text=True).strip()
         for name in ("libasan.so", "libstdc++.so")
     ]
     done = subprocess.run(
-        [sys.executable, "-c", RUN, str(sanitized), "--commands", COMMANDS],
+        [sys.executable, "-c", SANITIZED + program, str(sanitized), *arguments],
         cwd=root,
         env=os.environ
         | {

@@ -184,6 +184,12 @@ public:
         (*this)[later].links.earlier = earlier;
     }
 
+    /// Ask the memory for the neighbours of an order, or of nobody.
+    TOUCHSTONE_INLINE void expect_neighbours(Index order) const {
+        expect((*this)[order].links.earlier);
+        expect((*this)[order].links.later);
+    }
+
     TOUCHSTONE_INLINE Index after(Index at) const { return (*this)[at].links.later; }
 };
 

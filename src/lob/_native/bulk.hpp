@@ -125,19 +125,15 @@ public:
             next_ = messages_.rows;
             while (next_ != end) {
                 const u64 left = u64(end - next_);
-                if (book_.order_count() < kFewOrders || left < kAhead + kBlock) {
+                if (book_.order_count() < kFewOrders || left <= kToBucket) {
                     carry_out_near(next_ + std::min(kStretch, left));
                     continue;
                 }
-                // The table must not grow while places in it are remembered.
-                book_.ids_.make_room(book_.arena_,
-                                     u64(book_.ids_.size()) + kStretch + Book::kCommands);
-                const Message* const stop =
-                    next_ + std::min(kStretch, (left - kAhead) / kBlock * kBlock);
+                const Message* const stop = next_ + std::min(rows_with_room(), left - kToBucket);
                 if (book_.order_count() < kManyOrders) {
-                    carry_out_far<kNear>(stop);
+                    carry_out_far<false>(stop);
                 } else {
-                    carry_out_far<kFar>(stop);
+                    carry_out_far<true>(stop);
                 }
             }
         } catch (...) {
@@ -164,22 +160,17 @@ public:
 private:
     using Outlet = TradeOutlet<>;
 
-    static constexpr u64 kStretch = 1024;       // rows between looks at the book's size
+    static constexpr u64 kStretch = 1024;       // rows between looks at the book's size, at least
+    static constexpr u64 kLongestStretch = 8192;
     static constexpr u32 kFewOrders = 512;      // what they need is in the nearest cache
     static constexpr u32 kManyOrders = 65'536;  // their neighbours are in none that is near
-    static constexpr u64 kRowsAhead = 64;
 
-    /// How far ahead of its turn what a row needs is asked for, in blocks of rows.
-    struct Foresight {
-        u64 rows;        // of a block
-        u64 buckets;     // its place in the table of ids
-        u64 guess;       // its node; a guess made sooner is wrong more often
-        u64 neighbours;  // its neighbours and its level; 0: never
-    };
-    static constexpr Foresight kNear{16, 2, 0, 0};  // nodes are near, if not in the nearest cache
-    static constexpr Foresight kFar{8, 5, 3, 2};
-    static constexpr u64 kBlock = 16;  // whole blocks of either
-    static constexpr u64 kAhead = 40;  // rows that are looked ahead at most
+    // How many rows before its turn what a row needs is asked for. Memory answers only so many
+    // questions at a time, so that each row asks a few: many at once would wait for one another.
+    static constexpr u64 kToMessage = 64;
+    static constexpr u64 kToBucket = 40;      // its place in the table of ids
+    static constexpr u64 kToNode = 24;        // a guess made sooner is wrong more often
+    static constexpr u64 kToNeighbours = 16;  // in its queue, where orders are many
 
     /// What is known of a row before its turn.
     struct Foreseen {
@@ -187,9 +178,30 @@ private:
         Index* slot;  // a guess
     };
 
-    static void expect_row(const Message* next) {
-        TOUCHSTONE_PREFETCH(reinterpret_cast<const void*>(reinterpret_cast<u64>(next) +
-                                                          kRowsAhead * sizeof(Message)));
+    /// The rows between the one whose turn it is and the farthest that is foreseen.
+    class Foresight {
+    public:
+        TOUCHSTONE_INLINE Foreseen& operator[](u64 row) { return ring_[row % kRing]; }
+
+    private:
+        static constexpr u64 kRing = 64;
+        static_assert(kRing > kToBucket);
+        Foreseen ring_[kRing];
+    };
+
+    /// The memory's own foresight ends at every page. A message is read once: it need not stay in
+    /// the caches that the book would fill.
+    static void expect_message(const Message* next) {
+        TOUCHSTONE_PREFETCH_ONCE(reinterpret_cast<const void*>(reinterpret_cast<u64>(next) +
+                                                               kToMessage * sizeof(Message)));
+    }
+
+    /// Make room in the table of ids, which must not grow while places in it are remembered, and
+    /// return for how many rows there is.
+    u64 rows_with_room() {
+        IdTable& ids = book_.ids_;
+        ids.make_room(book_.arena_, u64(ids.size()) + kStretch + Book::kCommands);
+        return std::min(u64(ids.spare() - Book::kCommands), kLongestStretch);
     }
 
     u64 row_of(const Message& message) const { return u64(&message - messages_.rows); }
@@ -197,69 +209,45 @@ private:
     /// Carry out the rows up to one.
     TOUCHSTONE_APART void carry_out_near(const Message* end) {
         for (const Message* next = next_; next != end; ++next) {
-            next_ = next;      // what a fault is about
-            expect_row(next);  // the memory's own foresight ends at every page
+            next_ = next;  // what a fault is about
+            expect_message(next);
             const Book::Sought id = book_.seek(next->order_id);
             carry_out(*next, id, Book::guess(id));
         }
         next_ = end;
     }
 
-    /// Carry out the rows up to one, in whole blocks; `kAhead` more must follow. What a row needs is
-    /// asked of memory before its turn: its bucket first, by what that says its node, and by that its
-    /// neighbours. Where the guess still holds at its turn, the id need not be looked for again.
-    ///
-    /// Each step is a loop of its own over the block: none has a branch that could go wrong, and
-    /// what it needs fits the registers.
-    template <const Foresight& ahead>
+    /// Carry out the rows up to one; `kToBucket` more must follow. What a row needs is asked of
+    /// memory before its turn: its bucket first, by what that says its node, and by that, where
+    /// orders are many, its neighbours. Where the guess still holds at its turn, the id need not be
+    /// looked for again.
+    template <bool many>
     TOUCHSTONE_APART void carry_out_far(const Message* end) {
-        static_assert(kBlock % ahead.rows == 0 && ahead.rows * ahead.buckets <= kAhead);
-        Foreseen foreseen[ahead.buckets + 1][ahead.rows];
-        Foreseen* blocks[ahead.buckets + 1];  // this one, the next one, ...
-        for (u64 at = 0; at <= ahead.buckets; ++at) blocks[at] = foreseen[at];
-        for (u64 at = 0; at < ahead.buckets; ++at) {
-            foresee<ahead.rows>(next_ + at * ahead.rows, blocks[at]);
+        Foresight foresight;
+        for (u64 row = 0; row < kToBucket; ++row) foresee(next_[row], foresight[row]);
+        for (u64 row = 0; row < kToNode; ++row) guess(foresight[row]);
+        for (u64 row = 0; many && row < kToNeighbours; ++row) {
+            book_.arena_.expect_neighbours(*foresight[row].slot);
         }
-        for (u64 at = 0; at < ahead.guess; ++at) guess<ahead.rows>(blocks[at]);
-        for (u64 at = 0; at < ahead.neighbours; ++at) expect_neighbours<ahead.rows>(blocks[at]);
-        while (next_ != end) {
-            const Message* const row = next_;
-            foresee<ahead.rows>(row + ahead.buckets * ahead.rows, blocks[ahead.buckets]);
-            guess<ahead.rows>(blocks[ahead.guess]);
-            if (ahead.neighbours) expect_neighbours<ahead.rows>(blocks[ahead.neighbours]);
-            const Foreseen* seen = blocks[0];
-            for (const Message* next = row; next != row + ahead.rows; ++next, ++seen) {
-                next_ = next;  // what a fault is about
-                expect_row(next);
-                carry_out(*next, seen->id, seen->slot);
-            }
-            next_ = row + ahead.rows;
-            std::rotate(blocks, blocks + 1, blocks + ahead.buckets + 1);
+        const Message* next = next_;
+        for (u64 row = 0; next != end; ++next, ++row) {
+            next_ = next;  // what a fault is about
+            expect_message(next);
+            foresee(next[kToBucket], foresight[row + kToBucket]);
+            guess(foresight[row + kToNode]);
+            if (many) book_.arena_.expect_neighbours(*foresight[row + kToNeighbours].slot);
+            carry_out(*next, foresight[row].id, foresight[row].slot);
         }
+        next_ = end;
     }
 
-    template <u64 rows>
-    TOUCHSTONE_INLINE void foresee(const Message* block, Foreseen* seen) const {
-        TOUCHSTONE_ROLLED for (u64 at = 0; at < rows; ++at) {
-            seen[at].id = book_.seek(block[at].order_id);
-            IdTable::expect(seen[at].id);
-        }
+    TOUCHSTONE_INLINE void foresee(const Message& message, Foreseen& seen) const {
+        seen.id = book_.seek(message.order_id);
+        IdTable::expect(seen.id);
     }
-    template <u64 rows>
-    TOUCHSTONE_INLINE void guess(Foreseen* seen) const {
-        TOUCHSTONE_ROLLED for (u64 at = 0; at < rows; ++at) {
-            seen[at].slot = IdTable::guess(seen[at].id);
-            book_.arena_.expect(*seen[at].slot);
-        }
-    }
-    template <u64 rows>
-    TOUCHSTONE_INLINE void expect_neighbours(const Foreseen* seen) const {
-        TOUCHSTONE_ROLLED for (u64 at = 0; at < rows; ++at) {
-            const OrderNode& soon = book_.arena_.order(*seen[at].slot);
-            book_.arena_.expect(soon.level());
-            book_.arena_.expect(soon.earlier);
-            book_.arena_.expect(soon.later);
-        }
+    TOUCHSTONE_INLINE void guess(Foreseen& seen) const {
+        seen.slot = IdTable::guess(seen.id);
+        book_.arena_.expect(*seen.slot);
     }
 
     TOUCHSTONE_INLINE void carry_out(const Message& message, const Book::Sought& id, Index* guessed) {

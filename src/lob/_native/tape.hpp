@@ -234,16 +234,11 @@ public:
     void carry_out() {
         begin();
         try {
-            const TapeStep* steps = tape_.steps.data();
-            const u64 size = tape_.steps.size();
-            const u64 near = size > kAhead ? size - kAhead : 0;
-            u64 at = 0;
-            for (; at < near; ++at) {
-                book_.arena_.expect(steps[at + kAhead].at);
-                book_.arena_.expect(steps[at + kAhead].level);
-                carry_out(steps[at]);
+            if (tape_.nodes < kManyNodes) {
+                carry_out_steps<false>();
+            } else {
+                carry_out_steps<true>();
             }
-            for (; at < size; ++at) carry_out(steps[at]);
         } catch (...) {
             book_.changing_ = true;  // between two rows, and without its ids
             throw;
@@ -256,7 +251,30 @@ public:
 
 private:
     using Outlet = TradeOutlet<false>;
-    static constexpr u64 kAhead = 16;
+    static constexpr u32 kManyNodes = 65'536;  // neighbours are in no cache that is near
+
+    // How many steps before its turn what a step needs is asked of memory.
+    static constexpr u64 kToNode = 24;
+    static constexpr u64 kToNeighbours = 12;  // in its queue, where nodes are many
+
+    template <bool many>
+    TOUCHSTONE_APART void carry_out_steps() {
+        const TapeStep* step = tape_.steps.data();
+        const TapeStep* const end = step + tape_.steps.size();
+        if (tape_.steps.size() > kToNode) {
+            for (; step != end - kToNode; ++step) {
+                book_.arena_.expect(step[kToNode].at);
+                if (many) expect_neighbours(step[kToNeighbours].at);
+                carry_out(*step);
+            }
+        }
+        for (; step != end; ++step) carry_out(*step);
+    }
+
+    /// The order of a later step may be made in between, at a place where nobody ever was.
+    TOUCHSTONE_INLINE void expect_neighbours(Index at) const {
+        if (at < book_.arena_.end()) book_.arena_.expect_neighbours(at);
+    }
 
     /// Have the book give out nodes and pages from the first one on, and find room for all.
     void begin() {

@@ -20,8 +20,7 @@
 #define TOUCHSTONE_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define TOUCHSTONE_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #define TOUCHSTONE_PREFETCH(address) __builtin_prefetch(address, 1)
-// A loop that is small as it stands: many copies of it would crowd out what it prepares for.
-#define TOUCHSTONE_ROLLED _Pragma("GCC unroll 1")
+#define TOUCHSTONE_PREFETCH_ONCE(address) __builtin_prefetch(address, 0, 0)
 #else
 #error "the native book is written for GCC and Clang: it needs __int128 and their builtins"
 #endif
