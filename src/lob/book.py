@@ -216,7 +216,7 @@ class OrderBook(MatchingBook):
         self._now_ns = now_ns
         events: list[Event] = []
         for order_id in self._expiries.due(now_ns):
-            order = self._orders.get(order_id)
+            order = self._find(order_id)
             stop = self._stops.get(order_id)
             if order is not None:
                 self._remove(order)

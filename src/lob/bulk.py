@@ -6,14 +6,14 @@ whatever is not plain is handed to the book's own methods. Both ways come to the
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lob.errors import Conflict, InvalidInput
 from lob.faults import feed_fault
-from lob.ladder import LiveOrder, moves_plainly, takes_plainly
+from lob.ladder import LiveOrder, Shelf, moves_bare, takes_from_bare
 from lob.messages import (
     CROSSING_DTYPE,
     REFUSAL_DTYPE,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _SUBMIT, _CANCEL, _REDUCE, _REPLACE = (int(action) for action in tuple(Action)[:4])
 _ADD, _DELETE, _FEED_REDUCE, _MODIFY, _EXECUTE, _CLEAR = (int(a) for a in tuple(Action)[4:])
 
-_TIME, _PRICE, _SIDE = 0, 2, 6  # their places among the columns
+_TIME, _PRICE, _SIDE, _PARTICIPANT = 0, 2, 6, 9  # their places among the columns
 _SIDES: Final = {side.sign: side for side in Side}
 _TIMES_IN_FORCE: Final = (TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.DAY)
 _STP_MODES: Final = tuple(SelfTradePrevention)
@@ -163,64 +163,49 @@ class _BulkRun:
     def _carry_out_feed(  # noqa: C901 - a call costs half a row
         self, stretch: Stretch, executed: list[tuple[int, int, int, int]]
     ) -> None:
-        """Do what messages say; most concern plain orders at levels that stay."""
+        """Do what messages say; most concern bare orders at levels that stay."""
         book = self._book
         orders = book._orders  # noqa: SLF001
-        find, place = orders.get, orders.setdefault
-        take: Callable[[int, None], LiveOrder | None] = orders.pop
+        find: Callable[[int], Any] = orders.get
+        take: Callable[[int, None], Any] = orders.pop  # a Shelf, a LiveOrder, or None
         find_bids, find_asks = book._bids.levels.get, book._asks.levels.get  # noqa: SLF001
-        new = object.__new__
         may_be_a_stop = bool(book._stops)  # noqa: SLF001 - a feed starts none, and ends none
-        for index, order_id, lots, action, participant, key in stretch.feed_rows():
+        for index, order_id, lots, action, key in stretch.feed_rows():
             reason: RejectReason | None = None
-            order: LiveOrder | None
             if action == _ADD:
                 level = find_bids(key) if key < 0 else find_asks(key)
                 if level is not None and not (may_be_a_stop or level.tracked):
                     shown = level.displayed_lots + lots
-                    order = new(LiveOrder)  # without a call of its `__init__`: one in two rows
-                    if (
-                        shown + level.concealed_lots <= INT64_MAX
-                        and place(order_id, order) is order  # where no other order has the id
-                    ):
-                        order.order_id = order_id
-                        order.queued = lots
-                        order.participant_id = participant
-                        order.sequence = 0
-                        order.level = level
-                        level.orders[order_id] = order
+                    if shown + level.concealed_lots <= INT64_MAX and order_id not in orders:
+                        orders[order_id] = level
+                        level.orders[order_id] = lots
                         level.displayed_lots = shown
                         continue
-                reason = self._add(stretch, index, order_id, lots, participant)
-            elif action == _DELETE and (order := take(order_id, None)) is not None:
-                level = order.level
-                queue = level.orders
-                if type(order) is LiveOrder and len(queue) > 1 and not level.tracked:
-                    del queue[order.order_id]  # the same int: found without comparing numbers
-                    level.displayed_lots -= order.queued
+                reason = self._add(stretch, index, order_id, lots)
+            elif action == _DELETE and (found := take(order_id, None)) is not None:
+                if type(found) is Shelf and len(found.orders) > 1 and not found.tracked:
+                    found.displayed_lots -= found.orders.pop(order_id)
                     continue
-                orders[order_id] = order
-                book._remove(order)  # noqa: SLF001
-            elif action in _TAKES and (order := find(order_id)) is not None:
-                level = order.level
-                if not (type(order) is LiveOrder and takes_plainly(orders, order, lots)):
-                    reason = self._take(order, lots)
+                orders[order_id] = found
+                book._remove(book._require(order_id))  # noqa: SLF001
+            elif action in _TAKES and (found := find(order_id)) is not None:
+                level = found if type(found) is Shelf else found.level
+                if not (level is found and takes_from_bare(level, order_id, lots)):
+                    reason = self._take(book._require(order_id), lots)  # noqa: SLF001
                 if action == _EXECUTE and reason is None:
                     executed.append((index, order_id, lots, level.key))
             else:
                 reason = self._feed(stretch, index, order_id, lots, action)
             if reason is not None:
-                self._refuse_feed(stretch, index, reason, order_id, lots, participant)
+                self._refuse_feed(stretch, index, reason, order_id, lots)
             if self._crossed_since >= 0 or action in _MAY_CROSS:
                 self._look_for_crossing(index)
 
-    def _add(
-        self, stretch: Stretch, index: int, order_id: int, lots: int, participant: int
-    ) -> RejectReason | None:
+    def _add(self, stretch: Stretch, index: int, order_id: int, lots: int) -> RejectReason | None:
         price, side = stretch.cell(_PRICE, index), stretch.cell(_SIDE, index)
         if side not in _SIDES:
             raise self._no_message(index, "side", side, "+1, -1")
-        book = self._book
+        book, participant = self._book, stretch.cell(_PARTICIPANT, index)
         own, _ = book._ladders(_SIDES[side])  # noqa: SLF001
         reason = book._add_refusal(order_id, own, price, lots, participant)  # noqa: SLF001
         if reason is None:
@@ -240,12 +225,12 @@ class _BulkRun:
         if action != _MODIFY:
             raise self._no_message(index, "action", action, f"{_SUBMIT}..{_CLEAR}")
         price = stretch.cell(_PRICE, index)
-        order = orders.get(order_id)
-        if type(order) is LiveOrder and moves_plainly(order, price, lots):
+        found = orders.get(order_id)
+        if isinstance(found, Shelf) and moves_bare(found, order_id, price, lots):
             return None
         reason = book._modify_refusal(order_id, price, lots)  # noqa: SLF001
         if reason is None:
-            book._modify(orders[order_id], price, lots)  # noqa: SLF001
+            book._modify(book._require(order_id), price, lots)  # noqa: SLF001
         return reason
 
     def _keep_executions(self, stretch: Stretch, executed: Sequence[tuple[int, ...]]) -> None:
@@ -274,14 +259,13 @@ class _BulkRun:
     # ---------------------------------------------------------------- commands
 
     def _command_rows(self, stretch: Stretch) -> None:  # noqa: C901 - as above
-        """Carry out a stretch of commands; most come to plain orders at levels that stay."""
+        """Carry out a stretch of commands; most come to bare orders at levels that stay."""
         book = self._book
         orders, waiting = book._orders, book._stops.by_id  # noqa: SLF001
-        find, place, new = orders.get, orders.setdefault, object.__new__
         find_bids, find_asks = book._bids.levels.get, book._asks.levels.get  # noqa: SLF001
         now_ns, expiring = book.now_ns, book._expiries.by_time  # noqa: SLF001
         for index, row in enumerate(stretch.command_rows(), stretch.start):
-            at_ns, order_id, _, lots, _, action, _, _, _, participant, key = row
+            at_ns, order_id, _, lots, _, action, _, _, _, _, key = row
             if action == _SUBMIT and not key:
                 self._require_words(index, row)
             if at_ns > now_ns:
@@ -290,29 +274,20 @@ class _BulkRun:
                     book.advance(at_ns)
             if self._crossed_since >= 0:
                 pass  # a plain order may trade, and a row's time may have ended what crossed
-            elif action == _CANCEL and (order := find(order_id)) is not None:
-                level = order.level
-                queue = level.orders
-                if type(order) is LiveOrder and len(queue) > 1 and not level.tracked:
-                    del orders[order_id], queue[order.order_id]
-                    level.displayed_lots -= order.queued
+            elif action == _CANCEL:
+                level = orders.get(order_id)
+                if type(level) is Shelf and len(level.orders) > 1 and not level.tracked:
+                    del orders[order_id]
+                    level.displayed_lots -= level.orders.pop(order_id)
                     continue
             elif action == _SUBMIT and key:
                 # Nothing can be traded at a price where others of its side rest.
                 level = find_bids(key) if key < 0 else find_asks(key)
                 if level is not None and not (waiting or level.tracked):
                     shown = level.displayed_lots + lots
-                    order = new(LiveOrder)  # without a call of its `__init__`: one in two rows
-                    if (
-                        shown + level.concealed_lots <= INT64_MAX
-                        and place(order_id, order) is order
-                    ):
-                        order.order_id = order_id
-                        order.queued = lots
-                        order.participant_id = participant
-                        order.sequence = 0
-                        order.level = level
-                        level.orders[order_id] = order
+                    if shown + level.concealed_lots <= INT64_MAX and order_id not in orders:
+                        orders[order_id] = level
+                        level.orders[order_id] = lots
                         level.displayed_lots = shown
                         continue
             reason = self._submit(row) if action == _SUBMIT else self._command(row)
@@ -388,15 +363,17 @@ class _BulkRun:
         reason: RejectReason,
         order_id: int,
         lots: int,
-        participant: int,
     ) -> None:
         """Raise where a feed's message cannot be true, or list it where that is asked for."""
         if not self._strict:
             self._refusals.append((index, order_id, _REASON_CODES[reason]))
             return
-        price = stretch.cell(_PRICE, index)
         fault = feed_fault(
-            reason, order_id, price_ticks=price, quantity_lots=lots, participant_id=participant
+            reason,
+            order_id,
+            price_ticks=stretch.cell(_PRICE, index),
+            quantity_lots=lots,
+            participant_id=stretch.cell(_PARTICIPANT, index),
         )
         self._end = index
         raise type(fault)(f"messages[{index}]: {fault}")

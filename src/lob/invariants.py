@@ -38,20 +38,23 @@ def check_book(book: "AskedBook", *, crossed_allowed: bool) -> None:
     _ensure(not late, f"orders {late} should have expired")
 
 
-def _check_level(level: Shelf, orders: dict[int, LiveOrder]) -> None:
+def _check_level(level: Shelf, orders: dict[int, LiveOrder | Shelf]) -> None:
     at = f"{level.ladder.side} level {level.price_ticks}"
     _ensure(bool(level.orders or level.hidden), f"{at} is empty")
     _ensure(level.key == level.ladder.sign * level.price_ticks, f"{at} is misfiled")
     _ensure(level.ladder.levels[level.key] is level, f"{at} is not on its ladder")
-    shown = sum(order.queued for order in level.orders.values())
+    shown = sum(order.queued for order in level.displayed())
     _ensure(shown == level.displayed_lots, f"{at} says {level.displayed_lots} lots, has {shown}")
     total = sum(order.leaves for order in level)
     concealed = total - shown
     _ensure(concealed == level.concealed_lots, f"{at} conceals {concealed} lots, says other")
     _ensure(total <= INT64_MAX, f"{at} has more than {INT64_MAX} lots")
     for queue, hidden in ((level.orders, False), (level.hidden, True)):
-        for order_id, order in queue.items():
-            _ensure(orders.get(order_id) is order, f"order {order_id} is not in the index")
+        for (order_id, kept), order in zip(
+            queue.items(), level.hidden.values() if hidden else level.displayed(), strict=True
+        ):
+            indexed = level if type(kept) is int else kept
+            _ensure(orders.get(order_id) is indexed, f"order {order_id} is not in the index")
             _ensure(order.order_id == order_id, f"order {order.order_id} is filed as {order_id}")
             _ensure(order.level is level, f"order {order_id} is at two levels")
             _ensure(order.queued > 0, f"order {order_id} has {order.queued} leaves")

@@ -5,6 +5,10 @@ touch: the price itself for asks, its negative for bids. "Better" is always "sma
 
 A level has two queues: the displayed orders, and behind all of them the hidden ones. What an order
 has in its queue is `queued`; what an iceberg keeps behind that is its `reserve`.
+
+Most orders come and go without being looked at. Of a plain and anonymous one the level keeps just
+the lots, and the book's index just the level: it is *bare*. Whoever needs more has a `LiveOrder`
+made of it, which stays from then on.
 """
 
 from collections.abc import Iterator
@@ -161,7 +165,7 @@ class Shelf:
         self.displayed_lots = 0
         self.concealed_lots = 0
         # A dict keeps insertion order, appends and deletes anywhere in O(1), and is C code.
-        self.orders: dict[int, LiveOrder] = {}
+        self.orders: dict[int, Any] = {}  # id -> its LiveOrder; of a bare one, its lots
         self.hidden: dict[int, LiveOrder] = {}
         self.tracked: list[Tracked] | None = None
 
@@ -171,25 +175,51 @@ class Shelf:
         return self.displayed_lots + self.concealed_lots
 
     def __iter__(self) -> Iterator[LiveOrder]:
-        """Yield the orders by priority: displayed, then hidden."""
-        yield from self.orders.values()
+        """Yield the orders by priority, displayed, then hidden: to look at, not to change."""
+        yield from self.displayed()
         yield from self.hidden.values()
+
+    def displayed(self) -> Iterator[LiveOrder]:
+        """Yield the displayed orders by time: to look at, not to change."""
+        for order_id, kept in self.orders.items():
+            yield self._made(order_id, kept) if type(kept) is int else kept
+
+    def order(self, order_id: int) -> LiveOrder:
+        """Return a displayed order; a bare one is made, and is bare no longer."""
+        kept = self.orders[order_id]
+        order: LiveOrder = self._made(order_id, kept) if type(kept) is int else kept
+        if order is not kept:
+            self.orders[order_id] = self.ladder.by_id[order_id] = order
+        return order
+
+    def displayed_orders(self) -> list[LiveOrder]:
+        """Return the displayed orders by time, none of them bare any longer."""
+        return [self.order(order_id) for order_id in self.orders]
 
     def first(self) -> LiveOrder:
         """Return the order that trades first."""
-        return next(iter(self.orders.values() if self.orders else self.hidden.values()))
+        if self.orders:
+            return self.order(next(iter(self.orders)))
+        return next(iter(self.hidden.values()))
+
+    def _made(self, order_id: int, lots: int) -> LiveOrder:
+        order = LiveOrder(order_id, lots, 0)
+        order.level = self
+        return order
 
 
 class Ladder:
     """The levels of one side, best first. `sign` turns a price into its key.
 
     `best` may be a level that shows nothing; `hidden_count` says how many orders are hidden.
+    `by_id` is the book's index: each order, or the level of one that is bare.
     """
 
-    __slots__ = ("aggressor_side", "best", "hidden_count", "levels", "side", "sign")
+    __slots__ = ("aggressor_side", "best", "by_id", "hidden_count", "levels", "side", "sign")
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, by_id: "dict[int, LiveOrder | Shelf]") -> None:
         self.side = side
+        self.by_id = by_id
         self.aggressor_side = side.opposite
         self.sign = -side.sign
         self.levels: Any = SortedDict()  # key -> Shelf; the package has no type hints
@@ -258,23 +288,22 @@ class Ladder:
             self.drop(level)
 
 
-def takes_plainly(orders: dict[int, LiveOrder], order: LiveOrder, lots: int) -> bool:
-    """Take lots off a plain order at a level that stays; say whether it could be done."""
-    level = order.level
-    left = order.queued - lots
-    if lots <= 0 or left < 0 or level.tracked or (left == 0 and len(level.orders) == 1):
+def takes_from_bare(level: Shelf, order_id: int, lots: int) -> bool:
+    """Take lots off a bare order at a level that stays; say whether it could be done."""
+    queue = level.orders
+    left: int = queue[order_id] - lots
+    if lots <= 0 or left < 0 or level.tracked or (left == 0 and len(queue) == 1):
         return False
     if left:
-        order.queued = left
+        queue[order_id] = left
     else:
-        del orders[order.order_id], level.orders[order.order_id]
+        del queue[order_id], level.ladder.by_id[order_id]
     level.displayed_lots -= lots
     return True
 
 
-def moves_plainly(order: LiveOrder, price: int, lots: int) -> bool:
-    """Move a plain order to another level that is there already; say whether it could be done."""
-    level = order.level
+def moves_bare(level: Shelf, order_id: int, price: int, lots: int) -> bool:
+    """Move a bare order to another level that is there already; say whether it could be done."""
     ladder = level.ladder
     to = ladder.levels.get(ladder.sign * price)
     if (
@@ -287,10 +316,8 @@ def moves_plainly(order: LiveOrder, price: int, lots: int) -> bool:
         or to.displayed_lots + to.concealed_lots + lots > INT64_MAX
     ):
         return False
-    order_id = order.order_id
-    del level.orders[order_id]
-    level.displayed_lots -= order.queued
-    to.orders[order_id] = order
+    level.displayed_lots -= level.orders.pop(order_id)
+    to.orders[order_id] = lots
     to.displayed_lots += lots
-    order.level, order.queued = to, lots
+    ladder.by_id[order_id] = to
     return True

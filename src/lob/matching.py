@@ -43,7 +43,7 @@ class MatchingBook(AskedBook):
             self._settle_own(taker, level, events)
             if not taker.queued:
                 return
-        makers = list(level.orders.values())
+        makers = level.displayed_orders()
         shares = pro_rata_shares(
             taker.queued, [maker.queued for maker in makers], self._minimum_lots
         )
@@ -57,7 +57,7 @@ class MatchingBook(AskedBook):
 
     def _settle_own(self, taker: LiveOrder, level: Shelf, events: list[Event]) -> None:
         """Prevent the self-trades of a pro-rata level before its lots are shared (rule 30)."""
-        for maker in list(level.orders.values()):
+        for maker in level.displayed_orders():
             if maker.participant_id == taker.participant_id and taker.queued:
                 self._prevent_self_trade(taker, maker, events)
 

@@ -38,9 +38,9 @@ class RestingBook:
         if type(max_tracked_orders) is not int or max_tracked_orders < 0:
             raise InvalidInput(f"max_tracked_orders: {max_tracked_orders!r}; allowed: 0 or more")
         self.instrument = instrument
-        self._bids = Ladder(Side.BUY)
-        self._asks = Ladder(Side.SELL)
-        self._orders: dict[int, LiveOrder] = {}
+        self._orders: dict[int, LiveOrder | Shelf] = {}  # of a bare order, its level
+        self._bids = Ladder(Side.BUY, self._orders)
+        self._asks = Ladder(Side.SELL, self._orders)
         self._stops = StopIndex()
         self._expiries = Expiries()
         self._tracker = Tracker(max_tracked_orders)
@@ -91,7 +91,7 @@ class RestingBook:
         reason = self._take_refusal(order_id, quantity_lots)
         if reason is not None:
             raise feed_fault(reason, order_id, quantity_lots=quantity_lots)
-        order = self._orders[order_id]
+        order = self._require(order_id)
         if quantity_lots == order.leaves:
             self._remove(order)
         else:
@@ -117,7 +117,7 @@ class RestingBook:
         reason = self._modify_refusal(order_id, price_ticks, quantity_lots)
         if reason is not None:
             raise feed_fault(reason, order_id, price_ticks=price_ticks, quantity_lots=quantity_lots)
-        self._modify(self._orders[order_id], price_ticks, quantity_lots)
+        self._modify(self._require(order_id), price_ticks, quantity_lots)
 
     def _modify(self, order: LiveOrder, price_ticks: int, quantity_lots: int) -> None:
         """Give an order the price and leaves that a feed says it has, which it may have."""
@@ -134,8 +134,8 @@ class RestingBook:
 
         Waiting stops, the time and the count of trades stay.
         """
-        for order in list(self._orders.values()):
-            self._remove(order)
+        for order_id in list(self._orders):
+            self._remove(self._require(order_id))
 
     # ---------------------------------------------------------------- what cannot be true
 
@@ -199,13 +199,18 @@ class RestingBook:
     # ---------------------------------------------------------------- the moves everything is of
 
     def _rest(self, order: LiveOrder, own: Ladder, price_ticks: int) -> None:
-        """Put an order at the tail of its price."""
+        """Put an order at the tail of its price, where nobody may change it any more."""
         own.append(order, price_ticks)
-        self._orders[order.order_id] = order
-        if order.expire_ns:
-            self._expiries.add(order.expire_ns, order.order_id)
+        order_id = order.order_id
         if self._tracker.by_id:
             self._tracker.arrived(order)
+        elif type(order) is LiveOrder and not order.participant_id:
+            order.level.orders[order_id] = order.queued
+            self._orders[order_id] = order.level
+            return
+        self._orders[order_id] = order
+        if order.expire_ns:
+            self._expiries.add(order.expire_ns, order_id)
 
     def _lift(self, order: LiveOrder) -> None:
         """Take an order off its level, to rest elsewhere or to end."""
@@ -254,7 +259,8 @@ class RestingBook:
 
     def _find(self, order_id: int) -> LiveOrder | None:
         # True == 1 and 1.0 == 1, so a dict alone would find order 1 under either.
-        return self._orders.get(order_id) if type(order_id) is int else None
+        found = self._orders.get(order_id) if type(order_id) is int else None
+        return found.order(order_id) if isinstance(found, Shelf) else found
 
     def _is_live(self, order_id: int) -> bool:
         """Say whether an id is taken, by a resting order or by a stop that waits."""

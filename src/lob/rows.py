@@ -23,7 +23,7 @@ NO_LEVEL: Final = 0
 """The key that no level has."""
 
 Row = tuple[int, int, int, int, int, int, int, int, int, int, int]
-"""Time, id, price, lots, display, action, side, time in force, flags, participant, plain key."""
+"""Time, id, price, lots, display, action, side, time in force, flags, participant, key."""
 
 
 class Stretch(NamedTuple):
@@ -33,12 +33,10 @@ class Stretch(NamedTuple):
     is_feed: bool
     columns: list[Sequence[int]]
 
-    def feed_rows(self) -> Iterator[tuple[int, int, int, int, int, int]]:
+    def feed_rows(self) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield the index of each row with what most of a feed's messages need."""
-        _, order_ids, _, lots, _, actions, _, _, _, participants, keys = self.columns
-        return zip(
-            itertools.count(self.start), order_ids, lots, actions, participants, keys, strict=False
-        )
+        _, order_ids, _, lots, _, actions, _, _, _, _, keys = self.columns
+        return zip(itertools.count(self.start), order_ids, lots, actions, keys, strict=False)
 
     def cell(self, column: int, index: int) -> int:
         """Return one column of the row with an index."""
@@ -88,7 +86,7 @@ def stretches(messages: Array, participants: NDArray[np.int64] | None) -> Iterat
 def _columns(
     messages: Array, participants: NDArray[np.int64] | None, *, all_feed: bool
 ) -> list[Sequence[int]]:
-    """Return each field as a list of Python ints, then the participants and the plain keys.
+    """Return each field as a list of Python ints, then the participants and the keys.
 
     Where all are of a feed, what they do not have is left out, and what few of them need stays an
     array: `Stretch.cell` looks there.
@@ -102,26 +100,27 @@ def _columns(
         else:
             columns.append(messages[name].tolist())
     who = [0] * len(messages) if participants is None else participants.tolist()
-    return [*columns, who, _plain_keys(messages, participants, all_feed=all_feed).tolist()]
+    return [*columns, who, _keys(messages, participants, all_feed=all_feed).tolist()]
 
 
-def _plain_keys(
+def _keys(
     messages: Array, participants: NDArray[np.int64] | None, *, all_feed: bool
 ) -> NDArray[np.int64]:
-    """Return for each row the key of the level where a plain order of its fields would rest.
+    """Return for each row the key of the level where a bare order of its fields would rest.
 
-    It is 0, which is no level's key, where a field is out of range or the order is not plain: what
-    has another key needs no further look at its fields. Rows that bring no order have keys too.
+    It is 0, which is no level's key, where a field is out of range or the order is not plain, or
+    not anonymous: what has another key needs no further look at its fields. Rows that bring no
+    order have keys too.
     """
     prices, sides = messages["price_ticks"], messages["side"]
-    plain = (sides == 1) | (sides == -1)
+    bare = (sides == 1) | (sides == -1)
     for name in ("order_id", "price_ticks", "quantity_lots"):
-        plain &= messages[name] > 0
+        bare &= messages[name] > 0
     if participants is not None:
-        plain &= participants >= 0
+        bare &= participants == 0
     if not all_feed:
         special = (messages["display_lots"] != 0) | (messages["time_in_force"] != 0)
         special |= (messages["flags"] & ORDER_FLAGS) != 0
-        plain &= ~special | (messages["action"] >= Action.FEED_ADD.value)
-    found: NDArray[np.int64] = np.where(plain, prices * -sides, NO_LEVEL)
+        bare &= ~special | (messages["action"] >= Action.FEED_ADD.value)
+    found: NDArray[np.int64] = np.where(bare, prices * -sides, NO_LEVEL)
     return found

@@ -50,10 +50,11 @@ class Tracker:
         if self._limit:
             if len(self.by_id) >= self._limit:
                 self.drop(next(iter(self.by_id)))
-            for other in order.level:
+            level = order.level
+            for other in (*level.displayed_orders(), *level.hidden.values()):
                 other.sequence = next(self._sequences)
             tracked = self.by_id[order.order_id] = Tracked(order, found)
-            _attach(order.level, tracked)
+            _attach(level, tracked)
         return found
 
     def drop(self, order_id: int) -> None:

@@ -42,7 +42,7 @@ def _meetings(level: Shelf, participant_id: int, pro_rata: bool) -> Iterator[tup
 
     An own iceberg is met whole, before any refill: it is cancelled, or stops the aggressor.
     """
-    displayed = level.orders.values()
+    displayed = list(level.displayed())
     own_first = [order for order in displayed if order.participant_id == participant_id]
     if pro_rata:
         yield from ((order.leaves, True) for order in own_first)
