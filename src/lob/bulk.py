@@ -1,7 +1,7 @@
 """Many messages at once: `OrderBook.apply` on arrays, for the plain Python book (rules 39 and 40).
 
-Most messages concern plain orders. Those are done here without an event or a fault being made;
-whatever is not plain is handed to the book's own methods. Both ways come to the same.
+Most messages concern bare orders (`lob.ladder`). Those are done here without an event or a fault
+being made; all others are handed to the book's own methods. Both ways come to the same.
 """
 
 from collections.abc import Callable, Iterator, Sequence

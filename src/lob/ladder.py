@@ -7,8 +7,9 @@ A level has two queues: the displayed orders, and behind all of them the hidden 
 has in its queue is `queued`; what an iceberg keeps behind that is its `reserve`.
 
 Most orders come and go without being looked at. Of a plain and anonymous one the level keeps just
-the lots, and the book's index just the level: it is *bare*. Whoever needs more has a `LiveOrder`
-made of it, which stays from then on.
+the lots, and the book's index just the level: it is *bare*. Whoever changes it, or asks for it by
+its id, has a `LiveOrder` made of it, which is kept until the order comes to rest anew. Who goes
+through a level has one made to look at, which is not kept.
 """
 
 from collections.abc import Iterator

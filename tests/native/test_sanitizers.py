@@ -32,7 +32,7 @@ sys.exit(differential.main())
 """
 PYTEST = """
 import pytest
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
+sys.exit(pytest.main(["-q", "-s", "-p", "no:cacheprovider", *sys.argv[2:]]))
 """
 
 

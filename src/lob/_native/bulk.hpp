@@ -170,7 +170,7 @@ private:
     static constexpr u64 kToMessage = 64;
     static constexpr u64 kToBucket = 40;      // its place in the table of ids
     static constexpr u64 kToNode = 24;        // a guess made sooner is wrong more often
-    static constexpr u64 kToNeighbours = 16;  // in its queue, where orders are many
+    static constexpr u64 kToNeighbours = 12;  // in its queue, where orders are many
 
     /// What is known of a row before its turn.
     struct Foreseen {
@@ -189,8 +189,8 @@ private:
         Foreseen ring_[kRing];
     };
 
-    /// The memory's own foresight ends at every page. A message is read once: it need not stay in
-    /// the caches that the book would fill.
+    /// The memory's own foresight ends at every page. After its turn a message is not read again: it
+    /// need not stay in the caches that the book would fill.
     static void expect_message(const Message* next) {
         TOUCHSTONE_PREFETCH_ONCE(reinterpret_cast<const void*>(reinterpret_cast<u64>(next) +
                                                                kToMessage * sizeof(Message)));
