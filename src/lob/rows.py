@@ -99,8 +99,9 @@ def _columns(
             columns.append(cast("Sequence[int]", messages[name].copy()))
         else:
             columns.append(messages[name].tolist())
-    who = [0] * len(messages) if participants is None else participants.tolist()
-    return [*columns, who, _keys(messages, participants, all_feed=all_feed).tolist()]
+    who = np.zeros(len(messages), np.int64) if participants is None else participants.copy()
+    columns.append(cast("Sequence[int]", who) if all_feed else who.tolist())
+    return [*columns, _keys(messages, participants, all_feed=all_feed).tolist()]
 
 
 def _keys(

@@ -27,8 +27,8 @@ from tests.services.paper_exchange import (
 
 KINDS = ("limit", "limit", "limit", "stop", "cancel", "edit", "close", "preview", "foreign")
 PRIVATE_CHANNELS = ("user", "futures_balance_summary")
-TOLD_SECONDS = 20
 PUBLIC_CHANNELS = ("level2", "market_trades", "ticker", "heartbeats")
+TOLD_SECONDS = 20
 
 actions = st.lists(
     st.tuples(

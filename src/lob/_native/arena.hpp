@@ -153,6 +153,13 @@ private:
     const char* what_;
 };
 
+/// From how many nodes on an order's neighbours are in no cache that is near.
+constexpr u32 kManyNodes = 65'536;
+
+// How many rows of an array or steps of a tape before its turn what it needs is asked of memory.
+constexpr u64 kToNode = 24;        // a guess made sooner is wrong more often
+constexpr u64 kToNeighbours = 12;  // in its queue, where nodes are many
+
 /// The arena of one book: nodes, and the lists through them.
 class Arena : public Pool<Node> {
 public:

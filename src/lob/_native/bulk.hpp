@@ -130,7 +130,7 @@ public:
                     continue;
                 }
                 const Message* const stop = next_ + std::min(rows_with_room(), left - kToBucket);
-                if (book_.order_count() < kManyOrders) {
+                if (book_.order_count() < kManyNodes) {
                     carry_out_far<false>(stop);
                 } else {
                     carry_out_far<true>(stop);
@@ -160,17 +160,14 @@ public:
 private:
     using Outlet = TradeOutlet<>;
 
-    static constexpr u64 kStretch = 1024;       // rows between looks at the book's size, at least
+    static constexpr u64 kStretch = 1024;  // rows between looks at the book's size, at least
     static constexpr u64 kLongestStretch = 8192;
-    static constexpr u32 kFewOrders = 512;      // what they need is in the nearest cache
-    static constexpr u32 kManyOrders = 65'536;  // their neighbours are in none that is near
+    static constexpr u32 kFewOrders = 512;  // what they need is in the nearest cache
 
-    // How many rows before its turn what a row needs is asked for. Memory answers only so many
-    // questions at a time, so that each row asks a few: many at once would wait for one another.
+    // As kToNode. Memory answers only so many questions at a time, so that each row asks a few: many
+    // at once would wait for one another.
     static constexpr u64 kToMessage = 64;
-    static constexpr u64 kToBucket = 40;      // its place in the table of ids
-    static constexpr u64 kToNode = 24;        // a guess made sooner is wrong more often
-    static constexpr u64 kToNeighbours = 12;  // in its queue, where orders are many
+    static constexpr u64 kToBucket = 40;  // its place in the table of ids
 
     /// What is known of a row before its turn.
     struct Foreseen {

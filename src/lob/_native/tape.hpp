@@ -251,11 +251,6 @@ public:
 
 private:
     using Outlet = TradeOutlet<false>;
-    static constexpr u32 kManyNodes = 65'536;  // neighbours are in no cache that is near
-
-    // How many steps before its turn what a step needs is asked of memory.
-    static constexpr u64 kToNode = 24;
-    static constexpr u64 kToNeighbours = 12;  // in its queue, where nodes are many
 
     template <bool many>
     TOUCHSTONE_APART void carry_out_steps() {
